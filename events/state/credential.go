@@ -1,0 +1,132 @@
+package state
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+)
+
+// Stage is where a version of a credential is in its life.
+type Stage string
+
+// The stages of rotation.md.
+const (
+	StageMinted     Stage = "minted"
+	StageTested     Stage = "tested"
+	StageStaged     Stage = "staged"
+	StageCanary     Stage = "canary"
+	StageCurrent    Stage = "current"
+	StageDraining   Stage = "draining"
+	StageRevoked    Stage = "revoked"
+	StageRejected   Stage = "rejected"
+	StageRolledBack Stage = "rolledback"
+)
+
+// Stages lists all stages.
+var Stages = []Stage{StageMinted, StageTested, StageStaged, StageCanary, StageCurrent, StageDraining, StageRevoked, StageRejected, StageRolledBack}
+
+// Credential is what the rotator knows of one credential: references, never a secret.
+type Credential struct {
+	Version  V1                    `json:"version"`
+	Name     string                `json:"name"`
+	Method   events.CredentialKind `json:"kind"`
+	Term     int64                 `json:"term"`     // of the rotator that wrote it
+	Versions []CredentialVersion   `json:"versions"` // oldest first
+	NextAt   *time.Time            `json:"next_rotation_at,omitempty"`
+	Alarm    string                `json:"alarm,omitempty"`
+}
+
+// CredentialVersion is one version and its lease.
+type CredentialVersion struct {
+	Number      int64        `json:"number"`
+	Stage       Stage        `json:"stage"`
+	Path        string       `json:"path,omitempty"`     // KV v2 path, once staged
+	Lease       string       `json:"lease_id,omitempty"` // Vault's lease; an id, not a secret
+	User        string       `json:"user,omitempty"`     // database user
+	Fingerprint string       `json:"fingerprint,omitempty"`
+	MintedAt    time.Time    `json:"minted_at"`
+	RenewedAt   *time.Time   `json:"renewed_at,omitempty"`
+	ExpiresAt   time.Time    `json:"expires_at"`
+	DeadlineAt  time.Time    `json:"deadline_at"`     // max_ttl: no renewal goes past it
+	Epoch       events.Epoch `json:"epoch,omitempty"` // failover epoch under which a database user was made
+	Reason      string       `json:"reason,omitempty"`
+}
+
+// Kind implements Document.
+func (Credential) Kind() string { return "credential state" }
+
+// Validate implements Document.
+func (s Credential) Validate() error {
+	var c events.Check
+	c.Token("name", s.Name)
+	events.OneOf(&c, "kind", s.Method, events.CredentialKinds...)
+	current, last := 0, int64(0)
+	for n, v := range s.Versions {
+		field := fmt.Sprintf("versions[%d].", n)
+		c.That(v.Number > last, field+"number", v.Number, fmt.Sprintf("more than %d", last))
+		last = v.Number
+		events.OneOf(&c, field+"stage", v.Stage, Stages...)
+		c.Time(field+"minted_at", v.MintedAt)
+		if v.Stage == StageCurrent {
+			current++
+		}
+	}
+	c.That(current <= 1, "versions", current, "at most one current version")
+	return c.Err(s.Kind())
+}
+
+// Colour is one of the two Odoo instances of a region.
+type Colour string
+
+// The colours.
+const (
+	Blue  Colour = "blue"
+	Green Colour = "green"
+)
+
+// DeploymentPhase is how far a rollout has come.
+type DeploymentPhase string
+
+// The phases of a rollout.
+const (
+	DeploymentRendered   DeploymentPhase = "rendered"
+	DeploymentStarted    DeploymentPhase = "started"
+	DeploymentWatching   DeploymentPhase = "watching"
+	DeploymentSwitched   DeploymentPhase = "switched"
+	DeploymentDone       DeploymentPhase = "done"
+	DeploymentRolledBack DeploymentPhase = "rolledback"
+)
+
+// Deployment is the rollout of one credential in one region.
+type Deployment struct {
+	Version      V1              `json:"version"`
+	Region       events.Region   `json:"region"`
+	Name         string          `json:"name"`
+	Number       int64           `json:"number"`   // version of the credential
+	Previous     int64           `json:"previous"` // version that runs on the other colour; 0 for none
+	Hot          Colour          `json:"hot"`      // takes the traffic
+	Phase        DeploymentPhase `json:"phase"`
+	Since        time.Time       `json:"since"`
+	WatchUntil   *time.Time      `json:"watch_until,omitempty"`
+	Inconclusive int             `json:"inconclusive,omitempty"` // gate readings without an answer
+	Cause        string          `json:"cause"`                  // id of the credential.rotated event
+	Announced    string          `json:"announced,omitempty"`    // id of the result's event
+	Reason       string          `json:"reason,omitempty"`
+}
+
+// Kind implements Document.
+func (Deployment) Kind() string { return "deployment state" }
+
+// Validate implements Document.
+func (d Deployment) Validate() error {
+	var c events.Check
+	c.DataRegion("region", d.Region)
+	c.Token("name", d.Name)
+	c.That(d.Number > 0, "number", d.Number, "1 or more")
+	events.NotNegative(&c, "previous", d.Previous)
+	events.OneOf(&c, "hot", d.Hot, Blue, Green)
+	events.OneOf(&c, "phase", d.Phase, DeploymentRendered, DeploymentStarted, DeploymentWatching, DeploymentSwitched, DeploymentDone, DeploymentRolledBack)
+	c.Time("since", d.Since)
+	return c.Err(d.Kind())
+}
