@@ -1,0 +1,3 @@
+module github.com/ofitec/ofitec/deploy
+
+go 1.26.0

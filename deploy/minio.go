@@ -1,0 +1,23 @@
+package deploy
+
+// MinIOBucket is the bucket of raw files that all regions share. Raw files are immutable: a region's user adds and reads
+// them and cannot delete one; that it cannot replace one either is the bucket's versioning, to be switched on.
+type MinIOBucket struct {
+	Bucket string // "ofitec-raw" when empty; three letters or more
+}
+
+// RenderRawPolicy returns the policy of a region's user, as `mc admin policy create` and the S3 API take it.
+func (m MinIOBucket) RenderRawPolicy() ([]byte, error) {
+	if m.Bucket == "" {
+		m.Bucket = "ofitec-raw"
+	}
+	p := problems{of: "minio"}
+	p.name("Bucket", m.Bucket)
+	if len(m.Bucket) < 3 {
+		p.add("Bucket", "%q is shorter than three letters", m.Bucket)
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return render("minio/raw.json.tmpl", m)
+}

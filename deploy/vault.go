@@ -1,0 +1,107 @@
+package deploy
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// Vault is one server on integrated storage.
+type Vault struct {
+	NodeID      string
+	ClusterName string // "ofitec" when empty
+	DataDir     string
+	Listen      string // region:8200, TLS
+	Cluster     string // region:8201
+	TLS         TLSFiles
+	Peers       []string // the other servers' Listen; none while there is one server
+	LogLevel    string   // "warn" when empty
+}
+
+// Render returns vault.hcl.
+func (v Vault) Render() ([]byte, error) {
+	if v.ClusterName == "" {
+		v.ClusterName = "ofitec"
+	}
+	if v.LogLevel == "" {
+		v.LogLevel = "warn"
+	}
+	p := problems{of: "vault"}
+	p.name("NodeID", v.NodeID)
+	p.name("ClusterName", v.ClusterName)
+	p.path("DataDir", v.DataDir)
+	p.hostPort("Listen", v.Listen)
+	p.hostPort("Cluster", v.Cluster)
+	p.tls("TLS", v.TLS)
+	for i, peer := range v.Peers {
+		p.hostPort(fmt.Sprintf("Peers[%d]", i), peer)
+	}
+	p.oneOf("LogLevel", v.LogLevel, "trace", "debug", "info", "warn", "error")
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return render("vault/vault.hcl.tmpl", v)
+}
+
+// VaultPolicies returns the policies by the name of the service that has them. The mounts that they name are
+// database/, secret/ (KV version 2) and transit/ (key ofitec-raw); KV paths begin with ofitec/:
+// credentials/ (rotator writes, deployer reads), etl-ingest/ and etl-transform/.
+func VaultPolicies() (map[string]string, error) {
+	entries, err := files.ReadDir("vault/policies")
+	if err != nil {
+		return nil, fmt.Errorf("list policies: %w", err)
+	}
+	policies := map[string]string{}
+	for _, entry := range entries {
+		text, err := files.ReadFile(path.Join("vault/policies", entry.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("read policy %s: %w", entry.Name(), err)
+		}
+		policies[strings.TrimSuffix(entry.Name(), ".hcl")] = string(text)
+	}
+	return policies, nil
+}
+
+// VaultRole is a role of the database engine: one string a statement list, as database/roles/<name> takes them in
+// creation_statements, renew_statements, revocation_statements and rollback_statements (the same as revocation).
+type VaultRole struct{ Creation, Renew, Revocation string }
+
+// VaultOdooRole returns the role odoo-app: users of an hour, a day at most, members of odoo_owner.
+func VaultOdooRole() (VaultRole, error) {
+	var role VaultRole
+	for kind, field := range map[string]*string{"creation": &role.Creation, "renew": &role.Renew, "revocation": &role.Revocation} {
+		text, err := files.ReadFile("vault/roles/odoo-app." + kind + ".sql")
+		if err != nil {
+			return VaultRole{}, fmt.Errorf("read %s statements: %w", kind, err)
+		}
+		*field = string(text)
+	}
+	return role, nil
+}
+
+// VaultDatabase is the database engine's connection: through both regions' proxies to the side that takes writes, so
+// that a failover needs no new configuration.
+type VaultDatabase struct {
+	Proxies []string // both regions' host:5432
+	CAFile  string   // as Vault's process reads it
+}
+
+// ConnectionURL is database/config's connection_url, with Vault's placeholders for user and password. Beside it go
+// username=vault_admin, password_authentication=scram-sha-256 (so that Vault sends verifiers, not passwords) and
+// max_connection_lifetime=30s.
+func (d VaultDatabase) ConnectionURL() (string, error) {
+	p := problems{of: "vault database"}
+	p.hostPorts("Proxies", d.Proxies)
+	p.path("CAFile", d.CAFile)
+	if err := p.err(); err != nil {
+		return "", err
+	}
+	options := url.Values{
+		"target_session_attrs": {"read-write"},
+		"sslmode":              {"verify-full"},
+		"sslrootcert":          {d.CAFile},
+		"connect_timeout":      {"2"},
+	}
+	return "postgresql://{{username}}:{{password}}@" + strings.Join(d.Proxies, ",") + "/ofitec_prod?" + options.Encode(), nil
+}

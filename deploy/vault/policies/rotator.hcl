@@ -1,0 +1,30 @@
+# Makes, lengthens and ends the users of an hour, and stages what it made. It reads no secret of another service.
+path "database/creds/odoo-app" {
+  capabilities = ["read"]
+}
+path "sys/leases/lookup" {
+  capabilities       = ["update"]
+  allowed_parameters = { lease_id = ["database/creds/odoo-app/*"] }
+}
+path "sys/leases/renew" {
+  capabilities       = ["update"]
+  allowed_parameters = { lease_id = ["database/creds/odoo-app/*"], increment = [] }
+}
+path "sys/leases/revoke" {
+  capabilities       = ["update"]
+  allowed_parameters = { lease_id = ["database/creds/odoo-app/*"], sync = [] }
+}
+# The list of leases, to reconcile it with pg_roles and its own state (sudo is what Vault asks for this path).
+path "sys/leases/lookup/database/creds/odoo-app/" {
+  capabilities = ["list", "sudo"]
+}
+path "secret/data/ofitec/credentials/*" {
+  capabilities = ["create", "update", "read"]
+}
+path "secret/metadata/ofitec/credentials/*" {
+  capabilities = ["read", "list"]
+}
+# Versions of ended credentials are destroyed: an old password has no reader.
+path "secret/destroy/ofitec/credentials/*" {
+  capabilities = ["update"]
+}
