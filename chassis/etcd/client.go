@@ -1,0 +1,140 @@
+// Package etcd is how services use etcd: a client with the service's certificate as identity, one client an endpoint for what must not
+// hang on one member, values under compare-and-swap, election with a term, and the outbox.
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/ofitec/ofitec/chassis"
+)
+
+// grpc-go does not go below 10 s for keepalive: a member that vanished without a word is noticed by deadlines, not by this.
+const (
+	keepAlive   = 10 * time.Second
+	dialTimeout = 2 * time.Second
+)
+
+// Client is a clientv3.Client over all members, and one more for each member. It is safe for concurrent use; Close ends all of them.
+type Client struct {
+	*clientv3.Client
+	endpoints []*clientv3.Client
+}
+
+// Connect makes the clients. It does not wait for the members, so that a service starts while they are away: each call says by its own
+// deadline whether they are there. An error means settings that cannot work. Calls need a deadline, for without one they wait for ever.
+func Connect(s chassis.Settings) (*Client, error) {
+	base := clientv3.Config{
+		DialTimeout:          dialTimeout,
+		DialKeepAliveTime:    keepAlive,
+		DialKeepAliveTimeout: dialTimeout,
+		Logger:               zap.NewNop(), // errors reach the caller; the client's own log is not in our format
+	}
+	encrypted, err := encryption(s)
+	if err != nil {
+		return nil, fmt.Errorf("connect to etcd: %w", err)
+	}
+	base.TLS = encrypted
+	client := &Client{}
+	open := func(addresses ...string) (*clientv3.Client, error) {
+		config := base
+		config.Endpoints = addresses
+		opened, err := clientv3.New(config)
+		if err != nil {
+			return nil, fmt.Errorf("connect to etcd %s: %w", strings.Join(addresses, ","), err)
+		}
+		return opened, nil
+	}
+	if client.Client, err = open(s.Etcd.Endpoints...); err != nil {
+		return nil, err
+	}
+	for _, address := range s.Etcd.Endpoints {
+		endpoint, err := open(address)
+		if err != nil {
+			return nil, errors.Join(err, client.Close())
+		}
+		client.endpoints = append(client.endpoints, endpoint)
+	}
+	return client, nil
+}
+
+// encryption is the client's TLS when an endpoint asks for it.
+func encryption(s chassis.Settings) (*tls.Config, error) {
+	for _, address := range s.Etcd.Endpoints {
+		if strings.HasPrefix(address, "https://") {
+			source, err := s.TLS.Open()
+			if err != nil {
+				return nil, err
+			}
+			return source.Client(), nil
+		}
+	}
+	return nil, nil
+}
+
+// Endpoints is one client a member, in the order of the configuration.
+func (c *Client) Endpoints() []*clientv3.Client { return c.endpoints }
+
+// Close ends all clients; calls under way fail.
+func (c *Client) Close() error {
+	err := c.Client.Close()
+	for _, endpoint := range c.endpoints {
+		err = errors.Join(err, endpoint.Close())
+	}
+	return err
+}
+
+// Check is ready when a member answers that knows a leader. It needs no permission on any key.
+func (c *Client) Check(ctx context.Context) error {
+	_, err := Race(ctx, c.endpoints, func(ctx context.Context, member *clientv3.Client) (struct{}, error) {
+		status, err := member.Status(ctx, member.Endpoints()[0])
+		if err == nil && status.Leader == 0 {
+			err = errors.New("member knows no leader")
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// Race makes the same call to all members at once and gives the first success; the calls that are still under way are cancelled. When all
+// fail, the error names each member. The call must be harmless when it takes effect more than once: a renewal under a comparison is. The
+// deadline is ctx's.
+func Race[T any](ctx context.Context, members []*clientv3.Client, call func(ctx context.Context, member *clientv3.Client) (T, error)) (T, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		result T
+		err    error
+	}
+	outcomes := make(chan outcome, len(members))
+	for _, member := range members {
+		go func() {
+			result, err := call(ctx, member)
+			if err != nil {
+				err = fmt.Errorf("ask etcd %s: %w", strings.Join(member.Endpoints(), ","), err)
+			}
+			outcomes <- outcome{result, err}
+		}()
+	}
+	var none T
+	var failures []error
+	for range members {
+		select {
+		case o := <-outcomes:
+			if o.err == nil {
+				return o.result, nil
+			}
+			failures = append(failures, o.err)
+		case <-ctx.Done():
+			return none, errors.Join(append(failures, fmt.Errorf("ask etcd: %w", ctx.Err()))...)
+		}
+	}
+	return none, errors.Join(failures...)
+}

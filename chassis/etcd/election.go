@@ -1,0 +1,224 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// retryAfter is the pause after an attempt at leadership that failed or was lost to another.
+const retryAfter = 250 * time.Millisecond
+
+// Election is about one leader key. All candidates name the same key and ttl.
+type Election struct {
+	Key       string        // its create revision is the winner's term
+	Candidate string        // who this is, for people; the key's value
+	TTL       time.Duration // of the lease, whole seconds; etcd grants at least 2 s at its default election timeout
+	// Delay is asked each time the key is seen vacant and waited before an attempt; nil is no delay. The region that writes waits, so that
+	// the leader is elsewhere when that region dies.
+	Delay func() time.Duration
+}
+
+// Campaign waits until the key is won. It survives outages of etcd and ends only with an error of ctx. The leadership ends by Resign, by the end
+// of its lease, or with ctx.
+func (c *Client) Campaign(ctx context.Context, e Election) (*Leadership, error) {
+	for ctx.Err() == nil {
+		won, err := c.attempt(ctx, e)
+		if won != nil {
+			return won, nil
+		}
+		if err != nil && ctx.Err() == nil {
+			slog.Warn("cannot campaign", "key", e.Key, "error", err)
+		}
+		sleep(ctx, retryAfter)
+	}
+	return nil, fmt.Errorf("campaign for %s: %w", e.Key, ctx.Err())
+}
+
+// attempt waits for the key to be vacant and tries to win it once. Nil and nil: another candidate was faster.
+func (c *Client) attempt(ctx context.Context, e Election) (*Leadership, error) {
+	if err := c.awaitVacancy(ctx, e); err != nil {
+		return nil, err
+	}
+	if e.Delay != nil {
+		sleep(ctx, e.Delay())
+	}
+	request, cancel := context.WithTimeout(ctx, e.TTL)
+	defer cancel()
+	asked := time.Now()
+	lease, err := c.Grant(request, int64(e.TTL/time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("grant lease for %s: %w", e.Key, err)
+	}
+	response, err := c.Txn(request).
+		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
+		Then(clientv3.OpPut(e.Key, e.Candidate, clientv3.WithLease(lease.ID))).
+		Commit()
+	if err != nil || !response.Succeeded {
+		c.revoke(ctx, lease.ID, e.TTL) // also takes back a win that we did not hear of
+		return nil, err
+	}
+	return c.lead(ctx, e, lease, asked, response.Header.Revision), nil
+}
+
+// awaitVacancy returns when the key was seen not to exist. A watch can be stale or die with its member, so the key is read again each ttl.
+func (c *Client) awaitVacancy(ctx context.Context, e Election) error {
+	for {
+		request, cancel := context.WithTimeout(ctx, e.TTL)
+		response, err := c.Get(request, e.Key)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("read %s: %w", e.Key, err)
+		}
+		if len(response.Kvs) == 0 {
+			return nil
+		}
+		c.awaitChange(ctx, e, response.Header.Revision+1)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// awaitChange returns when something happened to the key since the revision, or after a ttl.
+func (c *Client) awaitChange(ctx context.Context, e Election, revision int64) {
+	watching, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), e.TTL)
+	defer cancel()
+	watch := c.Watch(watching, e.Key, clientv3.WithRev(revision))
+	select {
+	case <-watch:
+	case <-watching.Done():
+	}
+}
+
+// revoke gives a lease back, best effort: it ends by itself otherwise.
+func (c *Client) revoke(ctx context.Context, lease clientv3.LeaseID, within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	if _, err := c.Revoke(ctx, lease); err != nil {
+		slog.Debug("lease not revoked, it ends by itself", "error", err)
+	}
+}
+
+// Leadership is one won term. Everything that a leader does hangs on its Context and is guarded by its term. Safe for concurrent use.
+type Leadership struct {
+	Term int64 // create revision of the won key; larger for each later leader
+
+	client  *Client
+	key     string
+	ttl     time.Duration
+	lease   clientv3.LeaseID
+	context context.Context
+	end     context.CancelCauseFunc
+	done    chan struct{} // closed when renewing has stopped
+}
+
+// The causes of the end of a leadership's context (context.Cause).
+var (
+	ErrLeaseEnded = errors.New("the lease could not be renewed in time")
+	ErrDeposed    = errors.New("the leader key was removed or replaced")
+	ErrResigned   = errors.New("resigned")
+)
+
+// margin is what the holder's clock may be slow by, and the timer late, within one ttl: its deadline is that much before the earliest
+// moment at which the server may end the lease.
+func margin(ttl time.Duration) time.Duration { return ttl / 10 }
+
+// lead starts the renewing of a lease that was asked for at the given time.
+func (c *Client) lead(ctx context.Context, e Election, lease *clientv3.LeaseGrantResponse, asked time.Time, term int64) *Leadership {
+	l := &Leadership{
+		Term: term, client: c, key: e.Key, lease: lease.ID,
+		ttl:  time.Duration(lease.TTL) * time.Second,
+		done: make(chan struct{}),
+	}
+	l.context, l.end = context.WithCancelCause(ctx)
+	go l.hold(asked)
+	go l.watch()
+	return l
+}
+
+// Context ends with the leadership, before any other candidate can have won.
+func (l *Leadership) Context() context.Context { return l.context }
+
+// Guard is the comparison that holds in this term only, for transactions of one's own.
+func (l *Leadership) Guard() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(l.key), "=", l.Term)
+}
+
+// overIn says whether the leader key as read is another term's.
+func (l *Leadership) overIn(found []*mvccpb.KeyValue) bool {
+	return len(found) == 0 || found[0].CreateRevision != l.Term
+}
+
+// Resign ends the context, then gives up the key, so that the next candidate need not wait for the lease.
+func (l *Leadership) Resign() {
+	l.end(ErrResigned)
+	<-l.done
+	l.client.revoke(l.context, l.lease, l.ttl)
+}
+
+// hold renews the lease at a third of the ttl over all members at once, and ends the leadership by this process's monotonic clock: the ttl
+// counts from the moment at which the last successful renewal was sent, which is before the server's own count began.
+func (l *Leadership) hold(asked time.Time) {
+	defer close(l.done)
+	life := l.ttl - margin(l.ttl)
+	deadline := asked.Add(life)
+	expire := time.AfterFunc(time.Until(deadline), func() { l.end(ErrLeaseEnded) })
+	defer expire.Stop()
+	for {
+		sleep(l.context, l.ttl/3)
+		if l.context.Err() != nil {
+			return
+		}
+		sent := time.Now()
+		ended, err := l.renew()
+		switch {
+		case ended:
+			l.end(ErrLeaseEnded)
+		case err != nil:
+			slog.Warn("cannot renew leadership", "key", l.key, "left", time.Until(deadline), "error", err)
+		case time.Now().Before(deadline): // an answer that comes after the end does not revive it
+			deadline = sent.Add(life)
+			expire.Reset(time.Until(deadline))
+		}
+	}
+}
+
+// renew keeps the lease alive once; ended is true when the server has no such lease any more.
+func (l *Leadership) renew() (ended bool, err error) {
+	ctx, cancel := context.WithTimeout(l.context, l.ttl/3)
+	defer cancel()
+	return Race(ctx, l.client.endpoints, func(ctx context.Context, member *clientv3.Client) (bool, error) {
+		_, err := member.KeepAliveOnce(ctx, l.lease)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return true, nil
+		}
+		return false, err
+	})
+}
+
+// watch ends the leadership as soon as the key is seen changed, by an operator's hand for instance. It is a courtesy: a watch may be late, and
+// the guard is what protects writes.
+func (l *Leadership) watch() {
+	for response := range l.client.Watch(l.context, l.key, clientv3.WithRev(l.Term+1)) {
+		if len(response.Events) > 0 {
+			l.end(ErrDeposed)
+			return
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

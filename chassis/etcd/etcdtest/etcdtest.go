@@ -1,0 +1,45 @@
+// Package etcdtest runs a real etcd inside a test.
+package etcdtest
+
+import (
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// Start runs a single member on free ports and gives its client URL; the test's end stops it. The test fails when it is not ready in 20 s.
+func Start(t testing.TB) string {
+	t.Helper()
+	config := embed.NewConfig()
+	config.Dir = t.TempDir()
+	config.LogLevel = "error"
+	config.UnsafeNoFsync = true // the data does not outlive the test
+	client, peer := freeURL(t), freeURL(t)
+	config.ListenClientUrls, config.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
+	config.InitialCluster = config.InitialClusterFromName(config.Name)
+	server, err := embed.StartEtcd(config)
+	if err != nil {
+		t.Fatalf("start etcd: %v", err)
+	}
+	t.Cleanup(server.Close)
+	select {
+	case <-server.Server.ReadyNotify():
+	case <-time.After(20 * time.Second):
+		t.Fatal("etcd is not ready after 20 s")
+	}
+	return client.String()
+}
+
+func freeURL(t testing.TB) url.URL {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("find a free port: %v", err)
+	}
+	defer listener.Close()
+	return url.URL{Scheme: "http", Host: listener.Addr().String()}
+}
