@@ -1,0 +1,252 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ofitec/ofitec/deploy/local/layout"
+	"github.com/ofitec/ofitec/deploy/local/supervise"
+)
+
+// folderFormat is the version of the data folder's shape. A folder of another one is refused, never half-read.
+const folderFormat = 1
+
+const needBytes = 3 << 30
+
+// stamp is stack.json: what the folder was made for, and what must not be made twice.
+type stamp struct {
+	Format     int       `json:"format"`
+	Made       time.Time `json:"made"`
+	Addressing string    `json:"addressing"` // loopback or namespaces
+	// PostgresMade is set once the first cluster has been initialised: an empty data folder is then a lost one and is cloned, never made anew.
+	PostgresMade bool `json:"postgres_made"`
+}
+
+// folder is an open data folder: locked, stamped, with everybody able to enter it who must.
+type folder struct {
+	layout layout.Layout
+	stamp  stamp
+	lock   *os.File
+}
+
+// openFolder makes or opens the data folder and locks it. It changes nothing in a folder that it refuses.
+func openFolder(o Options) (*folder, error) {
+	root, err := enterable(o.Data)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{layout: layout.Layout{Root: root, Addressing: o.addressing()}}
+	if err := f.readStamp(o); err != nil {
+		return nil, err
+	}
+	if free, err := freeBytes(filepath.Dir(root)); err == nil && free < needBytes {
+		return nil, fmt.Errorf("data folder %s: %d MiB free, the stack needs %d MiB; free some or choose another disk with --data", root, free>>20, needBytes>>20)
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return nil, fmt.Errorf("make data folder: %w; choose another with --data", err)
+	}
+	if err := f.takeLock(); err != nil {
+		return nil, err
+	}
+	if err := f.prepare(o); err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *folder) prepare(o Options) error {
+	if root := f.layout.Root; root != o.Data {
+		if err := os.Symlink(root, o.Data); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("link data folder: %w", err)
+		}
+	}
+	if err := makeSocketRoot(f.layout); err != nil {
+		return err
+	}
+	if f.stamp.Format == 0 {
+		f.stamp = stamp{Format: folderFormat, Made: time.Now().UTC(), Addressing: addressingName(o.Namespaces)}
+		return f.writeStamp()
+	}
+	return nil
+}
+
+// makeSocketRoot makes the folder of sockets. It stands in /tmp, so one that somebody else has put there is refused.
+func makeSocketRoot(l layout.Layout) error {
+	root := l.SocketRoot()
+	if err := os.Mkdir(root, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the folder of sockets: %w", err)
+	}
+	info, err := os.Lstat(root)
+	if err != nil {
+		return fmt.Errorf("look at the folder of sockets: %w", err)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("folder of sockets %s belongs to somebody else; remove it", root)
+	}
+	return nil
+}
+
+func (f *folder) stampFile() string { return filepath.Join(f.layout.Root, "stack.json") }
+
+func addressingName(namespaces bool) string {
+	if namespaces {
+		return "namespaces"
+	}
+	return "loopback"
+}
+
+func (f *folder) readStamp(o Options) error {
+	root := f.layout.Root
+	content, err := os.ReadFile(f.stampFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err := os.ReadDir(root)
+		if err == nil && len(entries) > 0 {
+			return fmt.Errorf("data folder %s is not empty and has no stack.json: it is not the stack's, or it is damaged; choose another with --data, or remove it", root)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read data folder: %w", err)
+	}
+	if err := json.Unmarshal(content, &f.stamp); err != nil {
+		return fmt.Errorf("data folder %s is damaged: stack.json: %w; remove the folder or restore the file", root, err)
+	}
+	if f.stamp.Format != folderFormat {
+		return fmt.Errorf("data folder %s has format %d, this program knows %d; use the program that made it, or another folder with --data", root, f.stamp.Format, folderFormat)
+	}
+	if want := addressingName(o.Namespaces); f.stamp.Addressing != want {
+		return usage("data folder %s was made for %s addresses and this start asks for %s: etcd's peers would not find each other; use another folder with --data", root, f.stamp.Addressing, want)
+	}
+	return nil
+}
+
+func (f *folder) writeStamp() error {
+	content, err := json.MarshalIndent(f.stamp, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode stack.json: %w", err)
+	}
+	return writeFile(f.stampFile(), append(content, '\n'), 0o644, nil)
+}
+
+// takeLock lets one program use the folder. The lock goes with the process, however it ends.
+func (f *folder) takeLock() error {
+	path := filepath.Join(f.layout.Root, "lock")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return fmt.Errorf("open lock: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		content, _ := os.ReadFile(path)
+		_ = file.Close()
+		return fmt.Errorf("data folder %s is in use by another ofitec up (process %s); stop it with: ofitec down --data %s", f.layout.Root, strings.TrimSpace(string(content)), f.layout.Root)
+	}
+	_ = file.Truncate(0)
+	_, _ = file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	f.lock = file
+	return nil
+}
+
+func (f *folder) close() error { return f.lock.Close() }
+
+// sweep kills what an earlier run has left: a killed supervisor takes its children with it, but PostgreSQL's backends have no parent to follow.
+func (f *folder) sweep(ctx context.Context) error {
+	for _, r := range layout.DataRegions {
+		if err := supervise.KillFolder(ctx, f.layout.PostgresDataDir(r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enterable gives the folder where the data really lives. PostgreSQL and the services run under users of their own when the stack is started by root,
+// and cannot pass through a private folder such as /root: then the data goes below /var/lib/ofitec and the wanted path becomes a link.
+func enterable(wanted string) (string, error) {
+	if resolved, err := filepath.EvalSymlinks(wanted); err == nil {
+		wanted = resolved
+	}
+	if os.Geteuid() != 0 || canBeEntered(wanted) {
+		return wanted, nil
+	}
+	root := filepath.Join("/var/lib/ofitec", strings.ReplaceAll(strings.Trim(wanted, "/"), "/", "-"))
+	if _, err := os.Lstat(wanted); err == nil {
+		return "", fmt.Errorf("data folder %s: users other than root cannot enter it; remove it, or choose another with --data", wanted)
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", fmt.Errorf("make data folder: %w", err)
+	}
+	return root, nil
+}
+
+// canBeEntered says whether every existing folder on the way may be passed by everybody.
+func canBeEntered(path string) bool {
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.Mode()&0o001 == 0 {
+			return false
+		}
+		if dir == "/" || dir == "." {
+			return true
+		}
+	}
+}
+
+func freeBytes(dir string) (uint64, error) {
+	for ; ; dir = filepath.Dir(dir) {
+		var stat syscall.Statfs_t
+		err := syscall.Statfs(dir, &stat)
+		if err == nil {
+			return stat.Bavail * uint64(stat.Bsize), nil
+		}
+		if !errors.Is(err, syscall.ENOENT) || dir == "/" {
+			return 0, fmt.Errorf("stat file system of %s: %w", dir, err)
+		}
+	}
+}
+
+// writeFile replaces a file atomically and durably, and gives it to its owner.
+func writeFile(path string, content []byte, mode fs.FileMode, owner *supervise.Credential) error {
+	temporary := path + ".new"
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() { _ = os.Remove(temporary) }()
+	_, err = file.Write(content)
+	err = errors.Join(err, file.Chmod(mode))
+	if owner != nil {
+		err = errors.Join(err, file.Chown(int(owner.UID), int(owner.GID)))
+	}
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// makeDir makes a folder for an owner; one that is there gets the mode and the owner.
+func makeDir(path string, mode fs.FileMode, owner *supervise.Credential) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	if owner != nil {
+		if err := os.Chown(path, int(owner.UID), int(owner.GID)); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	return nil
+}
