@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
 // shared are the nouns of furniture that looks the same in every service, so that one query covers all of them.
@@ -123,26 +122,6 @@ func (r *Registry) owns(name string) bool {
 		}
 	}
 	return false
-}
-
-// Lint gathers all metrics and reports what Prometheus' own linter finds in the project's: units that are not base units, counters without
-// _total, missing help. Every service's test calls it.
-func (r *Registry) Lint() error {
-	families, err := r.Gather()
-	if err != nil {
-		return fmt.Errorf("gather metrics: %w", err)
-	}
-	found, err := promlint.NewWithMetricFamilies(families).Lint()
-	if err != nil {
-		return fmt.Errorf("lint metrics: %w", err)
-	}
-	var problems []error
-	for _, p := range found {
-		if strings.HasPrefix(p.Metric, "ofitec_") {
-			problems = append(problems, fmt.Errorf("metric %s: %s", p.Metric, p.Text))
-		}
-	}
-	return errors.Join(problems...)
 }
 
 // Handler serves the metrics in the formats that Prometheus asks for.

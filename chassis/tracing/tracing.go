@@ -62,7 +62,9 @@ func WithTraceparent(ctx context.Context, traceparent string) context.Context {
 }
 
 // Inject writes the context's trace into a message's headers (nats.Header converts to this type).
-func Inject(ctx context.Context, headers map[string][]string) { propagator.Inject(ctx, carrier(headers)) }
+func Inject(ctx context.Context, headers map[string][]string) {
+	propagator.Inject(ctx, carrier(headers))
+}
 
 // Extract continues the trace that a message's headers name, if any.
 func Extract(ctx context.Context, headers map[string][]string) context.Context {
