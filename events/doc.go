@@ -7,3 +7,5 @@
 //
 // The package does no I/O, starts nothing and needs no transport; all of it may be used from many goroutines at once. An event never carries a secret or a personal datum.
 package events
+
+//go:generate go run ./internal/schemagen

@@ -43,7 +43,7 @@ type FailoverStarted struct {
 	Term      int64      `json:"term" jsonschema:"description=create revision of the leader key"`
 	Loss      LossBound  `json:"loss"`
 	Gates     *Gates     `json:"target_gates,omitempty" jsonschema:"description=the target's gates at the decision"`
-	Evidence  []Evidence `json:"evidence"`
+	Evidence  []Evidence `json:"evidence,omitempty"`
 	Act       *Act       `json:"act,omitempty" jsonschema:"description=when it was asked for by hand"`
 }
 
@@ -205,7 +205,7 @@ type FailoverHeld struct {
 	Leader   Region     `json:"leader"`
 	Term     int64      `json:"term"`
 	Loss     LossBound  `json:"loss"`
-	Evidence []Evidence `json:"evidence"`
+	Evidence []Evidence `json:"evidence,omitempty"`
 }
 
 // Type implements Payload.

@@ -49,7 +49,7 @@ func (b LossBound) Problems() []Problem {
 type Receipt struct {
 	Region    Region    `json:"region" jsonschema:"description=the fenced region"`
 	Epoch     Epoch     `json:"epoch" jsonschema:"description=the epoch whose mandate is given up"`
-	Counts    []int     `json:"counts" jsonschema:"description=application sessions counted; the last two are zero and one authentication_timeout apart; empty when the server was stopped"`
+	Counts    []int     `json:"counts,omitempty" jsonschema:"description=application sessions counted; the last two are zero and one authentication_timeout apart; empty when the server was stopped"`
 	Stopped   bool      `json:"stopped" jsonschema:"description=the database was stopped because sessions would not end"`
 	Refused   bool      `json:"refused" jsonschema:"description=a new application login was tried and refused"`
 	FlushLSN  LSN       `json:"flush_lsn" jsonschema:"description=flush position of the WAL at the fence"`

@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -145,14 +146,11 @@ func show(value any) string {
 		return v.Format(time.RFC3339Nano)
 	case fmt.Stringer:
 		return v.String()
-	case string:
-		return quote(v)
 	}
-	text := fmt.Sprint(value)
-	if text == "" {
-		return `""`
+	if v := reflect.ValueOf(value); v.Kind() == reflect.String {
+		return quote(v.String())
 	}
-	return text
+	return fmt.Sprint(value)
 }
 
 func quote(text string) string {

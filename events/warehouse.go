@@ -43,8 +43,8 @@ type WarehouseLoaded struct {
 	Batches  []string           `json:"batches" jsonschema:"description=ids of the export.ready events"`
 	Read     Volume             `json:"read"`
 	Written  Volume             `json:"written"`
-	Seconds  map[string]float64 `json:"seconds" jsonschema:"description=by stage: stage; vault; marts; commit"`
-	Restated []string           `json:"restated_months" jsonschema:"description=closed months whose figures changed; 2026-03"`
+	Seconds  map[string]float64 `json:"seconds,omitempty" jsonschema:"description=by stage: stage; vault; marts; commit"`
+	Restated []string           `json:"restated_months,omitempty" jsonschema:"description=closed months whose figures changed; 2026-03"`
 	Loaded   time.Time          `json:"loaded_at"`
 	Digests  map[string]string  `json:"digests,omitempty" jsonschema:"description=digest by table; where it was computed"`
 }
@@ -87,7 +87,7 @@ type CheckCount struct {
 // WarehouseChecked: the audit of a load is done.
 type WarehouseChecked struct {
 	Load
-	Marts   []CheckCount `json:"marts"`
+	Marts   []CheckCount `json:"marts,omitempty"`
 	Checked time.Time    `json:"checked_at"`
 	Version string       `json:"checks_version" jsonschema:"description=digest of the checks that ran"`
 }
@@ -124,7 +124,7 @@ type PublishedMart struct {
 // WarehousePublished: readers see the load, all marts at once.
 type WarehousePublished struct {
 	Load
-	Marts     []PublishedMart `json:"marts"`
+	Marts     []PublishedMart `json:"marts,omitempty"`
 	Published time.Time       `json:"published_at"`
 	Seconds   float64         `json:"seconds"`
 	AsOf      AsOf            `json:"asof" jsonschema:"description=the greatest one that is in"`
