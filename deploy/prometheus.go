@@ -91,7 +91,7 @@ func (m Prometheus) check() error {
 type PostgresExporter struct {
 	Listen       string // region:9187
 	Postgres     string // region:5433
-	PasswordFile string // of ofitec_exporter
+	PasswordFile string // of ofitec_exporter; letters, digits, dash and underscore only: version 0.11 logs a password that it cannot parse
 	CAFile       string
 	QueriesFile  string // where the file of PostgresExporterQueries is
 }
