@@ -1,0 +1,48 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func prometheusOf(dir string) Prometheus {
+	return Prometheus{
+		Region: "a", Listen: "127.0.0.11:9090", OdooBlue: "127.0.0.11:8069", OdooGreen: "127.0.0.11:8070",
+		PostgresExporter: "127.0.0.11:9187", HAProxyDB: "127.0.0.11:8404", HAProxyWeb: "127.0.0.11:8405",
+		Services:  []PrometheusTarget{{Name: "failover-arbiter", Address: "127.0.0.11:8702"}},
+		RuleFiles: []string{filepath.Join(dir, "ofitec.rules.yml")},
+	}
+}
+
+func TestTheRecordingRulesSayWhatTheirTestsExpect(t *testing.T) {
+	promtool := program(t, "promtool")
+	dir := t.TempDir()
+	rules, err := prometheusOf(dir).RenderRules()
+	write(t, dir, "ofitec.rules.yml", rules, err)
+	cases, err := filepath.Glob("prometheus/tests/*.yml")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no rule tests: %v", err)
+	}
+	for _, file := range cases {
+		content, err := os.ReadFile(file)
+		if out := run(t, promtool, "test", "rules", write(t, dir, filepath.Base(file), content, err)); !strings.Contains(out, "SUCCESS") {
+			t.Errorf("%s:\n%s", file, out)
+		}
+	}
+}
+
+func TestPrometheusAcceptsConfigurationAndRulesAtBothWindows(t *testing.T) {
+	promtool := program(t, "promtool")
+	for _, window := range []time.Duration{5 * time.Minute, 30 * time.Second} {
+		dir := t.TempDir()
+		m := prometheusOf(dir)
+		m.Window, m.ScrapeInterval = window, window/20
+		rules, err := m.RenderRules()
+		write(t, dir, "ofitec.rules.yml", rules, err)
+		config, err := m.RenderConfig()
+		run(t, promtool, "check", "config", write(t, dir, "prometheus.yml", config, err))
+	}
+}
