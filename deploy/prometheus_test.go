@@ -22,6 +22,7 @@ func TestTheRecordingRulesSayWhatTheirTestsExpect(t *testing.T) {
 	dir := t.TempDir()
 	rules, err := prometheusOf(dir).RenderRules()
 	write(t, dir, "ofitec.rules.yml", rules, err)
+	write(t, dir, "nan.rules.yml", []byte(`groups: [{name: nan, rules: [{record: ofitec_failover_arbiter_mandate_renewed_timestamp_seconds, expr: 'pg_is_in_recovery{region="nan"} * NaN'}]}]`), nil)
 	cases, err := filepath.Glob("prometheus/tests/*.yml")
 	if err != nil || len(cases) == 0 {
 		t.Fatalf("no rule tests: %v", err)
