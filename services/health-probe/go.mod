@@ -50,3 +50,5 @@ require (
 )
 
 replace github.com/ofitec/ofitec/chassis => ../../chassis
+
+replace github.com/ofitec/ofitec/events => ../../events

@@ -1,0 +1,122 @@
+package etcd_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/chassis/etcd/etcdtest"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/example"
+)
+
+// some gives n different events.
+func some(t *testing.T, n int) []events.Event {
+	t.Helper()
+	var made []events.Event
+	for _, payload := range example.Payloads()[:n] {
+		event, err := example.Event(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, event)
+	}
+	return made
+}
+
+func announce(t *testing.T, outbox *etcd.Outbox, event events.Event) clientv3.Op {
+	t.Helper()
+	op, err := outbox.Announce(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+func TestAnEffectAndItsAnnouncementAreOne(t *testing.T) {
+	client := connect(t, etcdtest.Start(t))
+	ctx := within(t, 20*time.Second)
+	outbox := etcd.NewOutbox(client, "failover-arbiter")
+	cell := etcd.NewCell(client, "/ofitec/failover/state", etcd.JSON[plan]())
+	three := some(t, 3)
+	seen, err := cell.CompareAndSwap(ctx, etcd.Value[plan]{}, plan{1, "A"}, etcd.And(announce(t, outbox, three[2]), announce(t, outbox, three[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cell.CompareAndSwap(ctx, etcd.Value[plan]{}, plan{2, "B"}, etcd.And(announce(t, outbox, three[1]))); !errors.Is(err, etcd.ErrConflict) {
+		t.Fatalf("stale swap: %v", err)
+	}
+	if waiting, err := outbox.Waiting(ctx); err != nil || waiting != 2 {
+		t.Errorf("%d events wait, %v; the refused effect must not be announced", waiting, err)
+	}
+	if _, err := cell.CompareAndSwap(ctx, seen, plan{2, "B"}, etcd.And(announce(t, outbox, three[1]))); err != nil {
+		t.Fatal(err)
+	}
+	if waiting, err := outbox.Waiting(ctx); err != nil || waiting != 3 {
+		t.Errorf("%d events wait, %v", waiting, err)
+	}
+}
+
+func TestEventsLeaveInTheOrderOfTheirAnnouncementUntilTheyAreDone(t *testing.T) {
+	client := connect(t, etcdtest.Start(t))
+	ctx := within(t, 20*time.Second)
+	outbox := etcd.NewOutbox(client, "failover-arbiter")
+	four := some(t, 4)
+	order := []events.Event{four[2], four[0], four[3], four[1]}
+	for _, event := range append(order, order[0]) { // announced again, the first one keeps its place
+		if _, err := client.Do(ctx, announce(t, outbox, event)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.Put(ctx, "/ofitec/outbox/failover-arbiter/0", "not an event"); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want ...events.Event) {
+		t.Helper()
+		got, err := outbox.Pending(ctx, 2)
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("%d events, %v; want %d", len(got), err, len(want))
+		}
+		for i := range want {
+			if got[i].MsgID() != want[i].MsgID() || string(got[i].Data) != string(want[i].Data) {
+				t.Errorf("event %d is %s, want %s", i, got[i].MsgID(), want[i].MsgID())
+			}
+		}
+	}
+	expect(order[0], order[1])
+	for _, event := range order[:3] {
+		if err := outbox.Done(ctx, event.MsgID()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(order[3])
+	if err := outbox.Done(ctx, order[0].MsgID()); err != nil {
+		t.Errorf("done twice: %v", err)
+	}
+}
+
+func TestAnOutboxThatIsFullSaysSo(t *testing.T) {
+	client := connect(t, etcdtest.Start(t))
+	ctx := within(t, 20*time.Second)
+	outbox := etcd.NewOutbox(client, "rotator")
+	if _, err := client.Do(ctx, announce(t, outbox, some(t, 1)[0])); err != nil {
+		t.Fatal(err)
+	}
+	if err := outbox.Room(ctx, etcd.OutboxLimit-1); err != nil {
+		t.Error(err)
+	}
+	if err := outbox.Room(ctx, etcd.OutboxLimit); !errors.Is(err, etcd.ErrOutboxFull) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAnEventThatIsTooLargeIsRefused(t *testing.T) {
+	event := some(t, 1)[0]
+	event.Data = []byte(`"` + string(make([]byte, 100<<10)) + `"`)
+	if _, err := etcd.NewOutbox(nil, "rotator").Announce(event); err == nil {
+		t.Error("accepted")
+	}
+}
