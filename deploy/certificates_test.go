@@ -15,8 +15,14 @@ import (
 	"time"
 )
 
-// certificates makes a CA and one certificate for 127.0.0.1 in dir, owned by uid (-1: whoever runs the test).
-func certificates(t *testing.T, dir string, uid int) TLSFiles {
+// authority is a CA that lives as long as a test.
+type authority struct {
+	cert  *x509.Certificate
+	bytes []byte
+	key   *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) authority {
 	t.Helper()
 	caKey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ca := &x509.Certificate{
@@ -27,13 +33,22 @@ func certificates(t *testing.T, dir string, uid int) TLSFiles {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return authority{ca, caBytes, caKey}
+}
+
+// issue makes a certificate for 127.0.0.1 and the names in dir, owned by uid (-1: whoever runs the test). Its CN is empty.
+func (a authority) issue(t *testing.T, dir string, uid int, names ...string) TLSFiles {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(2), NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.ParseIP("127.0.0.1")}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.ParseIP("127.0.0.1")}, DNSNames: append(names, "localhost"),
 	}
-	leafBytes, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
+	leafBytes, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +60,7 @@ func certificates(t *testing.T, dir string, uid int) TLSFiles {
 	for path, block := range map[string]*pem.Block{
 		files.Cert: {Type: "CERTIFICATE", Bytes: leafBytes},
 		files.Key:  {Type: "PRIVATE KEY", Bytes: keyBytes},
-		files.CA:   {Type: "CERTIFICATE", Bytes: caBytes},
+		files.CA:   {Type: "CERTIFICATE", Bytes: a.bytes},
 	} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)

@@ -52,7 +52,7 @@ func startDatabase(t *testing.T) *database {
 	}
 	d.Postgres = Postgres{
 		Name: "region_a", Listen: freeAddress(t), SocketDir: d.dir + "/sock", ConfDir: d.dir + "/conf", DataDir: d.dir + "/data",
-		TLS: certificates(t, d.dir+"/tls", uid), ProxySource: "127.0.0.111", Regions: []string{"127.0.0.1"}, Peers: []string{"127.0.0.1"},
+		TLS: newAuthority(t).issue(t, d.dir+"/tls", uid), ProxySource: "127.0.0.111", Regions: []string{"127.0.0.1"}, Peers: []string{"127.0.0.1"},
 		SuperuserOSUsers: []string{d.osUser}, Upstream: "127.0.0.1:1", PassFile: d.dir + "/passfile", SharedBuffers: "16MB", MaxConnections: 40,
 	}
 	d.file(t, "postgresql.conf", d.RenderConf)

@@ -43,6 +43,21 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
+// built finds a server that the local stack has built into its cache, or that is in PATH.
+func built(t *testing.T, name string) string {
+	t.Helper()
+	cache := os.Getenv("OFITEC_CACHE")
+	if cache == "" {
+		cache = "/var/cache/ofitec"
+	}
+	paths, _ := filepath.Glob(filepath.Join(cache, "servers", "*", name))
+	var folders []string
+	for _, path := range paths {
+		folders = append(folders, filepath.Dir(path))
+	}
+	return program(t, name, folders...)
+}
+
 // start runs a program until the test ends and shows its output if the test fails.
 func start(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
