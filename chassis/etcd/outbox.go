@@ -4,21 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
 )
 
 // OutboxLimit is how many events of one service may wait, and maxEvent how large one may be: etcd is no log, and its quota
 // is 2 GiB.
 const (
-	OutboxLimit = 5000
-	maxEvent    = 64 << 10
-	unreadable  = 100 // entries that cannot be read and still hold up nobody
+	OutboxLimit   = 5000
+	maxEvent      = 64 << 10
+	pendingAtOnce = 256 // the publisher asks again
 )
 
 // ErrOutboxFull is wrapped by Room.
@@ -31,12 +31,12 @@ type Outbox struct {
 	prefix string
 }
 
+var _ bus.Store = (*Outbox)(nil)
+
 // NewOutbox is the outbox of a service by its name.
 func NewOutbox(kv clientv3.KV, service string) *Outbox {
 	return &Outbox{kv: kv, prefix: state.OutboxPrefix(service)}
 }
-
-func (o *Outbox) key(msgID string) string { return o.prefix + url.PathEscape(msgID) }
 
 // Announce is the write that puts the event into the outbox; it goes into the transaction of the effect that it announces (And). The same event
 // twice is one entry, and keeps its place.
@@ -48,7 +48,7 @@ func (o *Outbox) Announce(e events.Event) (clientv3.Op, error) {
 	if len(data) > maxEvent {
 		return clientv3.Op{}, fmt.Errorf("announce event %s: %d bytes, the outbox takes %d", e.MsgID(), len(data), maxEvent)
 	}
-	return clientv3.OpPut(o.key(e.MsgID()), string(data)), nil
+	return clientv3.OpPut(o.prefix+url.PathEscape(e.MsgID()), string(data)), nil
 }
 
 // Room is an error that wraps ErrOutboxFull when n more events would go past the limit. Etcd cannot count inside a transaction, so concurrent
@@ -73,33 +73,24 @@ func (o *Outbox) Waiting(ctx context.Context) (int64, error) {
 	return response.Count, nil
 }
 
-// Pending gives at most limit events, in the order in which they were announced. An entry that cannot be read is logged and passed over, where it
-// stays for a human: it must not hold up the others for ever.
-func (o *Outbox) Pending(ctx context.Context, limit int) ([]events.Event, error) {
+// Pending gives the oldest events that wait, in the order in which they were announced.
+func (o *Outbox) Pending(ctx context.Context) ([]bus.Entry, error) {
 	response, err := o.kv.Get(ctx, o.prefix, clientv3.WithPrefix(),
-		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(int64(limit)+unreadable))
+		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(pendingAtOnce))
 	if err != nil {
 		return nil, fmt.Errorf("read outbox %s: %w", o.prefix, err)
 	}
-	var pending []events.Event
-	for _, entry := range response.Kvs {
-		if len(pending) == limit {
-			break
-		}
-		event, err := events.Decode(entry.Value)
-		if err != nil {
-			slog.Error("entry of the outbox cannot be read", "key", string(entry.Key), "error", err)
-			continue
-		}
-		pending = append(pending, event)
+	pending := make([]bus.Entry, len(response.Kvs))
+	for i, entry := range response.Kvs {
+		pending[i] = bus.Entry{Key: string(entry.Key), Data: entry.Value}
 	}
 	return pending, nil
 }
 
-// Done takes the event with this message id out: the bus has acknowledged it. An event that is not there is done already.
-func (o *Outbox) Done(ctx context.Context, msgID string) error {
-	if _, err := o.kv.Delete(ctx, o.key(msgID)); err != nil {
-		return fmt.Errorf("take event %s out of the outbox: %w", msgID, err)
+// Done takes an entry out: the bus has acknowledged it. An entry that is not there is done already.
+func (o *Outbox) Done(ctx context.Context, entry bus.Entry) error {
+	if _, err := o.kv.Delete(ctx, entry.Key); err != nil {
+		return fmt.Errorf("take %s out of the outbox: %w", entry.Key, err)
 	}
 	return nil
 }

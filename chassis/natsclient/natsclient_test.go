@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/ofitec/ofitec/chassis"
@@ -89,6 +90,41 @@ func TestDrainDoesNotWaitForABusThatIsAway(t *testing.T) {
 	natsclient.Drain(conn)
 	if took := time.Since(start); took > 2*time.Second || !conn.IsClosed() {
 		t.Errorf("took %s, closed %v", took, conn.IsClosed())
+	}
+}
+
+func TestOnlyAnIdentityOfTheAuthorityJoinsAnEncryptedBus(t *testing.T) {
+	a := chassistest.NewAuthority(t)
+	cert, key, ca := a.Issue(t, t.TempDir(), "nats.a")
+	source, err := chassis.TLSFiles{Cert: cert, Key: key, CA: ca}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, TLSConfig: source.Server(), TLSVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus.Start()
+	t.Cleanup(bus.Shutdown)
+	if !bus.ReadyForConnections(10 * time.Second) {
+		t.Fatal("bus is not ready")
+	}
+	join := func(files chassis.TLSFiles) *nats.Conn {
+		settings := chassis.NewSettings()
+		settings.NATS.URLs, settings.TLS = []string{"tls://" + bus.Addr().String()}, files
+		conn, _, err := natsclient.Connect(t.Context(), settings, "rotator", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Close)
+		return conn
+	}
+	stranger := join(chassis.TLSFiles{CA: ca})
+	var own chassis.TLSFiles
+	own.Cert, own.Key, own.CA = a.Issue(t, t.TempDir(), "rotator.a")
+	awaitReady(t, join(own))
+	if natsclient.Check(stranger)(t.Context()) == nil {
+		t.Error("a client without a certificate has joined")
 	}
 }
 

@@ -1,86 +1,20 @@
 package tlsfile
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ofitec/ofitec/chassis/chassistest"
 )
 
-// authority signs certificates for one test.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	serial      int64
-}
-
-func newAuthority(t *testing.T) *authority {
+// issue makes an identity in a folder as Files.
+func issue(t *testing.T, a *chassistest.Authority, dir, name string) Files {
 	t.Helper()
-	a := &authority{serial: 1}
-	a.key = newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.certificate, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// issue writes certificate, key and authority for name into dir.
-func (a *authority) issue(t *testing.T, dir, name string) Files {
-	t.Helper()
-	a.serial++
-	key := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), CA: filepath.Join(dir, "ca.crt")}
-	write(t, files.Cert, "CERTIFICATE", der)
-	write(t, files.Key, "PRIVATE KEY", keyDER)
-	write(t, files.CA, "CERTIFICATE", a.certificate.Raw)
-	return files
-}
-
-func write(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	cert, key, ca := a.Issue(t, dir, name)
+	return Files{Cert: cert, Key: key, CA: ca}
 }
 
 func open(t *testing.T, files Files) *Source {
@@ -131,8 +65,8 @@ func meet(t *testing.T, server, client *tls.Config) (ofServer, ofClient string, 
 func renewed(s *Source) { s.checked = time.Time{} }
 
 func TestBothSidesProveWhoTheyAre(t *testing.T) {
-	a := newAuthority(t)
-	server, client := open(t, a.issue(t, t.TempDir(), "etcd.a")), open(t, a.issue(t, t.TempDir(), "rotator.a"))
+	a := chassistest.NewAuthority(t)
+	server, client := open(t, issue(t, a, t.TempDir(), "etcd.a")), open(t, issue(t, a, t.TempDir(), "rotator.a"))
 	ofServer, ofClient, err := meet(t, server.Server(), client.Client())
 	if err != nil || ofServer != "etcd.a" || ofClient != "rotator.a" {
 		t.Errorf("%s, %s, %v", ofServer, ofClient, err)
@@ -140,12 +74,12 @@ func TestBothSidesProveWhoTheyAre(t *testing.T) {
 }
 
 func TestRenewedFilesAreUsedForTheNextConnectionOfBothSides(t *testing.T) {
-	a := newAuthority(t)
+	a := chassistest.NewAuthority(t)
 	serverDir, clientDir := t.TempDir(), t.TempDir()
-	server, client := open(t, a.issue(t, serverDir, "etcd.a")), open(t, a.issue(t, clientDir, "rotator.a"))
+	server, client := open(t, issue(t, a, serverDir, "etcd.a")), open(t, issue(t, a, clientDir, "rotator.a"))
 	serverConfig, clientConfig := server.Server(), client.Client()
-	a.issue(t, serverDir, "etcd.a.renewed")
-	a.issue(t, clientDir, "rotator.a.renewed")
+	issue(t, a, serverDir, "etcd.a.renewed")
+	issue(t, a, clientDir, "rotator.a.renewed")
 	renewed(server)
 	renewed(client)
 	ofServer, ofClient, err := meet(t, serverConfig, clientConfig)
@@ -155,11 +89,11 @@ func TestRenewedFilesAreUsedForTheNextConnectionOfBothSides(t *testing.T) {
 }
 
 func TestAPairHalfWrittenLeavesTheLastGoodOneInUseUntilItIsWhole(t *testing.T) {
-	a := newAuthority(t)
+	a := chassistest.NewAuthority(t)
 	dir, other := t.TempDir(), t.TempDir()
-	files := a.issue(t, dir, "etcd.a")
-	server, client := open(t, files), open(t, a.issue(t, t.TempDir(), "rotator.a"))
-	next := a.issue(t, other, "etcd.a.renewed")
+	files := issue(t, a, dir, "etcd.a")
+	server, client := open(t, files), open(t, issue(t, a, t.TempDir(), "rotator.a"))
+	next := issue(t, a, other, "etcd.a.renewed")
 	replace(t, next.Cert, files.Cert)
 	renewed(server)
 	if ofServer, _, err := meet(t, server.Server(), client.Client()); err != nil || ofServer != "etcd.a" {
@@ -180,9 +114,9 @@ func replace(t *testing.T, from, to string) {
 }
 
 func TestAStrangerIsRefusedByBothSides(t *testing.T) {
-	a, stranger := newAuthority(t), newAuthority(t)
-	server := open(t, a.issue(t, t.TempDir(), "etcd.a"))
-	impostor := open(t, stranger.issue(t, t.TempDir(), "rotator.a"))
+	a, stranger := chassistest.NewAuthority(t), chassistest.NewAuthority(t)
+	server := open(t, issue(t, a, t.TempDir(), "etcd.a"))
+	impostor := open(t, issue(t, stranger, t.TempDir(), "rotator.a"))
 	if _, _, err := meet(t, server.Server(), impostor.Client()); err == nil {
 		t.Error("the client trusts a server of another authority")
 	}
@@ -194,8 +128,8 @@ func TestAStrangerIsRefusedByBothSides(t *testing.T) {
 }
 
 func TestACertificateOfAnotherAddressIsRefused(t *testing.T) {
-	a := newAuthority(t)
-	server, client := open(t, a.issue(t, t.TempDir(), "etcd.a")), open(t, a.issue(t, t.TempDir(), "rotator.a"))
+	a := chassistest.NewAuthority(t)
+	server, client := open(t, issue(t, a, t.TempDir(), "etcd.a")), open(t, issue(t, a, t.TempDir(), "rotator.a"))
 	config := client.Client()
 	config.ServerName = "127.0.0.2"
 	if _, _, err := meet(t, server.Server(), config); err == nil {
@@ -204,8 +138,8 @@ func TestACertificateOfAnotherAddressIsRefused(t *testing.T) {
 }
 
 func TestFilesThatCannotServeAreNamed(t *testing.T) {
-	a := newAuthority(t)
-	files := a.issue(t, t.TempDir(), "etcd.a")
+	a := chassistest.NewAuthority(t)
+	files := issue(t, a, t.TempDir(), "etcd.a")
 	for _, wrong := range []Files{
 		{Cert: files.Cert},
 		{Cert: "/nowhere.crt", Key: files.Key},
