@@ -241,9 +241,6 @@ func (b *Memory) Replay(ctx context.Context, r Range, visit func(Replayed) error
 		return err
 	}
 	s := b.streams[r.Stream]
-	if s == nil {
-		return fmt.Errorf("replay %s: no such stream", r.Stream)
-	}
 	filters := r.filters()
 	b.mu.Lock()
 	last := uint64(len(s.messages))

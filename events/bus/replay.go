@@ -35,6 +35,13 @@ type Replayed struct {
 }
 
 func (r Range) check() error {
+	stream, known := events.LookupStream(r.Stream)
+	if !known {
+		return fmt.Errorf("replay %s: no such stream", r.Stream)
+	}
+	if stream.Retention == events.RetainWorkQueue {
+		return fmt.Errorf("replay %s: a work queue forgets what is done, it has no past", r.Stream)
+	}
 	if r.FromSequence > 0 && !r.From.IsZero() {
 		return fmt.Errorf("replay %s: from a sequence and from a time, want one of them", r.Stream)
 	}
