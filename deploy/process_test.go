@@ -147,3 +147,12 @@ func run(t *testing.T, name string, args ...string) string {
 	}
 	return string(out)
 }
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}

@@ -28,3 +28,7 @@ path "secret/metadata/ofitec/credentials/*" {
 path "secret/destroy/ofitec/credentials/*" {
   capabilities = ["update"]
 }
+# The same by path, which is how vault/api's synchronous revocation asks.
+path "sys/leases/revoke/database/creds/odoo-app/*" {
+  capabilities = ["update"]
+}
