@@ -1,0 +1,18 @@
+module github.com/ofitec/ofitec/services/failover-arbiter
+
+go 1.26.0
+
+require github.com/ofitec/ofitec/events v0.0.0
+
+require (
+	github.com/cloudevents/sdk-go/v2 v2.16.2 // indirect
+	github.com/json-iterator/go v1.1.12 // indirect
+	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
+	github.com/modern-go/reflect2 v1.0.2 // indirect
+)
+
+replace (
+	github.com/ofitec/ofitec/chassis => ../../chassis
+	github.com/ofitec/ofitec/deploy => ../../deploy
+	github.com/ofitec/ofitec/events => ../../events
+)
