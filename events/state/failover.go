@@ -169,6 +169,7 @@ type Mandate struct {
 	Version         V1            `json:"version"`
 	Owner           events.Region `json:"owner"`
 	Epoch           events.Epoch  `json:"epoch"`
+	Incarnation     string        `json:"incarnation"`      // the owner's data folder and process, so that two copies of one arbiter know each other
 	Renewal         int64         `json:"renewal"`          // running number within the epoch, from 1
 	RenewedAt       time.Time     `json:"renewed_at"`       // when it was sent, on the owner's clock
 	FlushLSN        events.LSN    `json:"flush_lsn"`        // flush position of the WAL then; 0 before the database is there
@@ -185,6 +186,7 @@ func (m Mandate) Validate() error {
 	var c events.Check
 	c.DataRegion("owner", m.Owner)
 	c.Epoch("epoch", m.Epoch)
+	c.Text("incarnation", m.Incarnation, 100)
 	c.That(m.Renewal > 0, "renewal", m.Renewal, "1 or more")
 	c.Time("renewed_at", m.RenewedAt)
 	events.NotNegative(&c, "timeline", m.Timeline)

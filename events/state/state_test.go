@@ -38,7 +38,7 @@ func documents() []state.Document {
 		state.Failover{Epoch: 1, Active: events.RegionA, Phase: state.PhaseSteady, Since: at},
 		state.Failover{Phase: state.PhaseSteady, Since: at},
 		intent(),
-		state.Mandate{Owner: events.RegionA, Epoch: 1, Renewal: 4, RenewedAt: at, FlushLSN: 1 << 33, Timeline: 1, HeartbeatNumber: 4, HeartbeatAt: &at},
+		state.Mandate{Owner: events.RegionA, Epoch: 1, Incarnation: "f1.p1", Renewal: 4, RenewedAt: at, FlushLSN: 1 << 33, Timeline: 1, HeartbeatNumber: 4, HeartbeatAt: &at},
 		state.Config{Mandate: 5, Delta: 0.5, Drift: 0.001},
 		state.Request{Verb: state.VerbSwitchover, To: events.RegionB, Epoch: 6, Act: act()},
 		state.Credential{Name: "odoo-db", Method: events.CredentialDatabase, Term: 3, Versions: []state.CredentialVersion{
