@@ -2,6 +2,8 @@ package natsclient_test
 
 import (
 	"context"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,41 @@ func TestOnlyAnIdentityOfTheAuthorityJoinsAnEncryptedBus(t *testing.T) {
 	awaitReady(t, join(own))
 	if natsclient.Check(stranger)(t.Context()) == nil {
 		t.Error("a client without a certificate has joined")
+	}
+}
+
+func TestARefusalIsNotTheEndTheIdentityMayBeMadeLater(t *testing.T) {
+	addr := chassistest.FreeAddr(t)
+	_, portText, _ := net.SplitHostPort(addr)
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, Username: "somebody", Password: "else", NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict.Start()
+	t.Cleanup(strict.Shutdown)
+	if !strict.ReadyForConnections(10 * time.Second) {
+		t.Fatal("bus is not ready")
+	}
+	conn := connect(t, "nats://"+addr)
+	time.Sleep(3 * time.Second) // several attempts
+	if err := natsclient.Check(conn)(t.Context()); err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization") {
+		t.Errorf("while refused: %v", err)
+	}
+	strict.Shutdown()
+	strict.WaitForShutdown()
+	chassistest.NATSAt(t, addr)
+	awaitReady(t, conn)
+}
+
+func TestACredentialsFileThatCannotBeReadIsAnError(t *testing.T) {
+	settings := chassis.NewSettings()
+	settings.NATS.URLs, settings.NATS.Credentials = []string{chassistest.NATS(t)}, "/nowhere.creds"
+	if _, _, err := natsclient.Connect(t.Context(), settings, "rotator", "a"); err == nil || !strings.Contains(err.Error(), "/nowhere.creds") {
+		t.Errorf("error %v", err)
 	}
 }
 
