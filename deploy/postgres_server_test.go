@@ -17,6 +17,7 @@ import (
 // database is a real PostgreSQL server that runs from the rendered files.
 type database struct {
 	Postgres
+	ca           authority
 	dir, logFile string
 	relay        string // a stand-in for the proxy: dials from ProxySource
 	passwords    map[string]string
@@ -27,8 +28,17 @@ type database struct {
 // startDatabase makes a cluster and starts it fenced, without roles.
 func startDatabase(t *testing.T) *database {
 	t.Helper()
+	d := configureDatabase(t, newAuthority(t), "region_a", "127.0.0.1:1")
+	d.as(t, "initdb", "-k", "-U", "postgres", "-A", "reject", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", d.DataDir)
+	d.start(t)
+	return d
+}
+
+// configureDatabase writes all that a server needs beside its data.
+func configureDatabase(t *testing.T, ca authority, name, upstream string) *database {
+	t.Helper()
 	program(t, "initdb")
-	d := &database{dir: shortDir(t), passwords: map[string]string{}}
+	d := &database{dir: shortDir(t), ca: ca, passwords: map[string]string{}}
 	uid := -1
 	if current, _ := user.Current(); current.Uid == "0" {
 		account, err := user.Lookup("postgres")
@@ -51,14 +61,19 @@ func startDatabase(t *testing.T) *database {
 		}
 	}
 	d.Postgres = Postgres{
-		Name: "region_a", Listen: freeAddress(t), SocketDir: d.dir + "/sock", ConfDir: d.dir + "/conf", DataDir: d.dir + "/data",
-		TLS: newAuthority(t).issue(t, d.dir+"/tls", uid), ProxySource: "127.0.0.111", Regions: []string{"127.0.0.1"}, Peers: []string{"127.0.0.1"},
-		SuperuserOSUsers: []string{d.osUser}, Upstream: "127.0.0.1:1", PassFile: d.dir + "/passfile", SharedBuffers: "16MB", MaxConnections: 40,
+		Name: name, Listen: freeAddress(t), SocketDir: d.dir + "/sock", ConfDir: d.dir + "/conf", DataDir: d.dir + "/data",
+		TLS: ca.issue(t, d.dir+"/tls", uid), ProxySource: "127.0.0.111", Regions: []string{"127.0.0.1"}, Peers: []string{"127.0.0.1"},
+		SuperuserOSUsers: []string{d.osUser}, Upstream: upstream, PassFile: d.dir + "/passfile", SharedBuffers: "16MB", MaxConnections: 40,
 	}
 	d.file(t, "postgresql.conf", d.RenderConf)
 	d.file(t, "pg_hba.conf", d.RenderHBAFenced)
 	d.file(t, "pg_ident.conf", d.RenderIdent)
-	d.as(t, "initdb", "-k", "-U", "postgres", "-A", "reject", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", d.DataDir)
+	d.relay = relay(t, d.ProxySource, d.Listen)
+	return d
+}
+
+func (d *database) start(t *testing.T) {
+	t.Helper()
 	d.logFile = d.dir + "/log"
 	d.as(t, "pg_ctl", "-w", "-D", d.DataDir, "-l", d.logFile, "-o", "-c config_file="+d.ConfDir+"/postgresql.conf", "start")
 	t.Cleanup(func() {
@@ -68,8 +83,6 @@ func startDatabase(t *testing.T) *database {
 		}
 		_ = d.command("pg_ctl", "-D", d.DataDir, "-m", "immediate", "stop").Run()
 	})
-	d.relay = relay(t, d.ProxySource, d.Listen)
-	return d
 }
 
 func (d *database) file(t *testing.T, name string, content func() ([]byte, error)) {
@@ -107,8 +120,7 @@ func (d *database) as(t *testing.T, name string, args ...string) {
 // super runs SQL as the superuser over the Unix socket, as one simple query.
 func (d *database) super(t *testing.T, dbname, sql string) string {
 	t.Helper()
-	host, port, _ := net.SplitHostPort(d.Listen)
-	_ = host
+	_, port, _ := net.SplitHostPort(d.Listen)
 	out, err := d.command("psql", "-XAtq", "-h", d.SocketDir, "-p", port, "-U", "postgres", "-d", dbname, "-c", sql).CombinedOutput()
 	if err != nil {
 		t.Fatalf("superuser in %s: %v\n%s", dbname, err, out)

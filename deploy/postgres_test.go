@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -158,4 +159,31 @@ func TestTheExporterServesTheNamedSeries(t *testing.T) {
 			t.Log(strings.TrimSpace(line))
 		}
 	}
+}
+
+func TestAStandbyFollowsItsUpstreamByTheSameFiles(t *testing.T) {
+	a := startDatabase(t)
+	a.bootstrap(t)
+	b := configureDatabase(t, a.ca, "region_b", a.Listen)
+	line, err := PassFileLine(a.Listen, "replication", "ofitec_replication", a.passwords["ofitec_replication"])
+	b.PassFile = b.ConfDir + "/passfile"
+	b.file(t, "passfile", func() ([]byte, error) { return []byte(line), err })
+	b.file(t, "postgresql.conf", b.RenderConf)
+	host, port, _ := net.SplitHostPort(a.Listen)
+	b.as(t, "pg_basebackup", "-D", b.DataDir, "-X", "stream", "-c", "fast", "--no-sync", "-C", "-S", b.Name,
+		"-d", "host="+host+" port="+port+" user=ofitec_replication passfile="+b.PassFile+" sslmode=verify-full sslrootcert="+b.TLS.CA)
+	b.as(t, "touch", b.DataDir+"/standby.signal")
+	b.start(t)
+
+	within(t, 20*time.Second, "b streams into its slot under its name", func() bool {
+		return a.super(t, "postgres", "SELECT s.application_name || ' ' || r.slot_name FROM pg_stat_replication s JOIN pg_replication_slots r ON r.active_pid = s.pid WHERE s.state = 'streaming'") == "region_b region_b"
+	})
+	a.super(t, "ofitec_prod", "INSERT INTO ofitec.heartbeat (number, at, epoch, region) VALUES (7, now(), 1, 'a')")
+	b.passwords = a.passwords
+	within(t, 10*time.Second, "the heartbeat has arrived", func() bool {
+		got, err := b.login(b.Listen, "ofitec_probe", "ofitec_prod", "SELECT number FROM ofitec.heartbeat WHERE pg_is_in_recovery()")
+		return err == nil && got == "7"
+	})
+	b.reload(t, b.RenderHBAOpen)
+	b.refused(t, b.relay, "odoo_bootstrap", "ofitec_prod", "CREATE TABLE no(n int)", "read-only transaction")
 }
