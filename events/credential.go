@@ -35,7 +35,7 @@ func (r Credential) Problems() []Problem {
 	var c Check
 	c.Token("name", r.Name)
 	OneOf(&c, "kind", r.Kind, CredentialKinds...)
-	c.That(r.Version > 0, "version", r.Version, "1 or more")
+	AtLeastOne(&c, "version", r.Version)
 	c.That(vaultPath.MatchString(r.Path) && len(r.Path) <= 256, "path", r.Path, "a Vault path such as odoo/database")
 	c.SHA256("fingerprint", r.Fingerprint)
 	return c.Problems()
@@ -108,7 +108,7 @@ func (p CredentialRenewed) Key() string {
 func (p CredentialRenewed) Validate() error {
 	c := Check{problems: p.Problems()}
 	c.Part("lease", p.Lease.Problems())
-	c.That(p.Renewal > 0, "renewal", p.Renewal, "1 or more")
+	AtLeastOne(&c, "renewal", p.Renewal)
 	return invalid(p, c.problems)
 }
 

@@ -29,7 +29,7 @@ func Decode(data []byte) (Event, error) {
 		return Event{}, &MalformedError{Reason: "text is not UTF-8"}
 	}
 	var e Event
-	s := scanner{data: data}
+	s := scanner{data: data, copied: string(data)}
 	if err := s.envelope(&e); err != nil {
 		return Event{}, err
 	}
@@ -41,8 +41,9 @@ func Decode(data []byte) (Event, error) {
 
 // scanner walks the top level of one JSON object without looking into its values.
 type scanner struct {
-	data []byte
-	at   int
+	data   []byte
+	copied string // the same, so that all attributes are parts of one string
+	at     int
 }
 
 var errEnd = errors.New("unexpected end")
@@ -196,7 +197,7 @@ func (s *scanner) text() (string, error) {
 		return "", err
 	}
 	if !escaped {
-		return string(raw[1 : len(raw)-1]), nil
+		return s.copied[start+1 : s.at-1], nil
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {

@@ -115,11 +115,14 @@ func (e Event) Payload() (Payload, error) {
 		return nil, fmt.Errorf("decode payload: %w", err)
 	}
 	var c Check
-	c.That(e.ID == ID(payload), "id", e.ID, "the payload's own: "+ID(payload))
-	subject := Subject(e.Region, e.Type, payload.Entity())
-	c.That(e.Subject == subject, "subject", e.Subject, "the payload's own: "+subject)
-	if fenced, ok := payload.(ofEpoch); ok {
-		c.That(e.Epoch == fenced.fencing(), "epoch", uint64(e.Epoch), "the payload's own: "+fenced.fencing().String())
+	if id := ID(payload); e.ID != id {
+		c.That(false, "id", e.ID, "the payload's own: "+id)
+	}
+	if subject := Subject(e.Region, e.Type, payload.Entity()); e.Subject != subject {
+		c.That(false, "subject", e.Subject, "the payload's own: "+subject)
+	}
+	if fenced, ok := payload.(ofEpoch); ok && e.Epoch != fenced.fencing() {
+		c.That(false, "epoch", uint64(e.Epoch), "the payload's own: "+fenced.fencing().String())
 	}
 	if err := c.Err(string(e.Type)); err != nil {
 		return nil, fmt.Errorf("decode payload: %w", err)
@@ -165,11 +168,12 @@ func (e Event) check() error {
 	if !e.Region.Valid() {
 		return fmt.Errorf("check event: region is %q, want one of a, b, c", string(e.Region))
 	}
+	name := e.Type.Name()
 	if !hasParts(e.Source, "/ofitec/", string(e.Region), "/") {
 		return fmt.Errorf("check event: source is %q, want /ofitec/%s/<service>", e.Source, e.Region)
 	}
-	if !hasParts(e.Subject, "ofitec.", string(e.Region), ".", e.Type.Name(), ".") {
-		return fmt.Errorf("check event: subject is %q, want ofitec.%s.%s.<entity>", e.Subject, e.Region, e.Type.Name())
+	if !hasParts(e.Subject, "ofitec.", string(e.Region), ".", name, ".") {
+		return fmt.Errorf("check event: subject is %q, want ofitec.%s.%s.<entity>", e.Subject, e.Region, name)
 	}
 	if !validTrace(e.TraceParent) {
 		return fmt.Errorf("check event: traceparent is %q, want 00-<32 hex>-<16 hex>-<2 hex>", e.TraceParent)

@@ -296,3 +296,15 @@ func FuzzDecodeAgreesWithEncodingJSON(f *testing.F) {
 		}
 	})
 }
+
+func TestDataCannotBreakOutOfTheEnvelope(t *testing.T) {
+	event, _ := encoded(t, example.Health(1))
+	for _, data := range []string{`{}},{`, `{`, `1,"id":"x"`, `"`, `{}}`, `]`} {
+		event.Data = json.RawMessage(data)
+		if text, err := event.Encode(); err == nil {
+			if back, err := events.Decode(text); err == nil && string(back.Data) != data {
+				t.Errorf("%s was written and read as %s", data, back.Data)
+			}
+		}
+	}
+}

@@ -74,7 +74,7 @@ func (p ExportReady) Validate() error {
 		c.Time("cursor_to.write_date", p.To.WriteDate)
 		c.That(!p.To.WriteDate.After(p.AsOf.SourceClock), "cursor_to.write_date", p.To.WriteDate, "not after the source's own clock")
 	}
-	c.That(p.Sequence > 0, "manifest_sequence", p.Sequence, "1 or more")
+	AtLeastOne(&c, "manifest_sequence", p.Sequence)
 	return invalid(p, c.problems)
 }
 
@@ -107,7 +107,7 @@ func (p ExportFailed) Validate() error {
 	c.DataRegion("region", p.Region)
 	c.Token("batch", p.Batch)
 	c.Time("failed_at", p.FailedAt)
-	c.That(p.Attempts > 0, "attempts", p.Attempts, "1 or more")
+	AtLeastOne(&c, "attempts", p.Attempts)
 	c.Token("code", p.Code)
 	c.That(p.Status == 0 || p.Status >= 100 && p.Status <= 599, "status", p.Status, "an HTTP status, or absent")
 	c.Text("reason", p.Reason, 1000)

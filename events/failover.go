@@ -56,7 +56,7 @@ func (p FailoverStarted) Validate() error {
 	c.Time("decided_at", p.DecidedAt)
 	c.Token("rule", p.Rule)
 	c.Region("leader", p.Leader)
-	c.That(p.Term > 0, "term", p.Term, "1 or more")
+	AtLeastOne(&c, "term", p.Term)
 	c.Part("loss", p.Loss.Problems())
 	if p.Gates != nil {
 		c.Part("target_gates", p.Gates.problems())
@@ -120,7 +120,7 @@ func (FailoverPromoted) Type() Type { return TypeFailoverPromoted }
 func (p FailoverPromoted) Validate() error {
 	c := Check{problems: p.Problems()}
 	c.Time("promoted_at", p.PromotedAt)
-	c.That(p.Timeline > 0, "timeline", p.Timeline, "1 or more")
+	AtLeastOne(&c, "timeline", p.Timeline)
 	c.That(p.LSN > 0, "lsn", p.LSN, "a WAL position")
 	return invalid(p, c.problems)
 }
@@ -144,7 +144,7 @@ func (p FailoverSwitched) Validate() error {
 	c.Time("switched_at", p.SwitchedAt)
 	c.Text("name", p.Name, 253)
 	c.Text("address", p.Address, 64)
-	c.That(p.TTLSeconds > 0, "ttl_seconds", p.TTLSeconds, "1 or more")
+	AtLeastOne(&c, "ttl_seconds", p.TTLSeconds)
 	c.Token("provider", p.Provider)
 	return invalid(p, c.problems)
 }
@@ -230,7 +230,7 @@ func (p FailoverHeld) Validate() error {
 	c.Text("reason", p.Reason, 1000)
 	c.Time("held_at", p.HeldAt)
 	c.Region("leader", p.Leader)
-	c.That(p.Term > 0, "term", p.Term, "1 or more")
+	AtLeastOne(&c, "term", p.Term)
 	c.Part("loss", p.Loss.Problems())
 	evidence(&c, p.Evidence)
 	return invalid(p, c.problems)
@@ -268,7 +268,7 @@ func (p FailoverRejoined) Validate() error {
 	c.DataRegion("region", p.Region)
 	c.Time("rejoined_at", p.RejoinedAt)
 	OneOf(&c, "manner", p.Manner, "followed", "rewound", "rebuilt")
-	c.That(p.Timeline > 0, "timeline", p.Timeline, "1 or more")
+	AtLeastOne(&c, "timeline", p.Timeline)
 	NotNegative(&c, "discarded_bytes", p.Discarded)
 	return invalid(p, c.problems)
 }

@@ -67,7 +67,7 @@ func (r Receipt) Problems() []Problem {
 	c.That(r.Stopped || quiet, "counts", r.Counts, "two zeros at the end, or stopped = true")
 	c.That(r.Stopped || r.Refused, "refused", r.Refused, "true unless the database was stopped")
 	c.That(r.FlushLSN > 0, "flush_lsn", r.FlushLSN, "a WAL position")
-	c.That(r.Timeline > 0, "timeline", r.Timeline, "1 or more")
+	AtLeastOne(&c, "timeline", r.Timeline)
 	c.Time("written_at", r.WrittenAt)
 	return c.Problems()
 }
@@ -88,7 +88,7 @@ func (e Evidence) Problems() []Problem {
 	var c Check
 	c.Region("observer", e.Observer)
 	c.Token("incarnation", e.Incarnation)
-	c.That(e.Number > 0, "number", e.Number, "1 or more")
+	AtLeastOne(&c, "number", e.Number)
 	NotNegative(&c, "age_seconds", e.AgeSeconds)
 	c.That((e.Health == nil) != (e.Replication == nil), "health", e.Health != nil, "set, or replication set, but not both")
 	if e.Health != nil {

@@ -26,7 +26,9 @@ type CheckResult struct {
 func (r CheckResult) problems() []Problem {
 	var c Check
 	OneOf(&c, "outcome", r.Outcome, OutcomeOK, OutcomeFailed, OutcomeUnknown)
-	c.That(r.Outcome == OutcomeOK || r.Reason != "", "reason", r.Reason, "a reason, since the outcome is not ok")
+	if r.Outcome != OutcomeOK && r.Reason == "" {
+		c.That(false, "reason", r.Reason, "a reason, since the outcome is not ok")
+	}
 	NotNegative(&c, "latency_seconds", r.Latency)
 	return c.Problems()
 }
@@ -101,22 +103,37 @@ func (p HealthObserved) problems() []Problem {
 	OneOf(&c, "verdict", p.Verdict, OutcomeOK, OutcomeFailed, OutcomeUnknown)
 	NotNegative(&c, "failures_in_row", p.FailuresInRow)
 	NotNegative(&c, "successes_in_row", p.SuccessesInRow)
-	c.That(p.FailuresInRow == 0 || p.SuccessesInRow == 0, "successes_in_row", p.SuccessesInRow,
-		fmt.Sprintf("0, since failures_in_row is %d", p.FailuresInRow))
-	c.That(p.Verdict != OutcomeOK || p.FailuresInRow == 0, "failures_in_row", p.FailuresInRow, "0, since the verdict is ok")
-	c.That(p.Verdict != OutcomeFailed || p.FailuresInRow > 0, "failures_in_row", p.FailuresInRow, "1 or more, since the verdict is failed")
+	p.rows(&c)
 	made := 0
 	for _, check := range p.Checks.named() {
-		if check.result != nil {
-			made++
-			c.Part("checks."+check.name, check.result.problems())
+		if check.result == nil {
+			continue
+		}
+		made++
+		if problems := check.result.problems(); len(problems) > 0 {
+			c.Part("checks."+check.name, problems)
 		}
 	}
-	c.That(made > 0, "checks", made, "one check or more")
+	if made == 0 {
+		c.That(false, "checks", made, "one check or more")
+	}
 	if p.Gates != nil {
 		c.Part("gates", p.Gates.problems())
 	}
 	return c.Problems()
+}
+
+// rows checks that the counts agree with each other and with the verdict.
+func (p HealthObserved) rows(c *Check) {
+	if p.FailuresInRow > 0 && p.SuccessesInRow > 0 {
+		c.That(false, "successes_in_row", p.SuccessesInRow, fmt.Sprintf("0, since failures_in_row is %d", p.FailuresInRow))
+	}
+	if p.Verdict == OutcomeOK && p.FailuresInRow > 0 {
+		c.That(false, "failures_in_row", p.FailuresInRow, "0, since the verdict is ok")
+	}
+	if p.Verdict == OutcomeFailed && p.FailuresInRow == 0 {
+		c.That(false, "failures_in_row", p.FailuresInRow, "1 or more, since the verdict is failed")
+	}
 }
 
 type namedCheck struct {
@@ -163,7 +180,7 @@ func (p ReplicationObserved) problems() []Problem {
 	var c Check
 	observation(&c, p.Observer, p.Target, p.Incarnation, p.Number, p.ObservedAt)
 	c.That(p.Target.HoldsData(), "target", p.Target, "one of a, b")
-	c.That(p.Timeline > 0, "timeline", p.Timeline, "1 or more")
+	AtLeastOne(&c, "timeline", p.Timeline)
 	c.That(p.InRecovery || p.FlushLSN != nil, "flush_lsn", "", "a position, since the database is a primary")
 	c.That((p.HeartbeatNumber == nil) == (p.HeartbeatAt == nil), "heartbeat_at", p.HeartbeatAt != nil, "known exactly when heartbeat_number is")
 	if p.HeartbeatNumber != nil {
@@ -176,6 +193,6 @@ func observation(c *Check, observer, target Region, incarnation string, number i
 	c.Region("observer", observer)
 	c.Region("target", target)
 	c.Token("incarnation", incarnation)
-	c.That(number > 0, "number", number, "1 or more")
+	AtLeastOne(c, "number", number)
 	c.Time("observed_at", at)
 }

@@ -24,8 +24,8 @@ func (l Load) Key() string { return strconv.FormatInt(l.Load, 10) }
 func (l Load) Problems() []Problem {
 	var c Check
 	c.DataRegion("region", l.Region)
-	c.That(l.Load > 0, "load", l.Load, "1 or more")
-	c.That(l.Sequence > 0, "manifest_sequence", l.Sequence, "1 or more")
+	AtLeastOne(&c, "load", l.Load)
+	AtLeastOne(&c, "manifest_sequence", l.Sequence)
 	return c.Problems()
 }
 
@@ -201,6 +201,6 @@ func (p WarehouseRevealed) Validate() error {
 	c.DataRegion("region", p.Region)
 	c.Part("act", p.Act.Problems())
 	OneOf(&c, "kind", p.Kind, "rut", "email", "phone")
-	c.That(p.Tokens > 0, "tokens", p.Tokens, "1 or more")
+	AtLeastOne(&c, "tokens", p.Tokens)
 	return invalid(p, c.problems)
 }

@@ -123,7 +123,7 @@ func (d Deployment) Validate() error {
 	var c events.Check
 	c.DataRegion("region", d.Region)
 	c.Token("name", d.Name)
-	c.That(d.Number > 0, "number", d.Number, "1 or more")
+	events.AtLeastOne(&c, "number", d.Number)
 	events.NotNegative(&c, "previous", d.Previous)
 	events.OneOf(&c, "hot", d.Hot, Blue, Green)
 	events.OneOf(&c, "phase", d.Phase, DeploymentRendered, DeploymentStarted, DeploymentWatching, DeploymentSwitched, DeploymentDone, DeploymentRolledBack)

@@ -187,7 +187,7 @@ func (m Mandate) Validate() error {
 	c.DataRegion("owner", m.Owner)
 	c.Epoch("epoch", m.Epoch)
 	c.Text("incarnation", m.Incarnation, 100)
-	c.That(m.Renewal > 0, "renewal", m.Renewal, "1 or more")
+	events.AtLeastOne(&c, "renewal", m.Renewal)
 	c.Time("renewed_at", m.RenewedAt)
 	events.NotNegative(&c, "timeline", m.Timeline)
 	events.NotNegative(&c, "heartbeat_number", m.HeartbeatNumber)
