@@ -58,6 +58,7 @@ func TestEachBrokenRuleIsNamedWithBothSides(t *testing.T) {
 			p.ProbeFailures = 10
 			p.Bus = 110 * time.Millisecond
 			p.ProbeWindow = 2 * time.Second
+			p.Cooldown = time.Hour
 		}},
 		{"R7", "ET = 1s", "10 max(RTT, heartbeat) = 1.5s", func(p *Profile) { p.RoundTrip = 150 * time.Millisecond }},
 		{"R8", "E = 2s", "2.5 ET = 2.5s", func(p *Profile) { p.EtcdGap = 2 * time.Second }},
