@@ -1,0 +1,257 @@
+package bootstrap
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"reflect"
+
+	vault "github.com/hashicorp/vault/api"
+
+	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/local/identity"
+	"github.com/ofitec/ofitec/deploy/local/layout"
+)
+
+// vaultSetup brings an open Vault to what the services expect. client holds the root token.
+type vaultSetup struct {
+	client *vault.Client
+	layout layout.Layout
+	owners identity.Owners
+}
+
+func (v vaultSetup) engines(ctx context.Context) error {
+	mounts, err := v.client.Sys().ListMountsWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("list Vault's engines: %w", err)
+	}
+	for path, input := range map[string]*vault.MountInput{
+		"database": {Type: "database"},
+		"secret":   {Type: "kv", Options: map[string]string{"version": "2"}},
+		"transit":  {Type: "transit"},
+		"pki":      {Type: "pki", Config: vault.MountConfigInput{MaxLeaseTTL: "87600h"}},
+	} {
+		if mount, ok := mounts[path+"/"]; ok {
+			if mount.Type != input.Type {
+				return fmt.Errorf("enable Vault's engine %s: a %s is mounted there", path, mount.Type)
+			}
+			continue
+		}
+		if err := v.client.Sys().MountWithContext(ctx, path, input); err != nil {
+			return fmt.Errorf("enable Vault's engine %s: %w", path, err)
+		}
+	}
+	methods, err := v.client.Sys().ListAuthWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("list Vault's logins: %w", err)
+	}
+	if _, ok := methods["approle/"]; !ok {
+		if err := v.client.Sys().EnableAuthWithOptionsWithContext(ctx, "approle", &vault.EnableAuthOptions{Type: "approle"}); err != nil {
+			return fmt.Errorf("enable AppRole: %w", err)
+		}
+	}
+	// Writing a key that is there changes nothing.
+	return v.write(ctx, "transit/keys/ofitec-raw", map[string]any{"type": "aes256-gcm96"})
+}
+
+func (v vaultSetup) policies(ctx context.Context) error {
+	policies, err := deploy.VaultPolicies()
+	if err != nil {
+		return err
+	}
+	for name, rules := range policies {
+		if err := v.client.Sys().PutPolicyWithContext(ctx, name, rules); err != nil {
+			return fmt.Errorf("write Vault policy %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// roles makes an AppRole for each instance of a service that has a policy; the others have no business with Vault.
+func (v vaultSetup) roles(ctx context.Context) error {
+	policies, err := deploy.VaultPolicies()
+	if err != nil {
+		return err
+	}
+	for _, service := range layout.Services {
+		if _, ok := policies[service.Name]; !ok {
+			continue
+		}
+		for _, r := range service.Regions {
+			if err := v.role(ctx, service.Name, r); err != nil {
+				return fmt.Errorf("give %s in region %s its login to Vault: %w", service.Name, r, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (v vaultSetup) role(ctx context.Context, service string, r layout.Region) error {
+	path := "auth/approle/role/" + service + "." + string(r)
+	if err := v.write(ctx, path, map[string]any{
+		"token_policies": []string{service}, "token_period": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": false,
+	}); err != nil {
+		return err
+	}
+	answer, err := v.client.Logical().ReadWithContext(ctx, path+"/role-id")
+	if err != nil {
+		return fmt.Errorf("read role id: %w", err)
+	}
+	id, err := text(answer, "role_id")
+	if err != nil {
+		return err
+	}
+	dir := v.layout.IdentityDir(r, service)
+	if err := v.keep(filepath.Join(dir, "vault-role-id"), id, service); err != nil {
+		return err
+	}
+	secretFile := filepath.Join(dir, "vault-secret-id")
+	secret, err := identity.ReadFile(secretFile)
+	if err != nil {
+		return err
+	}
+	if len(secret) > 0 {
+		known, err := v.client.Logical().WriteWithContext(ctx, path+"/secret-id/lookup", map[string]any{"secret_id": string(secret)})
+		if err != nil {
+			return fmt.Errorf("look secret id up: %w", err)
+		}
+		if known != nil {
+			return nil
+		}
+	}
+	return v.newSecretID(ctx, path, secretFile, service)
+}
+
+// newSecretID replaces a secret id that is lost or unknown; earlier ones open nothing any more.
+func (v vaultSetup) newSecretID(ctx context.Context, role, file, service string) error {
+	old, err := v.client.Logical().ListWithContext(ctx, role+"/secret-id")
+	if err != nil {
+		return fmt.Errorf("list secret ids: %w", err)
+	}
+	if old != nil {
+		accessors, _ := old.Data["keys"].([]any)
+		for _, accessor := range accessors {
+			if err := v.write(ctx, role+"/secret-id-accessor/destroy", map[string]any{"secret_id_accessor": accessor}); err != nil {
+				return err
+			}
+		}
+	}
+	answer, err := v.client.Logical().WriteWithContext(ctx, role+"/secret-id", nil)
+	if err != nil {
+		return fmt.Errorf("make secret id: %w", err)
+	}
+	secret, err := text(answer, "secret_id")
+	if err != nil {
+		return err
+	}
+	return v.keep(file, secret, service)
+}
+
+// keep writes a file unless it says the same already.
+func (v vaultSetup) keep(path, content, service string) error {
+	have, err := identity.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if string(have) == content {
+		return nil
+	}
+	return identity.WriteFile(path, []byte(content), v.owners, service)
+}
+
+// database tells Vault how to reach the database that takes writes, wherever it is.
+func (v vaultSetup) database(ctx context.Context) error {
+	a := v.layout.Addressing
+	connection := deploy.VaultDatabase{CAFile: filepath.Join(v.layout.IdentityDir(layout.C, "vault"), "ca.crt")}
+	for _, r := range layout.DataRegions {
+		connection.Proxies = append(connection.Proxies, a.Addr(r, layout.PortDatabaseProxy))
+	}
+	url, err := connection.ConnectionURL()
+	if err != nil {
+		return err
+	}
+	details := map[string]any{
+		"connection_url": url, "username": "vault_admin", "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
+	}
+	have, err := v.client.Logical().ReadWithContext(ctx, "database/config/ofitec")
+	if err != nil {
+		return fmt.Errorf("read Vault's database connection: %w", err)
+	}
+	if have == nil || !configured(have.Data, details) {
+		details["plugin_name"], details["allowed_roles"], details["verify_connection"] = "postgresql-database-plugin", []string{"odoo-app"}, false
+		if have == nil {
+			// Later, Vault may have changed the password to one that only it knows: it is never set back.
+			password, err := identity.Master(v.layout, "postgres-vault_admin")
+			if err != nil {
+				return err
+			}
+			details["password"] = string(password)
+		}
+		if err := v.write(ctx, "database/config/ofitec", details); err != nil {
+			return err
+		}
+	}
+	role, err := deploy.VaultOdooRole()
+	if err != nil {
+		return err
+	}
+	return v.write(ctx, "database/roles/odoo-app", map[string]any{
+		"db_name": "ofitec", "default_ttl": "1h", "max_ttl": "24h", "creation_statements": []string{role.Creation}, "renew_statements": []string{role.Renew},
+		"revocation_statements": []string{role.Revocation}, "rollback_statements": []string{role.Revocation},
+	})
+}
+
+func configured(have, want map[string]any) bool {
+	details, _ := have["connection_details"].(map[string]any)
+	for name, value := range want {
+		if details[name] != value {
+			return false
+		}
+	}
+	return reflect.DeepEqual(have["allowed_roles"], []any{"odoo-app"})
+}
+
+// secrets brings what the stack made before Vault was there: the key of personal-data tokens and the first database user.
+func (v vaultSetup) secrets(ctx context.Context) error {
+	key, err := identity.Master(v.layout, "token-key")
+	if err != nil {
+		return err
+	}
+	password, err := identity.Master(v.layout, "postgres-odoo_bootstrap")
+	if err != nil {
+		return err
+	}
+	if err := v.bring(ctx, "ofitec/etl-transform/token-key", map[string]any{"key": base64.StdEncoding.EncodeToString(key)}); err != nil {
+		return err
+	}
+	return v.bring(ctx, "ofitec/credentials/odoo-app", map[string]any{"username": "odoo_bootstrap", "password": string(password)})
+}
+
+// bring writes a secret's first version. One that has a version, or had, belongs to the services and is left alone.
+func (v vaultSetup) bring(ctx context.Context, name string, data map[string]any) error {
+	have, err := v.client.Logical().ReadWithContext(ctx, "secret/metadata/"+name)
+	if err != nil {
+		return fmt.Errorf("read secret %s: %w", name, err)
+	}
+	if have != nil {
+		return nil
+	}
+	return v.write(ctx, "secret/data/"+name, map[string]any{"data": data, "options": map[string]any{"cas": 0}})
+}
+
+func (v vaultSetup) write(ctx context.Context, path string, data map[string]any) error {
+	if _, err := v.client.Logical().WriteWithContext(ctx, path, data); err != nil {
+		return fmt.Errorf("write %s to Vault: %w", path, err)
+	}
+	return nil
+}
+
+func text(answer *vault.Secret, field string) (string, error) {
+	if answer != nil {
+		if value, ok := answer.Data[field].(string); ok && value != "" {
+			return value, nil
+		}
+	}
+	return "", fmt.Errorf("read %s: Vault's answer has none", field)
+}
