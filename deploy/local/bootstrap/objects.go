@@ -1,0 +1,109 @@
+package bootstrap
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/minio/madmin-go/v3"
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/local/identity"
+	"github.com/ofitec/ofitec/deploy/local/layout"
+)
+
+// RawBucket is the bucket of raw files that all regions share.
+const RawBucket = "ofitec-raw"
+
+const rawPolicy = "ofitec-raw"
+
+// Objects makes the bucket of raw files, which keeps every version, and a user for each data region, which can add and read and never delete.
+// address is host:port of MinIO.
+func Objects(ctx context.Context, l layout.Layout, address string, config *tls.Config) error {
+	user, err := identity.Master(l, "minio-root-user")
+	if err != nil {
+		return err
+	}
+	password, err := identity.Master(l, "minio-root-password")
+	if err != nil {
+		return err
+	}
+	login := credentials.NewStaticV4(string(user), string(password), "")
+	transport := &http.Transport{TLSClientConfig: config.Clone(), DisableKeepAlives: true}
+	client, err := minio.New(address, &minio.Options{Creds: login, Secure: true, Transport: transport, Region: "us-east-1"})
+	if err != nil {
+		return fmt.Errorf("make object store client: %w", err)
+	}
+	if err := ensureBucket(ctx, client); err != nil {
+		return err
+	}
+	admin, err := madmin.NewWithOptions(address, &madmin.Options{Creds: login, Secure: true, Transport: transport})
+	if err != nil {
+		return fmt.Errorf("make object store client: %w", err)
+	}
+	policy, err := deploy.MinIOBucket{Bucket: RawBucket}.RenderRawPolicy()
+	if err != nil {
+		return err
+	}
+	if err := admin.AddCannedPolicy(ctx, rawPolicy, bytes.TrimSpace(policy)); err != nil {
+		return fmt.Errorf("write policy %s of the object store: %w", rawPolicy, err)
+	}
+	for _, r := range layout.DataRegions {
+		if err := ensureObjectUser(ctx, admin, l, r); err != nil {
+			return fmt.Errorf("make object store user of region %s: %w", r, err)
+		}
+	}
+	return nil
+}
+
+// ensureBucket makes the bucket with versions: what stands under a name can be overlaid but not replaced.
+func ensureBucket(ctx context.Context, client *minio.Client) error {
+	exists, err := client.BucketExists(ctx, RawBucket)
+	if err != nil {
+		return fmt.Errorf("look for bucket %s: %w", RawBucket, err)
+	}
+	if !exists {
+		if err := client.MakeBucket(ctx, RawBucket, minio.MakeBucketOptions{}); err != nil {
+			return fmt.Errorf("make bucket %s: %w", RawBucket, err)
+		}
+	}
+	versions, err := client.GetBucketVersioning(ctx, RawBucket)
+	if err != nil {
+		return fmt.Errorf("read versioning of bucket %s: %w", RawBucket, err)
+	}
+	if versions.Enabled() {
+		return nil
+	}
+	if err := client.EnableVersioning(ctx, RawBucket); err != nil {
+		return fmt.Errorf("switch versioning of bucket %s on: %w", RawBucket, err)
+	}
+	return nil
+}
+
+func ensureObjectUser(ctx context.Context, admin *madmin.AdminClient, l layout.Layout, r layout.Region) error {
+	secret, err := identity.Master(l, "s3-secret-key-"+string(r))
+	if err != nil {
+		return err
+	}
+	user := identity.ObjectUser(r)
+	if err := admin.SetUser(ctx, user, string(secret), madmin.AccountEnabled); err != nil {
+		return fmt.Errorf("set user %s: %w", user, err)
+	}
+	info, err := admin.GetUserInfo(ctx, user)
+	if err != nil {
+		return fmt.Errorf("read user %s: %w", user, err)
+	}
+	if slices.Contains(strings.Split(info.PolicyName, ","), rawPolicy) {
+		return nil
+	}
+	if _, err := admin.AttachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{rawPolicy}, User: user}); err != nil {
+		return fmt.Errorf("attach policy to %s: %w", user, err)
+	}
+	return nil
+}
