@@ -14,7 +14,7 @@ const (
 	bindRetry   = 2 * time.Second
 	parkRetry   = 5 * time.Second
 	pullExpires = 30 * time.Second
-	pullPulse   = 5 * time.Second
+	pullPulse   = 1 * time.Second
 )
 
 // Consume hands the events of a durable to the handler until the context ends, and then returns nil: nothing new is taken, what runs is finished within
@@ -81,8 +81,8 @@ func (b *JetStream) bind(ctx context.Context, c Consumer) (jetstream.Consumer, e
 
 // pull takes messages until the context ends or the connection fails.
 func (b *JetStream) pull(ctx context.Context, c Consumer, durable jetstream.Consumer, handler Handler) error {
-	// No more is taken ahead than is worked on, so that another instance gets what this one has no time for.
-	messages, err := durable.Messages(jetstream.PullMaxMessages(2*c.Workers), jetstream.PullExpiry(pullExpires), jetstream.PullHeartbeat(pullPulse))
+	// Nothing is taken ahead: a message that waits here behind a long handler would come again and again, and count as tried each time.
+	messages, err := durable.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(pullExpires), jetstream.PullHeartbeat(pullPulse))
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", c.Durable, err)
 	}
@@ -97,15 +97,27 @@ func (b *JetStream) pull(ctx context.Context, c Consumer, durable jetstream.Cons
 	slots := make(chan struct{}, c.Workers) // never closed; a token for each running handler
 	var running sync.WaitGroup
 	defer running.Wait()
+	silent := false // the stream has missed its heartbeats
 	for {
-		msg, err := messages.Next()
-		if ctx.Err() != nil || err != nil && stopped(err) {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
 			return nil
+		}
+		msg, err := messages.Next()
+		if errors.Is(err, jetstream.ErrNoHeartbeat) && ctx.Err() == nil {
+			<-slots
+			silent = true
+			c.OnState(fmt.Errorf("pull from %s: %w", c.Durable, err))
+			continue // the next call asks again
 		}
 		if err != nil {
 			return fmt.Errorf("pull from %s: %w", c.Durable, err)
 		}
-		slots <- struct{}{}
+		if silent {
+			silent = false
+			c.OnState(nil)
+		}
 		running.Go(func() {
 			defer func() { <-slots }()
 			b.handle(work, c, durable.CachedInfo().Config.AckWait, msg, handler)

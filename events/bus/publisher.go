@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -104,9 +103,4 @@ func (b *JetStream) park(ctx context.Context, c Consumer, m message, reason stri
 		return fmt.Errorf("park message %d of %s: %w", m.sequence, m.stream, err)
 	}
 	return nil
-}
-
-// stopped says whether an error only means that reading was ended on purpose.
-func stopped(err error) bool {
-	return errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining)
 }

@@ -112,12 +112,33 @@ func (b *JetStream) Replay(ctx context.Context, r Range, visit func(Replayed) er
 
 const replayAhead = 1000
 
+// each reads ahead of the visitor, so that fetching and decoding the next messages overlaps with what is done with this one.
 func (r Range) each(ctx context.Context, messages jetstream.MessagesContext, last uint64, visit func(Replayed) error) error {
-	for {
-		msg, err := messages.Next()
+	read := make(chan Replayed, replayAhead/4) // closed when the range is over or reading failed
+	quit := make(chan struct{})                // closed when the visitor has had enough
+	defer close(quit)
+	var failure error // written before read is closed
+	go func() {
+		defer close(read)
+		failure = r.read(messages, last, read, quit)
+	}()
+	for replayed := range read {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if err := visit(replayed); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return failure
+}
+
+func (r Range) read(messages jetstream.MessagesContext, last uint64, read chan<- Replayed, quit <-chan struct{}) error {
+	for {
+		msg, err := messages.Next()
 		if err != nil {
 			return fmt.Errorf("replay %s: %w", r.Stream, err)
 		}
@@ -131,8 +152,10 @@ func (r Range) each(ctx context.Context, messages jetstream.MessagesContext, las
 		}
 		replayed := Replayed{Raw: msg.Data(), Header: msg.Headers(), Subject: msg.Subject(), Stream: r.Stream, Sequence: sequence, Stored: meta.Timestamp}
 		replayed.Event, replayed.Err = events.Decode(replayed.Raw)
-		if err := visit(replayed); err != nil {
-			return err
+		select {
+		case read <- replayed:
+		case <-quit:
+			return nil
 		}
 		if !r.Follow && (sequence >= last || meta.NumPending == 0) {
 			return nil

@@ -202,6 +202,25 @@ func misroutedParked(t *testing.T, b Bus) {
 	c.nothing(t, 100*time.Millisecond)
 }
 
+func waitsBehind(t *testing.T, b Bus) {
+	for version := range int64(3) {
+		publish(t, b, rotated(t, events.RegionA, version+1))
+	}
+	config := deployer()
+	config.AckWait = 300 * time.Millisecond
+	c := consume(t, b, config, func(_ context.Context, d bus.Delivery) error {
+		if d.Sequence == 1 {
+			time.Sleep(5 * config.AckWait)
+		}
+		return nil
+	})
+	for sequence := range uint64(3) {
+		if d := c.next(t); d.Sequence != sequence+1 || d.Attempt != 1 {
+			t.Errorf("number %d is sequence %d at attempt %d", sequence+1, d.Sequence, d.Attempt)
+		}
+	}
+}
+
 func goesOn(t *testing.T, b Bus) {
 	publish(t, b, rotated(t, events.RegionA, 1))
 	first := consume(t, b, deployer(), done)

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(*testing.T) Bus) {
 		{"a handler can park at once", parkedAtOnce},
 		{"a malformed event is parked and the next good one goes through", malformedParked},
 		{"an event on a subject that is not its own is parked", misroutedParked},
+		{"an event that waits behind a long handler is not counted as tried", waitsBehind},
 		{"a consumer that comes back goes on where it was", goesOn},
 		{"a stopped consumer finishes the handler that runs", finishes},
 		{"a command is taken by one instance only", takenOnce},
