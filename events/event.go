@@ -87,12 +87,13 @@ func New(origin Origin, at time.Time, payload Payload, options ...Option) (Event
 	if fenced, ok := payload.(ofEpoch); ok {
 		e.Epoch = fenced.fencing()
 	}
-	e.CorrelationID, e.CausationID = e.MsgID(), e.MsgID()
+	own := e.MsgID()
+	e.CorrelationID, e.CausationID = own, own
 	for _, option := range options {
 		option(&e)
 	}
 	if e.TraceParent == "" {
-		e.TraceParent = unsampledTrace(e.CorrelationID, e.MsgID())
+		e.TraceParent = unsampledTrace(e.CorrelationID, own)
 	}
 	return e, e.check()
 }
@@ -207,6 +208,14 @@ func validTrace(text string) bool {
 
 // unsampledTrace stands in where nobody traces: all that follows from one cause has one trace id, and nothing is left to chance.
 func unsampledTrace(correlationID, msgID string) string {
-	trace, span := sha256.Sum256([]byte(correlationID)), sha256.Sum256([]byte(msgID))
-	return "00-" + hex.EncodeToString(trace[:16]) + "-" + hex.EncodeToString(span[:8]) + "-00"
+	trace := sha256.Sum256([]byte(correlationID))
+	span := trace
+	if msgID != correlationID {
+		span = sha256.Sum256([]byte(msgID))
+	}
+	text := append(make([]byte, 0, 55), "00-"...)
+	text = hex.AppendEncode(text, trace[:16])
+	text = append(text, '-')
+	text = hex.AppendEncode(text, span[16:24])
+	return string(append(text, "-00"...))
 }

@@ -32,6 +32,7 @@ var contests = []contest{
 	{"consume", 0, []side{
 		{"nats.go durable pull, acknowledged, not decoded", consumeRaw},
 		{"events: decoded, validated, handled, acknowledged", consumeEvents},
+		{"nats.go durable pull, nothing taken ahead either", consumeSingly},
 	}},
 	{"replay", 0.4, []side{
 		{"nats.go ordered consumer, not decoded", replayRaw},

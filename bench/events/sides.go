@@ -139,6 +139,14 @@ func publishSDK(ctx context.Context, g *ground, count int) (time.Duration, error
 }
 
 func consumeRaw(ctx context.Context, g *ground, count int) (time.Duration, error) {
+	return consumePlain(ctx, g, count, 500)
+}
+
+func consumeSingly(ctx context.Context, g *ground, count int) (time.Duration, error) {
+	return consumePlain(ctx, g, count, 1)
+}
+
+func consumePlain(ctx context.Context, g *ground, count, ahead int) (time.Duration, error) {
 	start := time.Now()
 	consumer, err := g.js.CreateConsumer(ctx, events.StreamHealth, jetstream.ConsumerConfig{
 		Durable: "raw", AckPolicy: jetstream.AckExplicitPolicy, FilterSubjects: []string{events.Filter("", events.TypeHealthObserved)}, MaxAckPending: 256,
@@ -147,7 +155,7 @@ func consumeRaw(ctx context.Context, g *ground, count int) (time.Duration, error
 		return 0, err
 	}
 	defer g.js.DeleteConsumer(ctx, events.StreamHealth, "raw")
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(500))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(ahead))
 	if err != nil {
 		return 0, err
 	}
