@@ -75,7 +75,7 @@ func New(origin Origin, at time.Time, payload Payload, options ...Option) (Event
 	if err := c.Err(string(payload.Type())); err != nil {
 		return Event{}, fmt.Errorf("make event: %w", err)
 	}
-	data, err := json.Marshal(payload)
+	data, err := marshal(payload)
 	if err != nil {
 		return Event{}, fmt.Errorf("make event: %s: %w", payload.Type(), err)
 	}
