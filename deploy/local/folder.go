@@ -64,6 +64,30 @@ func openFolder(o Options) (*folder, error) {
 	return f, nil
 }
 
+// peek finds the layout of a folder that is there, without locking it.
+func peek(o Options) (layout.Layout, error) {
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return layout.Layout{}, fmt.Errorf("find the data folder: %w", err)
+	}
+	if data, err = filepath.EvalSymlinks(data); err != nil {
+		return layout.Layout{}, usage("data folder %s is not there; start the stack with ofitec up, or name its folder with --data", o.Data)
+	}
+	content, err := os.ReadFile(filepath.Join(data, "stack.json"))
+	if err != nil {
+		return layout.Layout{}, usage("data folder %s has no stack.json: no stack was started there", data)
+	}
+	var stamp stamp
+	if err := json.Unmarshal(content, &stamp); err != nil {
+		return layout.Layout{}, fmt.Errorf("data folder %s is damaged: stack.json: %w", data, err)
+	}
+	addressing := layout.Loopback()
+	if stamp.Addressing == addressingName(true) {
+		addressing = layout.Namespaced()
+	}
+	return layout.Layout{Root: data, Addressing: addressing}, nil
+}
+
 func (f *folder) prepare(o Options) error {
 	if root := f.layout.Root; root != o.Data {
 		if err := os.Symlink(root, o.Data); err != nil && !errors.Is(err, fs.ErrExist) {

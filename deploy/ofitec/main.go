@@ -64,7 +64,7 @@ func newRoot() *cobra.Command {
 		Short:         "Run and operate OFITEC's regions",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       buildinfo.Version(),
+		Version:       buildinfo.Get().Version,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return wrongUse{fmt.Errorf("unknown command %q; ofitec --help lists the commands", args[0])}

@@ -1,0 +1,277 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/local/bootstrap"
+	"github.com/ofitec/ofitec/deploy/local/debian"
+	"github.com/ofitec/ofitec/deploy/local/identity"
+	"github.com/ofitec/ofitec/deploy/local/layout"
+	"github.com/ofitec/ofitec/deploy/local/netns"
+	"github.com/ofitec/ofitec/deploy/local/servers"
+	"github.com/ofitec/ofitec/deploy/local/supervise"
+)
+
+// prepare makes everything that the processes need before the first one starts. Nothing runs yet when it fails.
+func (s *Stack) prepare(ctx context.Context) error {
+	if err := s.folder.sweep(ctx); err != nil {
+		return err
+	}
+	if err := debian.Ensure(ctx, s.terminal.say); err != nil {
+		return err
+	}
+	// NATS and etcd carry everything else; MinIO and Vault are built beside what runs.
+	for _, server := range []servers.Server{servers.NATS, servers.Etcd} {
+		if _, err := server.Ensure(ctx, s.terminal.say); err != nil {
+			return err
+		}
+	}
+	if err := checkPorts(s.layout.Addressing); err != nil {
+		return err
+	}
+	var err error
+	if s.owners, err = findOwners(); err != nil {
+		return err
+	}
+	if s.identities, err = identity.Ensure(s.layout, s.owners.forIdentity()); err != nil {
+		return err
+	}
+	if s.tls, err = operatorTLS(s.layout); err != nil {
+		return err
+	}
+	if err := s.makeSocketDirs(); err != nil {
+		return err
+	}
+	if s.options.Namespaces {
+		return netns.Setup(ctx, s.layout.Addressing)
+	}
+	return nil
+}
+
+// makeSocketDirs makes the folders of the Unix sockets: PostgreSQL's is closed to all but its user and root.
+func (s *Stack) makeSocketDirs() error {
+	for _, r := range layout.DataRegions {
+		if err := makeDir(s.layout.SocketDir(r), 0o755, nil); err != nil {
+			return err
+		}
+		if err := makeDir(s.layout.PostgresSocketDir(r), 0o700, s.owners.of("postgres")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startBase starts what everything stands on: DNS, bus, etcd, and PostgreSQL in both data regions.
+func (s *Stack) startBase(ctx context.Context) error {
+	bind, err := s.bind()
+	if err != nil {
+		return err
+	}
+	units := []supervise.Spec{bind}
+	for _, r := range layout.Regions {
+		nats, err := s.nats(ctx, r)
+		if err != nil {
+			return err
+		}
+		etcd, err := s.etcd(ctx, r)
+		if err != nil {
+			return err
+		}
+		units = append(units, nats, etcd)
+	}
+	if err := s.add(units...); err != nil {
+		return err
+	}
+	if err := s.await(ctx, "a/etcd", "b/etcd", "c/etcd"); err != nil {
+		return err
+	}
+	endpoints := make([]string, len(layout.Regions))
+	urls := make([]string, len(layout.Regions))
+	for i, r := range layout.Regions {
+		endpoints[i] = "https://" + s.layout.Addressing.Addr(r, layout.PortEtcd)
+		urls[i] = "tls://" + s.layout.Addressing.Addr(r, layout.PortNATS)
+	}
+	if err := s.retry(ctx, "etcd users and roles", shortAttempt, func(ctx context.Context) error { return bootstrap.Etcd(ctx, endpoints, s.tls) }); err != nil {
+		return err
+	}
+	if err := s.await(ctx, "a/nats", "b/nats", "c/nats"); err != nil {
+		return err
+	}
+	credentials := filepath.Join(s.layout.OperatorIdentityDir(), "nats.creds")
+	if err := s.retry(ctx, "streams and durables", shortAttempt, func(ctx context.Context) error { return bootstrap.Streams(ctx, urls, credentials, s.tls) }); err != nil {
+		return err
+	}
+	return s.startPostgres(ctx)
+}
+
+func (s *Stack) nats(ctx context.Context, r layout.Region) (supervise.Spec, error) {
+	program, err := s.server(ctx, servers.NATS)
+	if err != nil {
+		return supervise.Spec{}, err
+	}
+	a := s.layout.Addressing
+	config := filepath.Join(s.layout.ComponentDir(r, "nats"), "nats-server.conf")
+	spec := s.component(r, "nats", program, a.Addr(r, layout.PortNATS), file{config, func() ([]byte, error) {
+		n := deploy.NATS{
+			ServerName: "ofitec-" + string(r), Client: a.Addr(r, layout.PortNATS), Route: a.Addr(r, layout.PortNATSRoute), Monitor: a.Addr(r, layout.PortNATSMonitor),
+			TLS: s.serverTLS(r, "nats"), RoutePassword: s.identities.RoutePassword, OperatorJWT: s.identities.OperatorJWT,
+			SystemAccount: s.identities.SystemAccount, Accounts: s.identities.Accounts, StoreDir: filepath.Join(s.layout.ComponentDir(r, "nats"), "jetstream"),
+		}
+		for _, other := range layout.Regions {
+			if other != r {
+				n.Routes = append(n.Routes, a.Addr(other, layout.PortNATSRoute))
+			}
+		}
+		return n.Render()
+	}})
+	spec.Args = []string{"-c", config}
+	spec.Ready = httpReady(s.url(r, layout.PortNATSMonitor, "/healthz"), plainClient())
+	return spec, nil
+}
+
+func (s *Stack) etcd(ctx context.Context, r layout.Region) (supervise.Spec, error) {
+	program, err := s.server(ctx, servers.Etcd)
+	if err != nil {
+		return supervise.Spec{}, err
+	}
+	a := s.layout.Addressing
+	dir := s.layout.ComponentDir(r, "etcd")
+	config := filepath.Join(dir, "etcd.conf.yml")
+	spec := s.component(r, "etcd", program, a.Addr(r, layout.PortEtcd), file{config, func() ([]byte, error) {
+		tls := s.serverTLS(r, "etcd")
+		peer := deploy.TLSFiles{Cert: filepath.Join(filepath.Dir(tls.Cert), "peer.crt"), Key: filepath.Join(filepath.Dir(tls.Cert), "peer.key"), CA: tls.CA}
+		e := deploy.Etcd{
+			Name: string(r), DataDir: filepath.Join(dir, "data"), Client: a.Addr(r, layout.PortEtcd), Peer: a.Addr(r, layout.PortEtcdPeer), ClientTLS: tls, PeerTLS: peer,
+		}
+		for _, member := range layout.Regions {
+			e.Members = append(e.Members, deploy.EtcdMember{Name: string(member), Peer: a.Addr(member, layout.PortEtcdPeer)})
+			e.PeerNames = append(e.PeerNames, "etcd."+string(member))
+		}
+		return e.Render()
+	}})
+	spec.Args, spec.Nice = []string{"--config-file", config}, -5
+	spec.Ready = etcdReady("https://"+a.Addr(r, layout.PortEtcd), s.tls)
+	return spec, nil
+}
+
+// bind stands outside all regions: the name must answer whichever region is gone.
+func (s *Stack) bind() (supervise.Spec, error) {
+	program, err := s.programs.packaged("named")
+	if err != nil {
+		return supervise.Spec{}, err
+	}
+	a := s.layout.Addressing
+	dir, keys := s.layout.OutsideDir("bind"), filepath.Join(s.layout.OutsideIdentityDir("bind"), "keys.conf")
+	server := deploy.BIND{
+		Dir: dir, Listen: []string{"127.0.0.1"}, Port: layout.PortDNS, ControlPort: layout.PortDNSControl, KeyFile: keys,
+		UpdateKey: "ofitec-update", ControlKey: "ofitec-control", Zone: layout.Zone, Name: layout.Name, TTL: 1,
+		Address: a.Region[layout.A], Epoch: 1,
+	}
+	if a.Outside != "127.0.0.1" {
+		server.Listen = append(server.Listen, a.Outside)
+	}
+	config := filepath.Join(dir, "named.conf")
+	spec := s.component("", "bind", program, fmt.Sprintf("%s:%d", a.Outside, layout.PortDNS), file{config, server.RenderConf})
+	spec = before(spec, func(context.Context) error {
+		zone := filepath.Join(dir, layout.Zone+".zone")
+		if _, err := os.Stat(zone); !errors.Is(err, os.ErrNotExist) {
+			return err // the zone is the server's own once it has run
+		}
+		content, err := server.RenderZone()
+		if err != nil {
+			return err
+		}
+		return writeFile(zone, content, 0o600, s.owners.of("bind"))
+	})
+	spec.Args = []string{"-f", "-c", config}
+	spec.Ready = dnsReady(spec.Addr, layout.Name)
+	return spec, nil
+}
+
+// objects is MinIO, outside the regions like the S3 of a cloud.
+func (s *Stack) objects(ctx context.Context) (supervise.Spec, error) {
+	program, err := s.server(ctx, servers.MinIO)
+	if err != nil {
+		return supervise.Spec{}, err
+	}
+	dir := s.layout.OutsideIdentityDir("minio")
+	addr := s.outside(layout.PortObjects)
+	listen := addr
+	if s.options.Namespaces {
+		listen = fmt.Sprintf(":%d", layout.PortObjects)
+	}
+	spec := s.component("", "minio", program, addr)
+	spec.Args = []string{"server", "--quiet", "--address", listen, "--certs-dir", filepath.Join(dir, "certs"), filepath.Join(spec.Dir, "data")}
+	spec.Env = append(spec.Env, "MINIO_BROWSER=off", "MINIO_ROOT_USER_FILE="+filepath.Join(dir, "root-user"), "MINIO_ROOT_PASSWORD_FILE="+filepath.Join(dir, "root-password"))
+	spec.Ready = httpReady("https://"+addr+"/minio/health/live", tlsClient(s.tls))
+	spec.Nice = 5
+	return spec, nil
+}
+
+func (s *Stack) startObjects(ctx context.Context) error {
+	spec, err := s.objects(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.add(spec); err != nil {
+		return err
+	}
+	if err := s.await(ctx, "outside/minio"); err != nil {
+		return err
+	}
+	return s.retry(ctx, "raw bucket and its users", shortAttempt, func(ctx context.Context) error {
+		return bootstrap.Objects(ctx, s.layout, s.outside(layout.PortObjects), s.tls)
+	})
+}
+
+// startVault builds Vault when it has to, starts it and brings it to work. It is unsealed here at each start of the local stack; nowhere else.
+func (s *Stack) startVault(ctx context.Context) error {
+	program, err := s.server(ctx, servers.Vault)
+	if err != nil {
+		return err
+	}
+	a := s.layout.Addressing
+	dir := s.layout.ComponentDir(layout.C, "vault")
+	config := filepath.Join(dir, "vault.hcl")
+	spec := s.component(layout.C, "vault", program, a.Addr(layout.C, layout.PortVault), file{config, deploy.Vault{
+		NodeID: "vault-c", DataDir: filepath.Join(dir, "data"), Listen: a.Addr(layout.C, layout.PortVault), Cluster: a.Addr(layout.C, layout.PortVaultCluster), TLS: s.serverTLS(layout.C, "vault"),
+	}.Render})
+	spec = before(spec, func(context.Context) error {
+		return makeDir(filepath.Join(dir, "data"), 0o700, s.owners.of("vault"))
+	})
+	spec.Args, spec.Nice = []string{"server", "-config=" + config}, 5
+	address := "https://" + spec.Addr
+	spec.Ready = httpReady(address+"/v1/sys/health", tlsClient(s.tls))
+	if err := s.add(spec); err != nil {
+		return err
+	}
+	if err := s.retry(ctx, "vault", 4*shortAttempt, func(ctx context.Context) error {
+		return bootstrap.Vault(ctx, s.layout, s.owners.forIdentity(), address, s.tls)
+	}); err != nil {
+		return err
+	}
+	s.keepUnsealed(ctx, address)
+	return s.await(ctx, "c/vault")
+}
+
+// keepUnsealed opens Vault again after each restart of its process, as the local stack's keys are at hand; production has an operator or an HSM for that.
+func (s *Stack) keepUnsealed(ctx context.Context, address string) {
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(2 * time.Second):
+			}
+			if status, err := s.supervisor.Status("c/vault"); err == nil && status.PID != 0 && !status.Ready {
+				_ = bootstrap.Unseal(ctx, s.layout, address, s.tls)
+			}
+		}
+	}()
+}
