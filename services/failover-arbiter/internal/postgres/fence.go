@@ -1,0 +1,135 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The files of the configuration folder: two versions of the rules, and a copy of the one that is in force.
+const (
+	openRules   = "pg_hba.open.conf"
+	fencedRules = "pg_hba.fenced.conf"
+	rules       = "pg_hba.conf"
+)
+
+// Admit lets applications log in, through the region's proxy.
+func (s *Server) Admit(ctx context.Context) error {
+	if err := s.install(openRules); err != nil {
+		return fmt.Errorf("let applications in: %w", err)
+	}
+	if err := s.reload(ctx); err != nil {
+		return fmt.Errorf("let applications in: %w", err)
+	}
+	return nil
+}
+
+// Bar puts the fenced rules in the place of those in force, without the server, which reads them at its next start or reload.
+func (s *Server) Bar() error {
+	if err := s.install(fencedRules); err != nil {
+		return fmt.Errorf("keep applications out: %w", err)
+	}
+	return nil
+}
+
+// Fence keeps applications out, ends their sessions, and counts until there were none twice, a pause apart. The pause is PostgreSQL's authentication_timeout, so
+// that a login that had begun under the old rules has ended or is counted. It gives the counts, and an error when the context ended before; whoever
+// calls it then stops the server. Sessions are terminated, never cancelled: a cancelled wait for a standby returns success to its client.
+func (s *Server) Fence(ctx context.Context, pause time.Duration) (counts []int, err error) {
+	if err := s.Bar(); err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, s.config(maintenance, "fence"))
+	if err != nil {
+		return nil, fmt.Errorf("fence: %w", err)
+	}
+	defer func() { _ = conn.PgConn().Conn().Close() }()
+	if _, err := conn.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
+		return nil, fmt.Errorf("fence: %w", err)
+	}
+	for {
+		count, err := terminate(ctx, conn)
+		if err != nil {
+			return counts, fmt.Errorf("fence: %w", err)
+		}
+		if counts = append(counts, count); len(counts) > 100 {
+			counts = counts[1:]
+		}
+		n := len(counts)
+		if n >= 2 && counts[n-1] == 0 && counts[n-2] == 0 {
+			return counts, nil
+		}
+		wait := pause
+		if count > 0 {
+			wait = pause / 20
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return counts, fmt.Errorf("fence: %d sessions are left: %w", count, err)
+		}
+	}
+}
+
+// terminate ends all sessions that could commit and counts them. Observers cannot; superusers, by the Unix socket, are the arbiter and its supervisor. A session
+// whose role was dropped has no name any more, but can commit.
+func terminate(ctx context.Context, conn *pgx.Conn) (count int, err error) {
+	err = conn.QueryRow(ctx, `SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
+AND NOT coalesce(r.rolsuper OR r.rolreplication, false)
+AND coalesce(a.usename, '') NOT IN ('ofitec_probe', 'ofitec_exporter', 'ofitec_rewind')`).Scan(&count)
+	return count, err
+}
+
+func (s *Server) reload(ctx context.Context) error {
+	return s.look.use(ctx, s.config(maintenance, "look"), func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SELECT pg_reload_conf()")
+		return err
+	})
+}
+
+// install copies a version of the rules over those in force: a crash leaves one or the other, on the disk. The copy belongs to the owner of the original.
+func (s *Server) install(version string) error {
+	source := filepath.Join(s.confDir, version)
+	content, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(s.confDir, rules)
+	temporary, err := os.OpenFile(target+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(content)
+	if err == nil {
+		err = sameOwner(temporary, source)
+	}
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err = errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(target+".new", target); err != nil {
+		return err
+	}
+	dir, err := os.Open(s.confDir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
