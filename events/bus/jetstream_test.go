@@ -43,6 +43,14 @@ func TestProvisioningTwiceChangesNothingTheSecondTime(t *testing.T) {
 	}
 }
 
+func TestOnlyTheNamedStreamsAreMade(t *testing.T) {
+	_, js := serve(t)
+	done, err := bus.Provision(t.Context(), js, bus.Setup{Streams: []string{events.StreamFacts, events.StreamParked}})
+	if err != nil || !slices.Equal(done, []string{"stream FACTS made", "stream PARKED made"}) {
+		t.Errorf("did %v, %v", done, err)
+	}
+}
+
 func TestProvisioningMakesMoreRoomAndAddsSubjects(t *testing.T) {
 	_, js := serve(t)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{

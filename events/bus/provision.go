@@ -16,6 +16,7 @@ import (
 type Setup struct {
 	Replicas int              // 1 where one server stands alone, 3 in the three regions
 	MaxBytes map[string]int64 // by stream, instead of events.Streams
+	Streams  []string         // names of those to be made; nil for all
 	Durables []events.Durable // to be made beforehand; nil for none
 }
 
@@ -39,6 +40,9 @@ func Provision(ctx context.Context, js jetstream.JetStream, setup Setup) ([]stri
 	var steps []step
 	var refused []error
 	for _, stream := range events.Streams {
+		if len(setup.Streams) > 0 && !slices.Contains(setup.Streams, stream.Name) {
+			continue
+		}
 		s, problems, err := planStream(ctx, js, streamConfig(stream, setup))
 		if err != nil {
 			return nil, err
