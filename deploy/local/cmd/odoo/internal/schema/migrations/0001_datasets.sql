@@ -138,18 +138,18 @@ CREATE TABLE site_progress (
   write_date       timestamptz
 );
 
-CREATE INDEX partner_cursor ON partner (write_date, partner_id);
-CREATE INDEX partner_contact_cursor ON partner_contact (write_date, contact_id);
-CREATE INDEX project_cursor ON project (write_date, project_id);
-CREATE INDEX invoice_cursor ON invoice (write_date, invoice_id);
-CREATE INDEX payment_cursor ON payment (write_date, payment_id);
-CREATE INDEX payment_allocation_cursor ON payment_allocation (write_date, allocation_id);
-CREATE INDEX cashflow_line_cursor ON cashflow_line (write_date, line_id);
-CREATE INDEX budget_line_cursor ON budget_line (write_date, budget_line_id);
-CREATE INDEX cost_line_cursor ON cost_line (write_date, cost_line_id);
-CREATE INDEX cash_balance_cursor ON cash_balance (write_date, balance_id);
-CREATE INDEX currency_rate_cursor ON currency_rate (write_date, rate_id);
-CREATE INDEX site_progress_cursor ON site_progress (write_date, progress_id);
+CREATE INDEX partner_cursor ON partner (write_date NULLS FIRST, partner_id);
+CREATE INDEX partner_contact_cursor ON partner_contact (write_date NULLS FIRST, contact_id);
+CREATE INDEX project_cursor ON project (write_date NULLS FIRST, project_id);
+CREATE INDEX invoice_cursor ON invoice (write_date NULLS FIRST, invoice_id);
+CREATE INDEX payment_cursor ON payment (write_date NULLS FIRST, payment_id);
+CREATE INDEX payment_allocation_cursor ON payment_allocation (write_date NULLS FIRST, allocation_id);
+CREATE INDEX cashflow_line_cursor ON cashflow_line (write_date NULLS FIRST, line_id);
+CREATE INDEX budget_line_cursor ON budget_line (write_date NULLS FIRST, budget_line_id);
+CREATE INDEX cost_line_cursor ON cost_line (write_date NULLS FIRST, cost_line_id);
+CREATE INDEX cash_balance_cursor ON cash_balance (write_date NULLS FIRST, balance_id);
+CREATE INDEX currency_rate_cursor ON currency_rate (write_date NULLS FIRST, rate_id);
+CREATE INDEX site_progress_cursor ON site_progress (write_date NULLS FIRST, progress_id);
 
 CREATE TABLE odoo_seed (
   only   boolean PRIMARY KEY DEFAULT true CHECK (only),
