@@ -46,6 +46,7 @@ type Keeper struct {
 // View is what a keeper publishes after each decision.
 type View struct {
 	Answer    mandate.Answer
+	Config    *state.Config // what all regions must agree on; nil: none seen
 	Mandate   *state.Mandate // nil: none seen
 	Epoch     events.Epoch   // the state's, 0 when there is none
 	Known     events.Epoch
@@ -121,7 +122,7 @@ func (k *Keeper) publish(o mandate.Observation, now mandate.Instant) {
 		view.Until = now.Boot + view.Remaining
 	}
 	if seen := k.state.Seen(); seen != nil {
-		view.Mandate = seen.Mandate
+		view.Mandate, view.Config = seen.Mandate, seen.Config
 		if seen.Failover != nil {
 			view.Epoch = seen.Failover.Epoch
 		}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/ofitec/ofitec/chassis"
+	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/timing"
+)
+
+// Config is what the arbiter reads. A region with data has a proxy, a database and a supervisor; region c has none of them and only watches.
+type Config struct {
+	chassis.Settings `yaml:",inline"`
+
+	FirstActive string `env:"OFITEC_FIRST_ACTIVE" yaml:"first_active" doc:"region that takes the first mandate of all, when nobody has ever held one: a or b"`
+	Timing      string `env:"OFITEC_TIMING" yaml:"timing" doc:"timing profile, the same in all regions: local or wan"`
+
+	ProxySocket       string `env:"OFITEC_DATABASE_PROXY_SOCKET" yaml:"database_proxy_socket" doc:"runtime socket of the region's database proxy"`
+	PostgresSocketDir string `env:"OFITEC_POSTGRES_SOCKET_DIR" yaml:"postgres_socket_dir" doc:"folder of PostgreSQL's Unix socket"`
+	PostgresPort      uint16 `env:"OFITEC_POSTGRES_PORT" yaml:"postgres_port" doc:"port in the name of that socket"`
+	PostgresConfDir   string `env:"OFITEC_POSTGRES_CONF_DIR" yaml:"postgres_conf_dir" doc:"folder of pg_hba.open.conf, pg_hba.fenced.conf and of pg_hba.conf, the copy in force"`
+	SupervisorSocket  string `env:"OFITEC_SUPERVISOR_SOCKET" yaml:"supervisor_socket" doc:"socket on which PostgreSQL is stopped when it cannot be fenced"`
+}
+
+// NewConfig gives the defaults.
+func NewConfig() *Config {
+	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433}
+	c.HTTPAddr = "127.0.0.1:8702"
+	return c
+}
+
+// Problems are all that is wrong with the configuration, timing rules included.
+func (c *Config) Problems() []error {
+	problems := append(c.Settings.Problems(), c.Etcd.Required()...)
+	bad := func(variable, value, want string) {
+		problems = append(problems, &config.Problem{Variable: variable, Value: value, Want: want})
+	}
+	if !events.Region(c.FirstActive).HoldsData() {
+		bad("OFITEC_FIRST_ACTIVE", c.FirstActive, "a or b")
+	}
+	if profile, err := timing.Named(c.Timing); err != nil {
+		bad("OFITEC_TIMING", c.Timing, "local or wan")
+	} else if err := timing.Check(profile); err != nil {
+		problems = append(problems, fmt.Errorf("OFITEC_TIMING=%s: %w", c.Timing, err))
+	}
+	if c.HTTPAddr == "" {
+		bad("OFITEC_HTTP_ADDR", "", "host:port, for the proxies ask there for the mandate")
+	}
+	if c.DataDir == "" {
+		bad("OFITEC_DATA_DIR", "", "a folder of this arbiter's own, for the epochs that it has seen")
+	}
+	for variable, path := range c.hands() {
+		switch {
+		case path == "" && c.holdsData():
+			bad(variable, "", "an absolute path, in a region with data")
+		case path != "" && !c.holdsData():
+			bad(variable, path, "nothing in region "+c.Region+", which has no data")
+		case path != "" && !filepath.IsAbs(path):
+			bad(variable, path, "an absolute path")
+		}
+	}
+	return problems
+}
+
+func (c *Config) holdsData() bool { return events.Region(c.Region).HoldsData() }
+
+// hands are the paths that only a region with data has; the supervisor is one too, but not required: without it a fence that fails is tried again.
+func (c *Config) hands() map[string]string {
+	paths := map[string]string{
+		"OFITEC_DATABASE_PROXY_SOCKET": c.ProxySocket, "OFITEC_POSTGRES_SOCKET_DIR": c.PostgresSocketDir, "OFITEC_POSTGRES_CONF_DIR": c.PostgresConfDir,
+	}
+	if c.SupervisorSocket != "" {
+		paths["OFITEC_SUPERVISOR_SOCKET"] = c.SupervisorSocket
+	}
+	return paths
+}

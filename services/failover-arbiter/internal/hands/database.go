@@ -1,0 +1,167 @@
+package hands
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+)
+
+var (
+	errNotLooked = errors.New("the database was not looked at yet")
+	errStale     = errors.New("the database has not answered lately")
+)
+
+// stopWithin bounds an immediate stop by the supervisor.
+const stopWithin = 10 * time.Second
+
+// keeping is what the database's loop remembers between two rounds.
+type keeping struct {
+	rules   rules
+	served  bool // applications were let in to write, and not fenced since
+	started time.Time
+	told    mandate.Learned
+	toldAny bool
+	raised  events.Epoch // recorded in file and database by this process
+	facts   etcd.Facts
+	failing bool
+}
+
+// runDatabase looks at the database every r, and brings it to where the order wants it: open under the mandate, open as a standby for readers, else fenced.
+func (h *Hands) runDatabase(ctx context.Context) {
+	ticker := time.NewTicker(h.Every)
+	defer ticker.Stop()
+	var k keeping
+	h.learn(ctx, &k, mandate.Learned{Epoch: h.Epochs.Seen()})
+	for {
+		h.round(ctx, &k)
+		select {
+		case <-ctx.Done():
+			if k.rules != barred && !h.condition.Load().Standby {
+				h.fence(context.WithoutCancel(ctx), &k)
+			}
+			return
+		case <-h.databaseKick:
+		case <-ticker.C:
+		}
+	}
+}
+
+// round is one look and what follows from it.
+func (h *Hands) round(ctx context.Context, k *keeping) {
+	look, err := timed(ctx, h.Deadline, h.Database.Look)
+	if err == nil {
+		k.facts.FlushLSN, k.facts.Timeline = look.FlushLSN, look.Timeline
+		if !look.StartedAt.Equal(k.started) {
+			k.started, k.rules = look.StartedAt, unknown // whoever started it may have put the fenced rules in place
+		}
+	}
+	wanted := *h.order.Load()
+	h.publish(k, look, err)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil && !wanted.open:
+		h.barUnseen(ctx, k)
+	case err != nil:
+	case wanted.open && look.Standby:
+		err = errors.New("this region holds the mandate, but its database is a standby")
+	case wanted.open:
+		err = h.serve(ctx, k, wanted.epoch)
+	case look.Standby:
+		err = h.admit(ctx, k)
+	default:
+		h.tell(ctx, k)
+		if k.rules != barred {
+			h.fence(ctx, k)
+		}
+	}
+	h.publish(k, look, err)
+	if (err != nil) != k.failing {
+		k.failing = err != nil
+		h.Log.Info("database", "well", !k.failing, "error", err)
+	}
+	kick(h.proxyKick)
+}
+
+// publish says how the database was found.
+func (h *Hands) publish(k *keeping, look postgres.Condition, err error) {
+	h.condition.Store(&condition{Condition: look, at: h.Now().Boot, err: err, rules: k.rules, facts: k.facts})
+}
+
+// serve lets applications in under an epoch that file and database have recorded, and writes a heartbeat.
+func (h *Hands) serve(ctx context.Context, k *keeping, epoch events.Epoch) error {
+	if k.raised != epoch {
+		if err := h.Epochs.Raise(epoch); err != nil {
+			return err
+		}
+		_, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, h.Database.RaiseEpoch(ctx, epoch)
+		})
+		if errors.Is(err, postgres.ErrEpochSeen) {
+			h.tell(ctx, k)
+		}
+		if err != nil {
+			return err
+		}
+		k.raised = epoch
+	}
+	k.served = true
+	if err := h.admit(ctx, k); err != nil {
+		return err
+	}
+	at := h.Now()
+	number, err := timed(ctx, h.Deadline, func(ctx context.Context) (int64, error) {
+		return h.Database.Heartbeat(ctx, postgres.Beat{At: at.Wall, Epoch: epoch, Region: h.Region})
+	})
+	if errors.Is(err, postgres.ErrEpochSeen) {
+		h.tell(ctx, k)
+	}
+	if err != nil {
+		return err
+	}
+	k.facts.HeartbeatNumber, k.facts.HeartbeatAt = number, at
+	return nil
+}
+
+// admit installs the open rules once in each life of the server.
+func (h *Hands) admit(ctx context.Context, k *keeping) error {
+	if k.rules == admitted {
+		return nil
+	}
+	_, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Database.Admit(ctx) })
+	if err != nil {
+		return err
+	}
+	k.rules = admitted
+	h.Log.Info("the database lets applications in", "through", "proxy")
+	return nil
+}
+
+// tell reports what a primary knows about epochs. Before its roles are made it knows nothing, and the first mandate waits.
+func (h *Hands) tell(ctx context.Context, k *keeping) {
+	epoch, err := timed(ctx, h.Deadline, h.Database.Epoch)
+	if err != nil {
+		h.Log.Debug("the database's epoch is not known", "error", err)
+		return
+	}
+	h.learn(ctx, k, mandate.Learned{Epoch: max(epoch, h.Epochs.Seen()), Primary: true})
+}
+
+func (h *Hands) learn(ctx context.Context, k *keeping, o mandate.Learned) {
+	if k.toldAny && k.told == o {
+		return
+	}
+	k.told, k.toldAny = o, true
+	h.Learned(ctx, o)
+}
+
+func timed[T any](ctx context.Context, limit time.Duration, call func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return call(ctx)
+}

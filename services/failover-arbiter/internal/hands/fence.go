@@ -1,0 +1,73 @@
+package hands
+
+import (
+	"context"
+	"errors"
+)
+
+// fence puts applications out of the database. An order to open abandons it. What cannot be fenced in time is stopped by the supervisor, and started again
+// behind the fenced rules.
+func (h *Hands) fence(ctx context.Context, k *keeping) {
+	began := h.Now()
+	ctx, cancel := context.WithTimeout(ctx, h.FenceIn+2*h.Pause)
+	defer cancel()
+	h.fencing.Lock()
+	h.abandon = cancel
+	h.fencing.Unlock()
+	defer func() {
+		h.fencing.Lock()
+		h.abandon = nil
+		h.fencing.Unlock()
+	}()
+	if h.order.Load().open { // it was given before it could abandon anything
+		return
+	}
+	k.rules = unknown
+	counts, err := h.Database.Fence(ctx, h.Pause)
+	switch {
+	case err == nil:
+		k.rules, k.served = barred, false
+		h.counts.Fences.Add(1)
+		h.Log.Info("fenced", "counts", counts, "took", h.Now().Boot-began.Boot)
+	case h.order.Load().open:
+		h.Log.Info("fence abandoned: the mandate is held again", "counts", counts)
+	default:
+		h.counts.Failures.Add(1)
+		h.Log.Error("cannot fence", "counts", counts, "error", err)
+		if k.served {
+			h.stop(ctx, k)
+		}
+	}
+}
+
+// barUnseen is for a database that does not answer while nobody may commit: the fenced rules are put in place for its next start. One that this process has let
+// applications write to may still run unseen: it is stopped when it stays silent.
+func (h *Hands) barUnseen(ctx context.Context, k *keeping) {
+	if k.rules == unknown || k.rules == admitted {
+		if err := h.Database.Bar(); err != nil {
+			h.Log.Error("cannot fence", "error", err)
+			return
+		}
+		k.rules = written
+	}
+	if k.served && h.Now().Boot-h.order.Load().since > h.FenceIn {
+		h.stop(ctx, k)
+	}
+}
+
+// stop is the last resort. It outlives the fence's deadline.
+func (h *Hands) stop(ctx context.Context, k *keeping) {
+	if h.Supervisor == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	if err := h.Supervisor.StopImmediately(ctx); err != nil {
+		h.Log.Error("cannot stop PostgreSQL", "error", err)
+		return
+	}
+	h.counts.Stops.Add(1)
+	k.rules, k.served = written, false
+	err := errors.Join(h.Database.Bar(), h.Supervisor.Start(ctx))
+	h.Log.Warn("PostgreSQL was stopped because it could not be fenced, and started fenced", "error", err)
+}

@@ -1,0 +1,191 @@
+// Package hands carries out a region's orders on its database proxy and its PostgreSQL. It works towards what is ordered, over and over, so that a proxy or
+// a database that restarts in between ends up in the same place. The proxies and the database have a loop each: closing never waits for a database.
+package hands
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+)
+
+// Proxy is the region's database proxy.
+type Proxy interface {
+	Open(ctx context.Context, pool haproxy.Pool) error
+	Close(ctx context.Context, pool haproxy.Pool) error
+	Opened(ctx context.Context) (map[haproxy.Pool]bool, error)
+}
+
+// Database is the region's PostgreSQL.
+type Database interface {
+	Look(ctx context.Context) (postgres.Condition, error)
+	Heartbeat(ctx context.Context, b postgres.Beat) (number int64, err error)
+	Epoch(ctx context.Context) (events.Epoch, error)
+	RaiseEpoch(ctx context.Context, epoch events.Epoch) error
+	Admit(ctx context.Context) error
+	Bar() error
+	Fence(ctx context.Context, pause time.Duration) (counts []int, err error)
+}
+
+// Supervisor stops a database that cannot be fenced otherwise.
+type Supervisor interface {
+	StopImmediately(ctx context.Context) error
+	Start(ctx context.Context) error
+}
+
+// Epochs is the region's own memory of epochs.
+type Epochs interface {
+	Seen() events.Epoch
+	Raise(epoch events.Epoch) error
+}
+
+var (
+	_ Proxy    = (*haproxy.Proxy)(nil)
+	_ Database = (*postgres.Server)(nil)
+)
+
+// Options are what hands work with.
+type Options struct {
+	Region     events.Region
+	Proxy      Proxy
+	Database   Database
+	Supervisor Supervisor // nil: a database that cannot be fenced is tried again
+	Epochs     Epochs
+	Now        func() mandate.Instant
+	Log        *slog.Logger
+	Learned    func(ctx context.Context, o mandate.Learned) // is told what the database knows whenever that changes
+
+	Every    time.Duration // r: between two looks
+	Deadline time.Duration // of one call to the database
+	FenceIn  time.Duration // F: until a fence must have ended all sessions
+	Pause    time.Duration // PostgreSQL's authentication_timeout
+}
+
+// Hands is safe for concurrent use. Run starts both loops.
+type Hands struct {
+	Options
+	order     atomic.Pointer[order]
+	condition atomic.Pointer[condition]
+
+	proxyKick, databaseKick chan struct{} // room for one: a kick that finds another one waiting is the same kick
+
+	fencing sync.Mutex
+	abandon context.CancelFunc // of the fence under way; guarded by fencing
+
+	counts Counts
+}
+
+// order is what the arbiter wants.
+type order struct {
+	open  bool
+	epoch events.Epoch
+	since time.Duration // on the boot clock
+}
+
+// condition is how the database was last found.
+type condition struct {
+	postgres.Condition
+	at    time.Duration // on the boot clock
+	err   error
+	rules rules
+	facts etcd.Facts
+}
+
+// rules are those that this process has put in force.
+type rules int
+
+const (
+	unknown  rules = iota
+	written        // the fenced ones, for the next start or reload
+	barred         // nobody gets in
+	admitted       // applications do
+)
+
+// Counts are totals since the process started.
+type Counts struct{ Openings, Closings, Fences, Failures, Stops atomic.Int64 }
+
+// New makes hands that are ordered to be closed; nothing happens before Run.
+func New(o Options) *Hands {
+	h := &Hands{Options: o, proxyKick: make(chan struct{}, 1), databaseKick: make(chan struct{}, 1)}
+	h.order.Store(&order{since: o.Now().Boot})
+	h.condition.Store(&condition{err: errNotLooked})
+	return h
+}
+
+// Counts gives the totals.
+func (h *Hands) Counts() *Counts { return &h.counts }
+
+// Open orders applications in. The proxies follow when the database has let them in.
+func (h *Hands) Open(epoch events.Epoch) {
+	h.order.Store(&order{open: true, epoch: epoch, since: h.Now().Boot})
+	h.fencing.Lock()
+	if h.abandon != nil {
+		h.abandon()
+	}
+	h.fencing.Unlock()
+	kick(h.databaseKick)
+}
+
+// Close orders all sessions ended at the proxies.
+func (h *Hands) Close(string) {
+	last := h.order.Load()
+	h.order.Store(&order{epoch: last.epoch, since: h.Now().Boot})
+	kick(h.proxyKick)
+}
+
+// Fence orders the database closed too; Close comes before.
+func (h *Hands) Fence(events.Epoch) { kick(h.databaseKick) }
+
+// Facts are what a renewal says about the database.
+func (h *Hands) Facts() etcd.Facts { return h.condition.Load().facts }
+
+// Standby says whether this region may serve readers: it is not ordered open, and its database is a standby that answered lately; if not, why.
+func (h *Hands) Standby() (bool, string) {
+	c := h.condition.Load()
+	switch {
+	case h.order.Load().open:
+		return false, "this region holds the mandate"
+	case c.err != nil:
+		return false, c.err.Error()
+	case h.Now().Boot-c.at > h.fresh():
+		return false, "the database has not answered lately"
+	case !c.Standby:
+		return false, "the database is no standby"
+	}
+	return true, ""
+}
+
+// Answers is nil when the database answered lately.
+func (h *Hands) Answers() error {
+	c := h.condition.Load()
+	if c.err == nil && h.Now().Boot-c.at > h.fresh() {
+		return errStale
+	}
+	return c.err
+}
+
+// fresh is how old a look may be.
+func (h *Hands) fresh() time.Duration { return 3*h.Every + h.Deadline }
+
+// Run works until ctx ends. It then closes the proxies, fences a primary, and returns.
+func (h *Hands) Run(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() { h.runProxy(ctx) })
+	both.Go(func() { h.runDatabase(ctx) })
+	both.Wait()
+	return nil
+}
+
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

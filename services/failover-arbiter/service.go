@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ofitec/ofitec/chassis"
+	chassisetcd "github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/clock"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/epochfile"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/hands"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/incarnation"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/keeper"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/supervisor"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/timing"
+)
+
+// arbiter is one region's, wired.
+type arbiter struct {
+	config  *Config
+	profile timing.Profile
+	service *chassis.Service
+	keeper  *keeper.Keeper
+	hands   *hands.Hands // nil in a region without data
+	metrics *metrics
+}
+
+// serve runs the arbiter until ctx ends. etcd, database and proxy may be away at the start: it is then alive, closed, and not ready.
+func serve(ctx context.Context, c *Config) error {
+	service, err := chassis.New(name, c.Settings)
+	if err != nil {
+		return err
+	}
+	profile, err := timing.Named(c.Timing)
+	if err != nil {
+		return err
+	}
+	self, err := incarnation.Claim(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer self.Release()
+	epochs, err := epochfile.Open(c.DataDir)
+	if err != nil {
+		return err
+	}
+	store, err := chassisetcd.Connect(c.Settings)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	service.Health.Register("etcd", store.Check)
+
+	a := &arbiter{config: c, profile: profile, service: service}
+	a.metrics = newMetrics(service.Metrics)
+	if c.holdsData() {
+		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir)
+		defer database.Close()
+		a.addHands(database, epochs)
+	}
+	a.addKeeper(store, self.Incarnation)
+	a.serveHTTP()
+	service.Metrics.MustRegister(&collector{a})
+	if a.hands == nil {
+		a.keeper.Learned(ctx, mandate.Learned{Epoch: epochs.Seen()})
+	}
+	return service.Run(ctx)
+}
+
+// addHands makes the hands; they tell the keeper what the database knows.
+func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File) {
+	options := hands.Options{
+		Region: events.Region(a.config.Region), Proxy: haproxy.New(a.config.ProxySocket), Database: database, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
+		Learned: func(ctx context.Context, o mandate.Learned) { a.keeper.Learned(ctx, o) },
+		Every:   a.profile.Renew, Deadline: a.profile.RenewDeadline, FenceIn: a.profile.Fence, Pause: a.profile.AuthenticationTimeout,
+	}
+	if a.config.SupervisorSocket != "" {
+		options.Supervisor = supervisor.New(a.config.SupervisorSocket)
+	}
+	a.hands = hands.New(options)
+	a.service.Health.Register("postgres", func(context.Context) error { return a.hands.Answers() })
+	a.service.Add("hands", a.hands.Run)
+}
+
+func (a *arbiter) addKeeper(store *chassisetcd.Client, self mandate.Incarnation) {
+	p, region := a.profile, events.Region(a.config.Region)
+	settings := mandate.Settings{
+		Region: region, Incarnation: self, First: events.Region(a.config.FirstActive),
+		Validity: p.Mandate, Delta: p.Delta, Fence: p.Fence, Renew: p.Renew, Shared: p.Shared(),
+	}
+	options := keeper.Options{
+		Store: etcd.NewStore(store.Endpoints(), region, self.String(), p.Shared(), clock.Now),
+		Now:   clock.Now, Log: a.service.Log, Deadline: p.RenewDeadline, Tick: p.Tick / 2, Tally: a.metrics.tally,
+	}
+	if a.hands != nil {
+		options.Hands = a.hands
+	}
+	a.keeper = keeper.New(settings, options)
+	a.service.Health.Register("mandate", func(context.Context) error { return a.mandateSeen() })
+	a.service.Add("keeper", a.keeper.Run)
+}
+
+// mandateSeen is the readiness of the arbiter's proper work: a mandate that it read lately, under the timing that it has itself.
+func (a *arbiter) mandateSeen() error {
+	view := a.keeper.View()
+	switch age := clock.Now().Boot - view.LookedAt; {
+	case view.LookedAt == 0:
+		return errors.New("etcd has not answered yet")
+	case age > a.profile.Mandate:
+		return fmt.Errorf("etcd has not answered for %s", age.Round(time.Millisecond))
+	case view.Mandate == nil:
+		return errors.New("nobody has ever held the mandate: " + view.Answer.Reason)
+	case view.Epoch < view.Known:
+		return fmt.Errorf("etcd has epoch %d, but this region has seen epoch %d", view.Epoch, view.Known)
+	}
+	if view.Config != nil {
+		return timing.CheckShared(a.profile, *view.Config)
+	}
+	return nil
+}
