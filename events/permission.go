@@ -14,7 +14,19 @@ func InboxPrefix(service string, region Region) string {
 	return "_INBOX." + service + "." + string(region)
 }
 
-// PermissionsOf a service in a region follow from Definitions: it publishes its own types in its own region, reads through the durables that were made
+// announcesForAll lists the services whose outbox stands in etcd: what the instance of a lost region had to announce, whoever leads next publishes in
+// that region's name. All others publish in their own region only.
+var announcesForAll = []string{ServiceArbiter, ServiceRotator, ServiceDeployer}
+
+// PublishingRegion is the region in whose name a service in a region may publish; empty means all of them.
+func PublishingRegion(service string, region Region) Region {
+	if slices.Contains(announcesForAll, service) {
+		return ""
+	}
+	return region
+}
+
+// PermissionsOf a service in a region follow from Definitions: it publishes its own types, in its own region unless its outbox is shared, reads through the durables that were made
 // for it, parks under its own name, and cannot make, change or delete streams or durables.
 func PermissionsOf(service string, region Region) Permissions {
 	p := Permissions{
@@ -24,7 +36,7 @@ func PermissionsOf(service string, region Region) Permissions {
 	}
 	for _, definition := range Definitions {
 		if slices.Contains(definition.Publishers, service) {
-			p.PublishAllow = append(p.PublishAllow, Filter(region, definition.Type))
+			p.PublishAllow = append(p.PublishAllow, Filter(PublishingRegion(service, region), definition.Type))
 		}
 		if slices.Contains(definition.Live, service) {
 			p.SubscribeAllow = append(p.SubscribeAllow, Filter("", definition.Type))
