@@ -46,7 +46,7 @@ type Keeper struct {
 // View is what a keeper publishes after each decision.
 type View struct {
 	Answer    mandate.Answer
-	Config    *state.Config // what all regions must agree on; nil: none seen
+	Config    *state.Config  // what all regions must agree on; nil: none seen
 	Mandate   *state.Mandate // nil: none seen
 	Epoch     events.Epoch   // the state's, 0 when there is none
 	Known     events.Epoch
