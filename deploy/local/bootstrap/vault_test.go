@@ -1,19 +1,17 @@
 package bootstrap_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	vault "github.com/hashicorp/vault/api"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/deploy/local/bootstrap"
@@ -21,31 +19,31 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/servers"
 )
 
-// vault starts the server of region c from the production template.
-func (s *stage) vault(t *testing.T) (address string, stop func()) {
+// vault starts an empty server, and gives its address and what starts it again.
+func (s *stage) vault(t *testing.T) (address string, restart func()) {
 	t.Helper()
 	program := find(t, servers.Vault)
-	a := s.layout.Addressing
 	dir := s.layout.ComponentDir(layout.C, "vault")
 	if err := os.MkdirAll(dir+"/data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	config := s.write(t, dir+"/vault.hcl", deploy.Vault{
+	a := s.layout.Addressing
+	v := deploy.Vault{
 		NodeID: "vault-c", DataDir: dir + "/data", Listen: a.Addr(layout.C, layout.PortVault), Cluster: a.Addr(layout.C, layout.PortVaultCluster), TLS: s.serverTLS(layout.C, "vault"),
-	}.Render)
-	cmd := exec.Command(program, "server", "-config="+config)
-	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}
-	return "https://" + a.Addr(layout.C, layout.PortVault), start(t, cmd)
-}
-
-func (s *stage) vaultReady(t *testing.T, address string) {
-	t.Helper()
-	eventually(t, "vault", func(ctx context.Context) error { return bootstrap.Vault(ctx, s.layout, s.owners, address, s.tls) })
+	}
+	config := s.write(t, dir+"/vault.hcl", v.Render)
+	run := func() func() {
+		stop := start(t, exec.Command(program, "server", "-config="+config))
+		eventually(t, "vault listens", listening(v.Listen))
+		return stop
+	}
+	stop := run()
+	return "https://" + v.Listen, func() { stop(); stop = run() }
 }
 
 func (s *stage) vaultClient(t *testing.T, address string) *vault.Client {
 	t.Helper()
-	client, err := vault.NewClient(&vault.Config{Address: address, Timeout: 10 * time.Second, HttpClient: &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls.Clone()}}})
+	client, err := vault.NewClient(&vault.Config{Address: address, Timeout: 10 * time.Second, HttpClient: &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,143 +52,179 @@ func (s *stage) vaultClient(t *testing.T, address string) *vault.Client {
 	return client
 }
 
-// login takes what stands in a service's folder, as the service does.
+// login is a service's own, with what stands in its folder.
 func (s *stage) login(t *testing.T, address, service string, r layout.Region) (*vault.Client, error) {
 	t.Helper()
+	dir := s.layout.IdentityDir(r, service)
 	client := s.vaultClient(t, address)
-	login := map[string]any{}
-	for field, file := range map[string]string{"role_id": "vault-role-id", "secret_id": "vault-secret-id"} {
-		content, err := os.ReadFile(filepath.Join(s.layout.IdentityDir(r, service), file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		login[field] = string(content)
-	}
-	answer, err := client.Logical().Write("auth/approle/login", login)
+	secret, err := client.Logical().Write("auth/approle/login", map[string]any{
+		"role_id": string(read(t, dir+"/vault-role-id")), "secret_id": string(read(t, dir+"/vault-secret-id")),
+	})
 	if err != nil {
 		return nil, err
 	}
-	client.SetToken(answer.Auth.ClientToken)
+	client.SetToken(secret.Auth.ClientToken)
+	if secret.Auth.LeaseDuration != 3600 || !secret.Auth.Renewable {
+		t.Errorf("%s: token of %d s, renewable %v", service, secret.Auth.LeaseDuration, secret.Auth.Renewable)
+	}
 	return client, nil
 }
 
-// secretIDs is the content of all files that log in.
-func (s *stage) secretIDs(t *testing.T) string {
+func read(t *testing.T, path string) []byte {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(s.layout.Root, "*", "identity", "*", "vault-*-id"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no service has a login: %v", err)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var all []string
-	for _, path := range paths {
-		content, err := os.ReadFile(path)
+	return content
+}
+
+func (s *stage) bootVault(t *testing.T, address string) {
+	t.Helper()
+	eventually(t, "vault", func(ctx context.Context) error { return bootstrap.Vault(ctx, s.layout, s.owners, address, s.tls) })
+}
+
+func TestVaultServesEachServiceWhatItsPolicySays(t *testing.T) {
+	s := newStage(t)
+	address, _ := s.vault(t)
+	s.bootVault(t, address)
+	const user, key, ingest = "secret/data/ofitec/credentials/odoo-app", "secret/data/ofitec/etl-transform/token-key", "secret/data/ofitec/etl-ingest/x"
+	for _, c := range []struct{ service, may, mayNot string }{
+		{"rotator", user, key + " " + ingest + " sys/policies/acl/rotator auth/approle/role/deployer.a/role-id"},
+		{"deployer", user, key + " " + ingest + " database/creds/odoo-app"},
+		{"etl-transform", key, user + " " + ingest + " database/creds/odoo-app transit/keys/ofitec-raw"},
+		{"etl-ingest", "", user + " " + key + " database/config/ofitec pki/ca_chain/x"},
+	} {
+		client, err := s.login(t, address, c.service, layout.B)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", c.service, err)
+			continue
 		}
-		if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has mode %o", path, info.Mode().Perm())
+		for _, path := range strings.Fields(c.may) {
+			if answer, err := client.Logical().Read(path); err != nil || answer == nil {
+				t.Errorf("%s reads %s: %v", c.service, path, err)
+			}
 		}
-		all = append(all, path+string(content))
-	}
-	return strings.Join(all, "\n")
-}
-
-func TestVaultComesUpWithoutADatabaseAndEachServiceReadsItsOwnOnly(t *testing.T) {
-	s := newStage(t)
-	address, _ := s.vault(t)
-	s.vaultReady(t, address)
-	before := s.secretIDs(t)
-	s.vaultReady(t, address)
-	if s.secretIDs(t) != before {
-		t.Error("a second bootstrap changed logins that work")
-	}
-	const tokenKey, credential = "secret/data/ofitec/etl-transform/token-key", "secret/data/ofitec/credentials/odoo-app"
-	mayRead := map[string][]string{"etl-transform": {tokenKey}, "rotator": {credential}, "deployer": {credential}, "etl-ingest": nil}
-	for service, may := range mayRead {
-		for _, r := range layout.DataRegions {
-			client, err := s.login(t, address, service, r)
-			if err != nil {
-				t.Errorf("%s of region %s logs in: %v", service, r, err)
-				continue
-			}
-			for _, path := range []string{tokenKey, credential, "sys/mounts", "database/config/ofitec", "auth/approle/role/rotator.a/role-id"} {
-				_, err := client.Logical().Read(path)
-				if allowed := slices.Contains(may, path); allowed != (err == nil) {
-					t.Errorf("%s of region %s reads %s: %v", service, r, path, err)
-				}
-			}
-			if _, err := client.Logical().Write("sys/policies/acl/"+service, map[string]any{"policy": `path "*" { capabilities = ["sudo"] }`}); err == nil {
-				t.Errorf("%s of region %s changes its own policy", service, r)
+		for _, path := range strings.Fields(c.mayNot) {
+			if _, err := client.Logical().Read(path); err == nil || !strings.Contains(err.Error(), "permission denied") {
+				t.Errorf("%s reads %s: %v", c.service, path, err)
 			}
 		}
 	}
-	transform, err := s.login(t, address, "etl-transform", layout.A)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := transform.Logical().Read(tokenKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, _ := os.ReadFile(filepath.Join(s.layout.IdentityDir(layout.A, "etl-transform"), "token.key"))
-	inVault, _ := base64.StdEncoding.DecodeString(answer.Data["data"].(map[string]any)["key"].(string))
-	if !bytes.Equal(key, inVault) {
-		t.Error("the token key of Vault is not the one in the folder")
+	for _, service := range []string{"failover-arbiter", "health-probe"} {
+		if _, err := os.Stat(s.layout.IdentityDir(layout.A, service) + "/vault-role-id"); err == nil {
+			t.Errorf("%s has a login that it does not need", service)
+		}
 	}
 }
 
-func TestALostSecretIDIsReplacedAndTheOldOneOpensNothing(t *testing.T) {
+func TestASecondBootOfVaultKeepsLoginsAndSecrets(t *testing.T) {
 	s := newStage(t)
-	address, _ := s.vault(t)
-	s.vaultReady(t, address)
-	file := filepath.Join(s.layout.IdentityDir(layout.B, "deployer"), "vault-secret-id")
-	old, err := os.ReadFile(file)
+	address, restart := s.vault(t)
+	s.bootVault(t, address)
+	dir := s.layout.IdentityDir(layout.A, "rotator")
+	before := string(read(t, dir+"/vault-role-id")) + string(read(t, dir+"/vault-secret-id")) + string(read(t, s.layout.OperatorDir()+"/vault.json"))
+	rotator, err := s.login(t, address, "rotator", layout.A)
 	if err != nil {
 		t.Fatal(err)
+	}
+	const path = "secret/data/ofitec/credentials/odoo-app"
+	if _, err := rotator.Logical().Write(path, map[string]any{"data": map[string]any{"username": "v-2", "password": "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	restart()
+	eventually(t, "unseal", func(ctx context.Context) error { return bootstrap.Unseal(ctx, s.layout, address, s.tls) })
+	s.bootVault(t, address)
+	if after := string(read(t, dir+"/vault-role-id")) + string(read(t, dir+"/vault-secret-id")) + string(read(t, s.layout.OperatorDir()+"/vault.json")); after != before {
+		t.Error("logins or keys have changed")
+	}
+	answer, err := rotator.Logical().Read(path)
+	if err != nil || answer.Data["data"].(map[string]any)["username"] != "v-2" {
+		t.Errorf("the rotator's version was overwritten: %v, %v", answer, err)
+	}
+	// A secret id that is lost is replaced, and opens nothing any more if somebody else has found it.
+	lost := read(t, dir+"/vault-secret-id")
+	if err := os.Remove(dir + "/vault-secret-id"); err != nil {
+		t.Fatal(err)
+	}
+	s.bootVault(t, address)
+	if _, err := s.login(t, address, "rotator", layout.A); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(dir+"/vault-secret-id", lost, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.login(t, address, "rotator", layout.A); err == nil {
+		t.Error("the lost secret id still opens")
+	}
+	s.bootVault(t, address) // an unknown one in the file is replaced too
+	if _, err := s.login(t, address, "rotator", layout.A); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVaultWithoutItsKeysAndKeysWithoutTheirVaultAreNamed(t *testing.T) {
+	s := newStage(t)
+	address, _ := s.vault(t)
+	file := s.layout.OperatorDir() + "/vault.json"
+	if err := os.WriteFile(file, []byte(`{"unseal_key":"eA==","root_token":"x"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := bootstrap.Vault(t.Context(), s.layout, s.owners, address, s.tls); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("an empty Vault beside keys: %v", err)
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	s.vaultReady(t, address)
-	if _, err := s.login(t, address, "deployer", layout.B); err != nil {
-		t.Errorf("the new secret id: %v", err)
-	}
-	if err := os.WriteFile(file, old, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.login(t, address, "deployer", layout.B); err == nil {
-		t.Error("the lost secret id still opens Vault")
-	}
-	if err := os.WriteFile(file, []byte("no secret id"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.vaultReady(t, address)
-	if _, err := s.login(t, address, "deployer", layout.B); err != nil {
-		t.Errorf("after a damaged secret id: %v", err)
+	s.bootVault(t, address)
+	for _, content := range []string{"", "{"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := bootstrap.Vault(t.Context(), s.layout, s.owners, address, s.tls); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("keys %q: %v", content, err)
+		}
 	}
 }
 
-func TestVaultIsOpenedAgainAfterARestartAndNothingIsMadeAnewWithoutItsKey(t *testing.T) {
+func TestVaultMakesAndEndsDatabaseUsersThroughTheProxies(t *testing.T) {
 	s := newStage(t)
-	address, stop := s.vault(t)
-	s.vaultReady(t, address)
-	stop()
-	address, _ = s.vault(t)
-	eventually(t, "unseal", func(ctx context.Context) error { return bootstrap.Unseal(ctx, s.layout, address, s.tls) })
-	eventually(t, "login", func(context.Context) error { _, err := s.login(t, address, "rotator", layout.A); return err })
-
-	keys := filepath.Join(s.layout.OperatorDir(), "vault.json")
-	if err := os.Rename(keys, keys+".lost"); err != nil {
+	s.primary(t)
+	s.proxy(t, layout.A)
+	address, _ := s.vault(t)
+	s.bootVault(t, address)
+	rotator, err := s.login(t, address, "rotator", layout.A)
+	if err != nil {
 		t.Fatal(err)
 	}
-	err := bootstrap.Vault(t.Context(), s.layout, s.owners, address, s.tls)
-	if err == nil || !strings.Contains(err.Error(), keys) {
-		t.Errorf("without vault.json: %v", err)
-	}
-	if err := os.WriteFile(keys, []byte("{"), 0o600); err != nil {
+	user, err := rotator.Logical().Read("database/creds/odoo-app")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bootstrap.Unseal(t.Context(), s.layout, address, s.tls); err == nil || !strings.Contains(err.Error(), keys) {
-		t.Errorf("with a damaged vault.json: %v", err)
+	open := func() error {
+		dsn := fmt.Sprintf("postgres://%s:%s@%s/ofitec_prod?sslmode=verify-full&sslrootcert=%s", user.Data["username"], user.Data["password"],
+			s.layout.Addressing.Addr(layout.A, layout.PortDatabaseProxy), s.layout.IdentityDir(layout.A, "odoo")+"/ca.crt")
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(context.Background()) }()
+		var role string
+		if err := conn.QueryRow(t.Context(), "SELECT current_user").Scan(&role); err != nil || role != "odoo_owner" {
+			return fmt.Errorf("is %q: %w", role, err)
+		}
+		return nil
+	}
+	if err := open(); err != nil {
+		t.Fatal(err)
+	}
+	if user.LeaseDuration != 3600 {
+		t.Errorf("the user lives %d s", user.LeaseDuration)
+	}
+	if _, err := rotator.Logical().Write("sys/leases/revoke", map[string]any{"lease_id": user.LeaseID, "sync": true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(); err == nil {
+		t.Error("the revoked user still gets in")
 	}
 }
