@@ -97,6 +97,7 @@ func prepare(ctx context.Context, db *database.Database, s settings.Settings, lo
 				return
 			}
 			log.Warn("cannot prepare the database yet", "error", err)
+			ticker.Reset(max(s.PollInterval, time.Second))
 		}
 		select {
 		case <-ctx.Done():

@@ -39,6 +39,15 @@ var acts = []act{
 	{"cancel", 2, cancelInvoice},
 }
 
+// Kinds names all kinds of transactions, as the observer hears them.
+func Kinds() []string {
+	kinds := []string{longKind}
+	for _, a := range acts {
+		kinds = append(kinds, a.name)
+	}
+	return kinds
+}
+
 func draw(dice *rand.Rand) act {
 	sum := 0
 	for _, a := range acts {

@@ -26,6 +26,9 @@ const (
 // longAtOnce limits how many long transactions are open together; each takes a connection.
 const longAtOnce = 4
 
+// longKind is the kind of a long transaction.
+const longKind = "long"
+
 // Observer hears what the writer does.
 type Observer interface {
 	// Writes says whether this colour writes now.
@@ -132,7 +135,7 @@ func (w *Writer) long(ctx context.Context, session uint32, lane int) {
 	}
 	for {
 		began := time.Now()
-		w.transaction(ctx, session, "long", func(tx pgx.Tx) error {
+		w.transaction(ctx, session, longKind, func(tx pgx.Tx) error {
 			for range 2 {
 				if err := addCosts(ctx, tx, dice); err != nil {
 					return err

@@ -152,7 +152,7 @@ CREATE INDEX currency_rate_cursor ON currency_rate (write_date NULLS FIRST, rate
 CREATE INDEX site_progress_cursor ON site_progress (write_date NULLS FIRST, progress_id);
 
 CREATE TABLE odoo_seed (
-  only   boolean PRIMARY KEY DEFAULT true CHECK (only),
+  single boolean PRIMARY KEY DEFAULT true CHECK (single),
   seed   text NOT NULL,
   scale  integer NOT NULL,
   day    date NOT NULL,
