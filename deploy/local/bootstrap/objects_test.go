@@ -63,7 +63,10 @@ func TestARegionAddsAndReadsRawFilesAndDeletesNone(t *testing.T) {
 		"delete version": client.RemoveObject(t.Context(), bootstrap.RawBucket, "raw/partner/1", minio.RemoveObjectOptions{VersionID: first.VersionID}),
 		"suspend":        client.SuspendVersioning(t.Context(), bootstrap.RawBucket),
 		"other bucket":   client.MakeBucket(t.Context(), "mine", minio.MakeBucketOptions{}),
-		"wrong secret":   func() error { _, err := open("wrong-secret").BucketExists(t.Context(), bootstrap.RawBucket); return err }(),
+		"wrong secret": func() error {
+			_, err := open("wrong-secret").BucketExists(t.Context(), bootstrap.RawBucket)
+			return err
+		}(),
 	} {
 		if code := minio.ToErrorResponse(err).Code; code != "AccessDenied" && code != "SignatureDoesNotMatch" && minio.ToErrorResponse(err).StatusCode != 403 {
 			t.Errorf("%s: want a refusal, got %v", what, err)

@@ -24,6 +24,9 @@ import (
 // postgres configures a region's server and says how the bootstrap finds it.
 func (s *stage) postgres(t *testing.T, r layout.Region) bootstrap.Postgres {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a real server is started")
+	}
 	if _, err := os.Stat(debian.PostgresBin + "/initdb"); err != nil {
 		t.Skip("PostgreSQL is not installed (ofitec setup installs it)")
 	}

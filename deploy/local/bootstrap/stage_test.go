@@ -86,6 +86,9 @@ func (s *stage) serverTLS(r layout.Region, name string) deploy.TLSFiles {
 
 func find(t *testing.T, server servers.Server) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a real server is started")
+	}
 	path, ok := server.Find(t.Context())
 	if !ok {
 		t.Skipf("%s is not built yet (ofitec setup builds it)", server.Name)

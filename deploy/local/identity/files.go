@@ -80,15 +80,20 @@ func read(path string) (content []byte, found bool, err error) {
 // write replaces a file atomically and durably: after a crash there is the old one or the new one, whole.
 func write(path string, content []byte, mode fs.FileMode, owner Owner) error {
 	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	// One name, so that a crash leaves no more than one; made anew, so that nobody can have put a link there.
+	temporary := filepath.Join(dir, "."+filepath.Base(path)+".new")
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
-	defer func() { _ = os.Remove(file.Name()) }()
+	defer func() { _ = os.Remove(temporary) }()
 	_, err = file.Write(content)
 	err = errors.Join(err, file.Chmod(mode), file.Chown(owner.UID, owner.GID), file.Sync(), file.Close())
 	if err == nil {
-		err = os.Rename(file.Name(), path)
+		err = os.Rename(temporary, path)
 	}
 	if err == nil {
 		err = syncDir(dir)
