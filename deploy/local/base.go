@@ -100,14 +100,18 @@ func (s *Stack) startBase(ctx context.Context) error {
 	if err := s.retry(ctx, "etcd users and roles", shortAttempt, func(ctx context.Context) error { return bootstrap.Etcd(ctx, endpoints, s.tls) }); err != nil {
 		return err
 	}
+	// JetStream elects for some seconds after a start; the database need not wait for it.
+	streams := make(chan error, 1)
+	go func() { streams <- s.makeStreams(ctx, urls) }()
+	return errors.Join(s.startPostgres(ctx), <-streams)
+}
+
+func (s *Stack) makeStreams(ctx context.Context, urls []string) error {
 	if err := s.await(ctx, "a/nats", "b/nats", "c/nats"); err != nil {
 		return err
 	}
 	credentials := filepath.Join(s.layout.OperatorIdentityDir(), "nats.creds")
-	if err := s.retry(ctx, "streams and durables", shortAttempt, func(ctx context.Context) error { return bootstrap.Streams(ctx, urls, credentials, s.tls) }); err != nil {
-		return err
-	}
-	return s.startPostgres(ctx)
+	return s.retry(ctx, "streams and durables", shortAttempt, func(ctx context.Context) error { return bootstrap.Streams(ctx, urls, credentials, s.tls) })
 }
 
 func (s *Stack) nats(ctx context.Context, r layout.Region) (supervise.Spec, error) {

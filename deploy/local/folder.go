@@ -180,6 +180,16 @@ func (f *folder) takeLock() error {
 	return nil
 }
 
+// Stopped says whether no stack uses the folder any more: its lock can be taken.
+func Stopped(l layout.Layout) bool {
+	file, err := os.Open(filepath.Join(l.Root, "lock"))
+	if err != nil {
+		return true
+	}
+	defer func() { _ = file.Close() }()
+	return syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
+}
+
 func (f *folder) close() error { return f.lock.Close() }
 
 // sweep kills what an earlier run has left: a killed supervisor takes its children with it, but PostgreSQL's backends have no parent to follow.

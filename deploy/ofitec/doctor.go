@@ -70,7 +70,12 @@ func examine(ctx context.Context, data string) (findings []finding, looked []str
 	examinations := []examination{{"Debian packages", packagesFindings}, {"servers in the cache", serversFindings}}
 	l, err := local.Open(data)
 	if err == nil {
-		examinations = append(examinations, stackExaminations(l)...)
+		examinations = append(examinations, folderExaminations(l)...)
+		if local.Stopped(l) {
+			examinations = append(examinations, examination{"components", func(ctx context.Context) []finding { return componentFindings(ctx, l) }})
+		} else {
+			examinations = append(examinations, stackExaminations(l)...)
+		}
 	}
 	for _, e := range examinations {
 		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -81,6 +86,16 @@ func examine(ctx context.Context, data string) (findings []finding, looked []str
 	return findings, looked
 }
 
+// folderExaminations look at files only; the stack need not run.
+func folderExaminations(l layout.Layout) []examination {
+	return []examination{
+		{"disk space", func(context.Context) []finding { return diskFindings(l) }},
+		{"modes of secret files", func(context.Context) []finding { return modeFindings(l) }},
+		{"certificates", func(context.Context) []finding { return certificateFindings(l, time.Now()) }},
+	}
+}
+
+// stackExaminations ask the running servers.
 func stackExaminations(l layout.Layout) []examination {
 	o, err := newOperator(l)
 	if err != nil {
@@ -89,9 +104,6 @@ func stackExaminations(l layout.Layout) []examination {
 		}}}
 	}
 	return []examination{
-		{"disk space", func(context.Context) []finding { return diskFindings(l) }},
-		{"modes of secret files", func(context.Context) []finding { return modeFindings(l) }},
-		{"certificates", func(context.Context) []finding { return certificateFindings(l, time.Now()) }},
 		{"components", func(ctx context.Context) []finding { return componentFindings(ctx, l) }},
 		{"etcd members", o.etcdFindings},
 		{"NATS streams", o.streamFindings},

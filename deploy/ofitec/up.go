@@ -43,17 +43,15 @@ func newDown() *cobra.Command {
 			if err := client.Down(cmd.Context()); err != nil {
 				return fmt.Errorf("stop the stack on %s: %w", l.Root, err)
 			}
-			for cmd.Context().Err() == nil {
-				if _, err := client.Status(cmd.Context()); err != nil {
-					_, _ = fmt.Fprintln(cmd.OutOrStdout(), "stopped")
-					return nil
-				}
+			for !local.Stopped(l) {
 				select {
 				case <-cmd.Context().Done():
+					return cmd.Context().Err()
 				case <-time.After(200 * time.Millisecond):
 				}
 			}
-			return cmd.Context().Err()
+			_, _ = fmt.Fprintln(cmd.OutOrStdout(), "stopped")
+			return nil
 		},
 	}
 }

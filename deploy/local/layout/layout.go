@@ -189,12 +189,12 @@ func (l Layout) PostgresSocketDir(r Region) string { return filepath.Join(l.Sock
 
 // DatabaseProxySocket is the runtime socket of the database proxy; the arbiter's only.
 func (l Layout) DatabaseProxySocket(r Region) string {
-	return filepath.Join(l.SocketDir(r), "haproxy-db.sock")
+	return filepath.Join(l.SocketDir(r), "haproxy-db", "runtime.sock")
 }
 
 // WebProxySocket is the runtime socket of the web proxy; the deployer's only.
 func (l Layout) WebProxySocket(r Region) string {
-	return filepath.Join(l.SocketDir(r), "haproxy-web.sock")
+	return filepath.Join(l.SocketDir(r), "haproxy-web", "runtime.sock")
 }
 
 // SupervisorSocket is where the region's arbiter asks for a start or a stop of PostgreSQL.
