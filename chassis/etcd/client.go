@@ -12,6 +12,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/ofitec/ofitec/chassis"
 )
@@ -21,6 +23,10 @@ const (
 	keepAlive   = 10 * time.Second
 	dialTimeout = 2 * time.Second
 )
+
+// redial is how soon a member that refused a connection is tried again. grpc-go would wait up to two minutes after a long outage, during which nobody can
+// renew anything at a member that is back.
+var redial = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond}
 
 // Client is a clientv3.Client over all members, and one more for each member. It is safe for concurrent use; Close ends all of them.
 type Client struct {
@@ -35,6 +41,7 @@ func Connect(s chassis.Settings) (*Client, error) {
 		DialTimeout:          dialTimeout,
 		DialKeepAliveTime:    keepAlive,
 		DialKeepAliveTimeout: dialTimeout,
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout})},
 		Logger:               zap.NewNop(), // errors reach the caller; the client's own log is not in our format
 	}
 	encrypted, err := encryption(s)
