@@ -97,9 +97,10 @@ func TestALostPrimaryLeavesReadsAndAPromotedStandbyBringsWritesBackWithoutAResta
 	if _, body := c.get("/of/ledger?writer=w1"); !strings.Contains(body, `"seq":1`) {
 		t.Errorf("the ledger on the standby lists %s", body)
 	}
-	if _, metrics := c.get("/metrics"); !strings.Contains(metrics, `odoo_database_writable{colour="blue"} 0`) {
-		t.Error("the gauge does not say that writes are away")
-	}
+	eventually(t, "the gauge says that writes are away", func() bool {
+		_, metrics := c.get("/metrics")
+		return strings.Contains(metrics, `odoo_database_writable{colour="blue"} 0`)
+	})
 
 	read.close()
 	eventually(t, "health fails", health(503, "away"))
