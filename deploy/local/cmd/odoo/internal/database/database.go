@@ -176,13 +176,13 @@ const codeReadOnly = "25006"
 // IsAway says whether an error is about the database being away, closed to us, read-only or not prepared yet, so that the
 // same request may succeed a little later. Other errors of SQL are mistakes of this program.
 func IsAway(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) {
+	var scan pgx.ScanArgError
+	if err == nil || errors.Is(err, context.Canceled) || errors.As(err, &scan) || errors.Is(err, pgx.ErrNoRows) {
 		return false
 	}
 	var sql *pgconn.PgError
 	if !errors.As(err, &sql) {
-		var mistake *Mistake
-		return !errors.As(err, &mistake)
+		return true // the connection, or the time that it took
 	}
 	switch sql.Code {
 	case codeReadOnly,
@@ -196,11 +196,3 @@ func IsAway(err error) bool {
 	}
 	return len(sql.Code) == 5 && (sql.Code[:2] == "08" || sql.Code[:2] == "58")
 }
-
-// Mistake marks an error of this program inside Read or Write, so that it is not taken for a database that is away.
-type Mistake struct{ Err error }
-
-func (e *Mistake) Error() string { return e.Err.Error() }
-
-// Unwrap gives the error itself.
-func (e *Mistake) Unwrap() error { return e.Err }
