@@ -144,10 +144,14 @@ func (d *database) super(t *testing.T, database, sql string) string {
 
 // login opens a session of the application at an address.
 func (d *database) login(ctx context.Context, address string) (*pgx.Conn, error) {
+	return d.loginAs(ctx, address, "odoo_bootstrap")
+}
+
+func (d *database) loginAs(ctx context.Context, address, role string) (*pgx.Conn, error) {
 	host, port, _ := net.SplitHostPort(address)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return pgx.Connect(ctx, fmt.Sprintf("host=%s port=%s user=odoo_bootstrap password=%s dbname=ofitec_prod sslmode=verify-full sslrootcert=%s", host, port, password, d.TLS.CA))
+	return pgx.Connect(ctx, fmt.Sprintf("host=%s port=%s user=%s password=%s dbname=ofitec_prod sslmode=verify-full sslrootcert=%s", host, port, role, password, d.TLS.CA))
 }
 
 // certificates makes a CA and one certificate for 127.0.0.1.

@@ -65,15 +65,15 @@ func (r *region) startProxy(t *testing.T) {
 	})
 }
 
-// arbiter starts the service as a process; its name is that of its data folder.
-func (r *region) arbiter(t *testing.T, name, address string) *exec.Cmd {
+// arbiter starts the service as a process; its name is that of its data folder. More variables outrank the others.
+func (r *region) arbiter(t *testing.T, name, address string, more ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"OFITEC_TEST_RUN_AS_SERVICE=1", "OFITEC_REGION=a", "OFITEC_HTTP_ADDR=" + address, "OFITEC_DATA_DIR=" + filepath.Join(r.dir, name),
 		"ETCD_ENDPOINTS=" + r.etcd.client.String(), "OFITEC_DATABASE_PROXY_SOCKET=" + r.proxy.Socket,
 		"OFITEC_POSTGRES_SOCKET_DIR=" + r.database.SocketDir, "OFITEC_POSTGRES_PORT=" + r.database.port, "OFITEC_POSTGRES_CONF_DIR=" + r.database.ConfDir,
-	}
+	}, more...)
 	start(t, cmd)
 	return cmd
 }

@@ -61,6 +61,7 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		}
 	}
 	wanted := *h.order.Load()
+	before := h.condition.Load()
 	h.publish(k, look, err)
 	switch {
 	case ctx.Err() != nil:
@@ -85,7 +86,9 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		k.failing = err != nil
 		h.Log.Info("database", "well", !k.failing, "error", err)
 	}
-	kick(h.proxyKick)
+	if after := h.condition.Load(); before.rules != after.rules || before.Standby != after.Standby || (before.err == nil) != (after.err == nil) {
+		kick(h.proxyKick)
+	}
 }
 
 // publish says how the database was found.

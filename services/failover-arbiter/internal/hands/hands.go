@@ -74,6 +74,7 @@ type Hands struct {
 	order     atomic.Pointer[order]
 	condition atomic.Pointer[condition]
 
+	closeNow                atomic.Bool   // the order to close was not yet carried out, whatever the proxy says of its state
 	proxyKick, databaseKick chan struct{} // room for one: a kick that finds another one waiting is the same kick
 
 	fencing sync.Mutex
@@ -137,6 +138,7 @@ func (h *Hands) Open(epoch events.Epoch) {
 func (h *Hands) Close(string) {
 	last := h.order.Load()
 	h.order.Store(&order{epoch: last.epoch, since: h.Now().Boot})
+	h.closeNow.Store(true)
 	kick(h.proxyKick)
 }
 

@@ -18,7 +18,7 @@ func (h *Hands) runProxy(ctx context.Context) {
 			h.shut()
 			return
 		case <-h.proxyKick:
-			if !h.order.Load().open {
+			if h.closeNow.Swap(false) && !h.order.Load().open {
 				h.closePool(ctx, haproxy.Database)
 			}
 		case <-ticker.C:
