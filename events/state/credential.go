@@ -51,6 +51,18 @@ type CredentialVersion struct {
 	DeadlineAt  time.Time    `json:"deadline_at"`     // max_ttl: no renewal goes past it
 	Epoch       events.Epoch `json:"epoch,omitempty"` // failover epoch under which a database user was made
 	Reason      string       `json:"reason,omitempty"`
+
+	Previous    int64           `json:"previous,omitempty"` // the version that was current when this one was made
+	Trigger     string          `json:"trigger,omitempty"`  // as in credential.rotated
+	Act         *events.Act     `json:"act,omitempty"`      // when somebody asked for it
+	Correlation string          `json:"correlation,omitempty"`
+	Causation   string          `json:"causation,omitempty"`
+	TTL         float64         `json:"ttl_seconds,omitempty"` // granted by the last renewal
+	Renewals    int64           `json:"renewals,omitempty"`
+	Deployed    []events.Region `json:"deployed,omitempty"`    // whose traffic runs, or ran, on it
+	RolledBack  []events.Region `json:"rolled_back,omitempty"` // where it did not pass
+	DrainFrom   *time.Time      `json:"drain_from,omitempty"`  // since when it has no use; the cause says why
+	Cause       string          `json:"cause,omitempty"`       // as in credential.revoked
 }
 
 // Kind implements Document.
@@ -90,6 +102,7 @@ type DeploymentPhase string
 
 // The phases of a rollout.
 const (
+	DeploymentPlanned    DeploymentPhase = "planned"
 	DeploymentRendered   DeploymentPhase = "rendered"
 	DeploymentStarted    DeploymentPhase = "started"
 	DeploymentWatching   DeploymentPhase = "watching"
@@ -113,6 +126,13 @@ type Deployment struct {
 	Cause        string          `json:"cause"`                  // id of the credential.rotated event
 	Announced    string          `json:"announced,omitempty"`    // id of the result's event
 	Reason       string          `json:"reason,omitempty"`
+
+	Colour      Colour           `json:"colour,omitempty"`  // the canary
+	Standby     bool             `json:"standby,omitempty"` // the region's database was read-only: writes were not tested
+	Started     *time.Time       `json:"started_at,omitempty"`
+	Step        string           `json:"step,omitempty"` // where it was rolled back, as in credential.rolledback
+	Readings    *events.Readings `json:"readings,omitempty"`
+	Correlation string           `json:"correlation,omitempty"`
 }
 
 // Kind implements Document.
@@ -126,7 +146,7 @@ func (d Deployment) Validate() error {
 	events.AtLeastOne(&c, "number", d.Number)
 	events.NotNegative(&c, "previous", d.Previous)
 	events.OneOf(&c, "hot", d.Hot, Blue, Green)
-	events.OneOf(&c, "phase", d.Phase, DeploymentRendered, DeploymentStarted, DeploymentWatching, DeploymentSwitched, DeploymentDone, DeploymentRolledBack)
+	events.OneOf(&c, "phase", d.Phase, DeploymentPlanned, DeploymentRendered, DeploymentStarted, DeploymentWatching, DeploymentSwitched, DeploymentDone, DeploymentRolledBack)
 	c.Time("since", d.Since)
 	return c.Err(d.Kind())
 }
