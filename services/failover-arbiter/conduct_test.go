@@ -39,7 +39,7 @@ func value(t *testing.T, metrics, name string) float64 {
 	return 0
 }
 
-func TestAtRestItTakesLessThanOnePercentOfACore(t *testing.T) {
+func TestAtRestItTakesNextToNothing(t *testing.T) {
 	r := startRegion(t)
 	r.arbiter(t, "arbiter", r.address)
 	await(t, 10*time.Second, "applications can log in", r.open)

@@ -1,0 +1,239 @@
+package hands
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/clock"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+)
+
+// world is a region of which each part can be told to fail. It keeps what was done to it, in order.
+type world struct {
+	mu     sync.Mutex
+	acts   []string
+	open   map[haproxy.Pool]bool
+	look   func() (postgres.Condition, error)
+	fence  func(ctx context.Context) ([]int, error)
+	epoch  events.Epoch
+	primed []mandate.Learned
+}
+
+func (w *world) did(act string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.acts); n == 0 || w.acts[n-1] != act {
+		w.acts = append(w.acts, act)
+	}
+}
+
+func (w *world) has(act string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, done := range w.acts {
+		if done == act {
+			return true
+		}
+	}
+	return false
+}
+
+type proxy struct{ *world }
+
+func (p proxy) set(pool haproxy.Pool, open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.world.open[pool] = open
+}
+
+func (p proxy) Open(_ context.Context, pool haproxy.Pool) error {
+	p.set(pool, true)
+	p.did("open " + string(pool))
+	return nil
+}
+
+func (p proxy) Close(_ context.Context, pool haproxy.Pool) error {
+	p.set(pool, false)
+	p.did("close " + string(pool))
+	return nil
+}
+
+func (p proxy) Opened(context.Context) (map[haproxy.Pool]bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return map[haproxy.Pool]bool{haproxy.Database: p.world.open[haproxy.Database], haproxy.Read: p.world.open[haproxy.Read]}, nil
+}
+
+type database struct{ *world }
+
+func (d database) Look(context.Context) (postgres.Condition, error) { return d.look() }
+func (d database) Heartbeat(context.Context, postgres.Beat) (int64, error) {
+	d.did("heartbeat")
+	return 1, nil
+}
+func (d database) Epoch(context.Context) (events.Epoch, error) { return d.epoch, nil }
+func (d database) RaiseEpoch(_ context.Context, epoch events.Epoch) error {
+	if epoch < d.epoch {
+		return postgres.ErrEpochSeen
+	}
+	return nil
+}
+func (d database) Admit(context.Context) error { d.did("admit"); return nil }
+func (d database) Bar() error                  { d.did("bar"); return nil }
+func (d database) Fence(ctx context.Context, _ time.Duration) ([]int, error) {
+	d.did("fence")
+	return d.world.fence(ctx)
+}
+
+type supervisor struct{ *world }
+
+func (s supervisor) StopImmediately(context.Context) error { s.did("stop"); return nil }
+func (s supervisor) Start(context.Context) error           { s.did("start"); return nil }
+
+type epochs struct{}
+
+func (epochs) Seen() events.Epoch       { return 0 }
+func (epochs) Raise(events.Epoch) error { return nil }
+
+// run starts hands on a world, at a fiftieth of the local timing.
+func run(t *testing.T, w *world) *Hands {
+	t.Helper()
+	w.open = map[haproxy.Pool]bool{}
+	if w.look == nil {
+		w.look = func() (postgres.Condition, error) { return postgres.Condition{}, nil }
+	}
+	if w.fence == nil {
+		w.fence = func(context.Context) ([]int, error) { return []int{0, 0}, nil }
+	}
+	h := New(Options{
+		Region: events.RegionA, Proxy: proxy{w}, Database: database{w}, Supervisor: supervisor{w}, Epochs: epochs{}, Now: clock.Now, Log: slog.New(slog.DiscardHandler),
+		Learned: func(_ context.Context, o mandate.Learned) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.primed = append(w.primed, o)
+		},
+		Every: 10 * time.Millisecond, Deadline: 8 * time.Millisecond, FenceIn: 100 * time.Millisecond, Pause: 20 * time.Millisecond,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = h.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return h
+}
+
+func await(t *testing.T, w *world, what string, condition func() bool) {
+	t.Helper()
+	for began := time.Now(); !condition(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 5*time.Second {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			t.Fatalf("never: %s; done: %v", what, w.acts)
+		}
+	}
+}
+
+func TestADatabaseThatCannotBeFencedIsStoppedAndStartedBehindFencedRules(t *testing.T) {
+	var closing sync.Map
+	w := &world{fence: func(ctx context.Context) ([]int, error) {
+		if _, yes := closing.Load("yes"); !yes {
+			return []int{0, 0}, nil
+		}
+		<-ctx.Done()
+		return []int{3}, ctx.Err()
+	}}
+	h := run(t, w)
+	h.Open(1)
+	await(t, w, "the proxy is opened", func() bool { return w.has("open db/local") })
+	closing.Store("yes", true)
+	h.Close("test")
+	h.Fence(1)
+	await(t, w, "PostgreSQL is stopped and started", func() bool { return w.has("stop") && w.has("start") })
+	if !w.has("close db/local") {
+		t.Error("the proxy was not closed")
+	}
+}
+
+func TestADatabaseThatWasOpenAndGoesSilentIsStopped(t *testing.T) {
+	var silent sync.Map
+	w := &world{look: func() (postgres.Condition, error) {
+		if _, yes := silent.Load("yes"); yes {
+			return postgres.Condition{}, errors.New("no answer")
+		}
+		return postgres.Condition{}, nil
+	}}
+	h := run(t, w)
+	h.Open(1)
+	await(t, w, "the proxy is opened", func() bool { return w.has("open db/local") })
+	silent.Store("yes", true)
+	time.Sleep(150 * time.Millisecond)
+	if w.has("stop") {
+		t.Error("stopped under the mandate: its restart budget is not the fence's matter")
+	}
+	h.Close("test")
+	await(t, w, "it is stopped", func() bool { return w.has("bar") && w.has("stop") })
+}
+
+func TestAStandbyThatRestartsIsNeverStopped(t *testing.T) {
+	var silent sync.Map
+	w := &world{look: func() (postgres.Condition, error) {
+		if _, yes := silent.Load("yes"); yes {
+			return postgres.Condition{}, errors.New("no answer")
+		}
+		return postgres.Condition{Standby: true}, nil
+	}}
+	h := run(t, w)
+	await(t, w, "readers are let in", func() bool { return w.has("open read/local") })
+	silent.Store("yes", true)
+	await(t, w, "readers are out", func() bool { return w.has("close read/local") })
+	time.Sleep(200 * time.Millisecond)
+	if w.has("stop") || w.has("fence") {
+		t.Error("a standby was stopped or fenced because it did not answer")
+	}
+	if yes, why := h.Standby(); yes || why != "no answer" {
+		t.Errorf("/standby would say %t, %q", yes, why)
+	}
+}
+
+func TestAnOrderToOpenDoesNotWaitForAFence(t *testing.T) {
+	w := &world{fence: func(ctx context.Context) ([]int, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	h := run(t, w)
+	await(t, w, "the fence is under way", func() bool { return w.has("fence") })
+	h.Open(1)
+	await(t, w, "it is open", func() bool { return w.has("open db/local") })
+	if w.has("stop") {
+		t.Error("stopped by an abandoned fence")
+	}
+}
+
+func TestADatabaseThatHasSeenAHigherEpochIsNotOpened(t *testing.T) {
+	w := &world{epoch: 4}
+	h := run(t, w)
+	h.Open(3)
+	await(t, w, "the higher epoch is told", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.primed) > 0 && w.primed[len(w.primed)-1] == mandate.Learned{Epoch: 4, Primary: true}
+	})
+	time.Sleep(50 * time.Millisecond)
+	if w.has("admit") || w.has("open db/local") || w.has("heartbeat") {
+		t.Errorf("opened: %v", w.acts)
+	}
+}
+
+func TestAPoolOpenedByAStrayHandIsClosed(t *testing.T) {
+	w := &world{}
+	run(t, w)
+	await(t, w, "the fence is made", func() bool { return w.has("fence") })
+	proxy{w}.set(haproxy.Database, true)
+	await(t, w, "it is closed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.open[haproxy.Database] })
+}
