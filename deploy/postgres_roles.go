@@ -15,7 +15,7 @@ var PostgresLoginRoles = []string{
 	"vault_admin", "odoo_bootstrap", "analytics_publisher", "analytics_reader",
 }
 
-var postgresGroupRoles = []string{"odoo_owner", "analytics_owner"}
+var postgresGroupRoles = []string{"odoo_owner", "analytics_owner", "ofitec_fencer"}
 
 // PostgresRoles makes the cluster's roles, databases, schemas and grants. It can be run again at any time on a writable
 // server, by the superuser over the Unix socket.
@@ -44,6 +44,7 @@ func (r PostgresRoles) Scripts() ([]PostgresScript, error) {
 		{Name: "vault_admin", Database: "postgres", Unless: "SELECT 1 FROM pg_catalog.pg_authid WHERE rolname = 'vault_admin' AND rolpassword IS NOT NULL"},
 		createDatabase("ofitec_prod", "odoo_owner"),
 		{Name: "ofitec_prod", Database: "ofitec_prod"},
+		{Name: "fence", Database: "ofitec_prod"},
 		createDatabase("analytics", "analytics_owner"),
 		{Name: "analytics", Database: "analytics"},
 	}

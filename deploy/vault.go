@@ -45,7 +45,7 @@ func (v Vault) Render() ([]byte, error) {
 }
 
 // VaultPolicies returns the policies by the name of the service that has them. The mounts that they name are
-// database/, secret/ (KV version 2) and transit/ (key ofitec-raw); KV paths begin with ofitec/:
+// database/, secret/ (KV version 2) and transit/ (keys ofitec-raw and credential-fingerprint); KV paths begin with ofitec/:
 // credentials/ (rotator writes, deployer reads), etl-ingest/ and etl-transform/.
 func VaultPolicies() (map[string]string, error) {
 	entries, err := files.ReadDir("vault/policies")
@@ -68,12 +68,17 @@ func VaultPolicies() (map[string]string, error) {
 type VaultRole struct{ Creation, Renew, Revocation string }
 
 // VaultOdooRole returns the role odoo-app: users of an hour, a day at most, members of odoo_owner.
-func VaultOdooRole() (VaultRole, error) {
+func VaultOdooRole() (VaultRole, error) { return vaultRole("odoo-app") }
+
+// VaultFenceRole returns the role rotator-fence: users of minutes, members of ofitec_fencer, with whom the rotator ends users of odoo-app.
+func VaultFenceRole() (VaultRole, error) { return vaultRole("rotator-fence") }
+
+func vaultRole(name string) (VaultRole, error) {
 	var role VaultRole
 	for kind, field := range map[string]*string{"creation": &role.Creation, "renew": &role.Renew, "revocation": &role.Revocation} {
-		text, err := files.ReadFile("vault/roles/odoo-app." + kind + ".sql")
+		text, err := files.ReadFile("vault/roles/" + name + "." + kind + ".sql")
 		if err != nil {
-			return VaultRole{}, fmt.Errorf("read %s statements: %w", kind, err)
+			return VaultRole{}, fmt.Errorf("read %s statements of %s: %w", kind, name, err)
 		}
 		*field = string(text)
 	}

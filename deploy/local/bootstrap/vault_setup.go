@@ -52,7 +52,12 @@ func (v vaultSetup) engines(ctx context.Context) error {
 		}
 	}
 	// Writing a key that is there changes nothing.
-	return v.write(ctx, "transit/keys/ofitec-raw", map[string]any{"type": "aes256-gcm96"})
+	for name, kind := range map[string]string{"ofitec-raw": "aes256-gcm96", "credential-fingerprint": "aes256-gcm96"} {
+		if err := v.write(ctx, "transit/keys/"+name, map[string]any{"type": kind}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v vaultSetup) policies(ctx context.Context) error {
@@ -179,7 +184,7 @@ func (v vaultSetup) database(ctx context.Context) error {
 		return fmt.Errorf("read Vault's database connection: %w", err)
 	}
 	if have == nil || !configured(have.Data, details) {
-		details["plugin_name"], details["allowed_roles"], details["verify_connection"] = "postgresql-database-plugin", []string{"odoo-app"}, false
+		details["plugin_name"], details["allowed_roles"], details["verify_connection"] = "postgresql-database-plugin", databaseRoles, false
 		if have == nil {
 			// Later, Vault may have changed the password to one that only it knows: it is never set back.
 			password, err := identity.Master(v.layout, "postgres-vault_admin")
@@ -192,12 +197,22 @@ func (v vaultSetup) database(ctx context.Context) error {
 			return err
 		}
 	}
-	role, err := deploy.VaultOdooRole()
+	if err := v.databaseRole(ctx, "odoo-app", "1h", "24h", deploy.VaultOdooRole); err != nil {
+		return err
+	}
+	return v.databaseRole(ctx, "rotator-fence", "5m", "15m", deploy.VaultFenceRole)
+}
+
+// databaseRoles are the roles that may use the connection.
+var databaseRoles = []string{"odoo-app", "rotator-fence"}
+
+func (v vaultSetup) databaseRole(ctx context.Context, name, ttl, most string, statements func() (deploy.VaultRole, error)) error {
+	role, err := statements()
 	if err != nil {
 		return err
 	}
-	return v.write(ctx, "database/roles/odoo-app", map[string]any{
-		"db_name": "ofitec", "default_ttl": "1h", "max_ttl": "24h", "creation_statements": []string{role.Creation}, "renew_statements": []string{role.Renew},
+	return v.write(ctx, "database/roles/"+name, map[string]any{
+		"db_name": "ofitec", "default_ttl": ttl, "max_ttl": most, "creation_statements": []string{role.Creation}, "renew_statements": []string{role.Renew},
 		"revocation_statements": []string{role.Revocation}, "rollback_statements": []string{role.Revocation},
 	})
 }
@@ -209,7 +224,7 @@ func configured(have, want map[string]any) bool {
 			return false
 		}
 	}
-	return reflect.DeepEqual(have["allowed_roles"], []any{"odoo-app"})
+	return reflect.DeepEqual(have["allowed_roles"], []any{"odoo-app", "rotator-fence"})
 }
 
 // secrets brings what the stack made before Vault was there: the key of personal-data tokens and the first database user.

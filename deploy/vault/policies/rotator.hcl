@@ -2,6 +2,14 @@
 path "database/creds/odoo-app" {
   capabilities = ["read"]
 }
+# A user of minutes who may fence users of the application, and nothing else.
+path "database/creds/rotator-fence" {
+  capabilities = ["read"]
+}
+# Fingerprints by a key that does not leave Vault.
+path "transit/hmac/credential-fingerprint" {
+  capabilities = ["update"]
+}
 path "sys/leases/lookup" {
   capabilities       = ["update"]
   allowed_parameters = { lease_id = ["database/creds/odoo-app/*"] }
@@ -12,7 +20,7 @@ path "sys/leases/renew" {
 }
 path "sys/leases/revoke" {
   capabilities       = ["update"]
-  allowed_parameters = { lease_id = ["database/creds/odoo-app/*"], sync = [] }
+  allowed_parameters = { lease_id = ["database/creds/odoo-app/*", "database/creds/rotator-fence/*"], sync = [] }
 }
 # The list of leases, to reconcile it with pg_roles and its own state (sudo is what Vault asks for this path).
 path "sys/leases/lookup/database/creds/odoo-app/" {
@@ -30,5 +38,8 @@ path "secret/destroy/ofitec/credentials/*" {
 }
 # The same by path, which is how vault/api's synchronous revocation asks.
 path "sys/leases/revoke/database/creds/odoo-app/*" {
+  capabilities = ["update"]
+}
+path "sys/leases/revoke/database/creds/rotator-fence/*" {
   capabilities = ["update"]
 }
