@@ -105,6 +105,8 @@ func (s *Stack) start(ctx context.Context) error {
 		})
 	}
 	defer beside.Wait()
+	const regions = "regions" // pending until every component has been asked to start: before, too few would count as all
+	s.setPending(regions, true)
 	late("minio", s.startObjects)
 	if err := s.startBase(ctx); err != nil {
 		return err
@@ -115,6 +117,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.startBusiness(ctx); err != nil {
 		return err
 	}
+	s.setPending(regions, false)
 	beside.Go(func() { s.announce(ctx, began) })
 	select {
 	case <-ctx.Done():
