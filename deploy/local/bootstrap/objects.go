@@ -6,10 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 
-	"github.com/minio/madmin-go/v3"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
@@ -43,16 +40,13 @@ func Objects(ctx context.Context, l layout.Layout, address string, config *tls.C
 	if err := ensureBucket(ctx, client); err != nil {
 		return err
 	}
-	admin, err := madmin.NewWithOptions(address, &madmin.Options{Creds: login, Secure: true, Transport: transport})
-	if err != nil {
-		return fmt.Errorf("make object store client: %w", err)
-	}
+	admin := objectAdmin{http: &http.Client{Transport: transport}, address: address, user: string(user), password: string(password)}
 	policy, err := deploy.MinIOBucket{Bucket: RawBucket}.RenderRawPolicy()
 	if err != nil {
 		return err
 	}
-	if err := admin.AddCannedPolicy(ctx, rawPolicy, bytes.TrimSpace(policy)); err != nil {
-		return fmt.Errorf("write policy %s of the object store: %w", rawPolicy, err)
+	if err := admin.putPolicy(ctx, rawPolicy, bytes.TrimSpace(policy)); err != nil {
+		return err
 	}
 	for _, r := range layout.DataRegions {
 		if err := ensureObjectUser(ctx, admin, l, r); err != nil {
@@ -86,24 +80,14 @@ func ensureBucket(ctx context.Context, client *minio.Client) error {
 	return nil
 }
 
-func ensureObjectUser(ctx context.Context, admin *madmin.AdminClient, l layout.Layout, r layout.Region) error {
+func ensureObjectUser(ctx context.Context, admin objectAdmin, l layout.Layout, r layout.Region) error {
 	secret, err := identity.Master(l, "s3-secret-key-"+string(r))
 	if err != nil {
 		return err
 	}
 	user := identity.ObjectUser(r)
-	if err := admin.SetUser(ctx, user, string(secret), madmin.AccountEnabled); err != nil {
-		return fmt.Errorf("set user %s: %w", user, err)
+	if err := admin.putUser(ctx, user, string(secret)); err != nil {
+		return err
 	}
-	info, err := admin.GetUserInfo(ctx, user)
-	if err != nil {
-		return fmt.Errorf("read user %s: %w", user, err)
-	}
-	if slices.Contains(strings.Split(info.PolicyName, ","), rawPolicy) {
-		return nil
-	}
-	if _, err := admin.AttachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{rawPolicy}, User: user}); err != nil {
-		return fmt.Errorf("attach policy to %s: %w", user, err)
-	}
-	return nil
+	return admin.setPolicy(ctx, user, rawPolicy)
 }
