@@ -1,0 +1,198 @@
+package rotation
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the difference before you commit it")
+
+// TestTranscriptsStayAsTheyWereTold plays each story of testdata: a line that begins in the first column is what happens, the indented lines below are what is
+// announced, what is to be done, and where the versions stand when that has changed. Every state must be one that can be stored, every event one that can be sent.
+func TestTranscriptsStayAsTheyWereTold(t *testing.T) {
+	paths, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			told, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			played := play(t, told)
+			if *rewrite {
+				if err := os.WriteFile(path, played, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if !bytes.Equal(told, played) {
+				t.Errorf("the story goes another way now:\n%s", played)
+			}
+		})
+	}
+}
+
+var day = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func policy() Policy {
+	return Policy{
+		Name: "odoo-app", Path: "ofitec/credentials/odoo-app", Regions: events.DataRegions, RenewAt: 0.67, RotateAt: 0.6,
+		Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute,
+	}
+}
+
+type player struct {
+	state  state.Credential
+	seen   Observation // what stays between two looks
+	said   string
+	events int
+	out    bytes.Buffer
+}
+
+func play(t *testing.T, told []byte) []byte {
+	t.Helper()
+	p := &player{seen: Observation{Active: events.RegionA}}
+	for line := range strings.Lines(string(told)) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "  ") {
+			continue
+		}
+		p.out.WriteString(line + "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		fields := strings.Fields(line)
+		words := map[string]string{}
+		for _, field := range fields[2:] {
+			name, value, _ := strings.Cut(field, "=")
+			words[name] = strings.ReplaceAll(value, "_", " ")
+		}
+		at, err := time.ParseDuration(fields[0])
+		if err != nil {
+			t.Fatalf("want a time and what happens: %q", line)
+		}
+		p.happen(t, day.Add(at), fields[1], words)
+	}
+	return p.out.Bytes()
+}
+
+func (p *player) happen(t *testing.T, now time.Time, verb string, words map[string]string) {
+	t.Helper()
+	number, _ := strconv.ParseInt(words["n"], 10, 64)
+	o := p.seen
+	switch verb {
+	case "look":
+	case "stored":
+		p.seen.Stored, o.Stored = number, number
+	case "active":
+		p.seen.Active = events.Region(words["region"])
+		o.Active = p.seen.Active
+	case "crash": // another process leads now
+		p.seen.Held = 0
+		if number > 0 {
+			p.seen.Stored = number
+		}
+		o = p.seen
+	case "wish":
+		p.seen.Wish = &Wish{Act: events.Act{Actor: "maria", Reason: "by hand", Request: words["request"], At: now}, Correlation: "c", Causation: "m"}
+		o.Wish = p.seen.Wish
+	case "minted":
+		ttl, most := time.Hour, 24*time.Hour
+		o.Outcome = Minted{Number: number, Lease: fmt.Sprint("lease-", number), User: fmt.Sprint("v-", number), Fingerprint: strings.Repeat("ab", 32), TTL: ttl, MaxTTL: most, At: now}
+		p.seen.Held, o.Held = number, number
+	case "tested":
+		o.Outcome = Tested{number, words["problem"]}
+	case "staged":
+		p.seen.Stored, o.Stored = number, number
+		o.Outcome = Staged{number}
+	case "found":
+		o.Outcome = Found{number, words["staged"] == "yes"}
+	case "renewed":
+		ttl, _ := time.ParseDuration(words["ttl"])
+		o.Outcome = Renewed{number, ttl, now, words["ttl"] == "gone"}
+	case "ended":
+		sessions, _ := strconv.Atoi(words["sessions"])
+		o.Outcome = Ended{Number: number, Sessions: sessions, Drained: true}
+	case "deployed", "rolledback":
+		o.Results = []Result{{Region: events.Region(words["region"]), Version: number, Deployed: verb == "deployed", Reason: words["reason"], Correlation: "c", Causation: "m"}}
+	default:
+		t.Fatalf("nothing like this happens: %s", verb)
+	}
+	before := p.state
+	snapshot, err := state.Encode(documentOrNone(before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, with, then := Decide(p.state, o, policy(), now)
+	if again, _ := state.Encode(documentOrNone(before)); !bytes.Equal(snapshot, again) {
+		t.Fatalf("%s: the given state was changed", verb)
+	}
+	if _, err := state.Encode(next); err != nil {
+		t.Fatalf("%s: %v", verb, err)
+	}
+	p.state = next
+	p.say(t, now, with, then)
+}
+
+func documentOrNone(s state.Credential) state.Credential {
+	if s.Name == "" {
+		s.Name, s.Method = "none", events.CredentialDatabase
+	}
+	return s
+}
+
+func (p *player) say(t *testing.T, now time.Time, with, then []Action) {
+	t.Helper()
+	for _, action := range with {
+		switch a := action.(type) {
+		case Fulfil:
+			p.seen.Wish = nil
+			p.out.WriteString("  the wish is granted\n")
+		case Announce:
+			if err := a.Payload.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			p.out.WriteString("  SAY " + events.ID(a.Payload) + detail(a.Payload) + "\n")
+		}
+	}
+	for _, action := range then {
+		fmt.Fprintf(&p.out, "  %s %+v\n", strings.ToLower(reflect.TypeOf(action).Name()), action)
+	}
+	line := ""
+	for _, v := range p.state.Versions {
+		line += fmt.Sprintf(" %d=%s", v.Number, v.Stage)
+	}
+	if p.state.Alarm != "" {
+		line += " ALARM " + p.state.Alarm
+	}
+	if p.state.NextAt != nil {
+		line += " next " + p.state.NextAt.Sub(day).Round(time.Minute).String()
+	}
+	if line != p.said {
+		p.said = line
+		p.out.WriteString("  state" + line + "\n")
+	}
+}
+
+func detail(payload events.Payload) string {
+	switch e := payload.(type) {
+	case events.CredentialRotated:
+		return fmt.Sprintf(" previous %d by %s", e.Previous, e.Trigger)
+	case events.CredentialRevoked:
+		return fmt.Sprintf(" %s, %d sessions ended, drained %v", e.Cause, e.SessionsEnded, e.DrainedProven)
+	case events.CredentialExpiring:
+		return " " + e.Reason
+	}
+	return ""
+}

@@ -1,0 +1,153 @@
+// Package rotation decides what becomes of a credential: when a version is made, tested, staged, put to use, renewed, drained and ended. It is pure:
+// what it knows is the state in etcd and an observation, what it wants are the next state and actions, whose outcomes come back with the next observation.
+package rotation
+
+import (
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+// Policy is how a credential is treated. All fields are required.
+type Policy struct {
+	Name     string
+	Path     string          // KV v2 path below the mount
+	Regions  []events.Region // whose deployers must answer before an old version is ended
+	RenewAt  float64         // fraction of the ttl at which a lease is renewed, +- 0.05
+	RotateAt float64         // fraction of max_ttl at which a version is replaced, +- 0.05
+	Grace    time.Duration   // between the switch and the end of the old version
+	Patience time.Duration   // how long a region that says nothing keeps an old version alive
+	Attempt  time.Duration   // what one rollout takes, gate and all
+	Again    time.Duration   // after a version that did not pass
+}
+
+// Observation is what was looked up before a decision.
+type Observation struct {
+	Active  events.Region // who may write; empty when nobody or unknown
+	Held    int64         // the version whose secret this process has in memory; 0 for none
+	Stored  int64         // current version at Path in KV v2
+	Wish    *Wish         // somebody asked for a rotation
+	Results []Result      // what deployers have said, oldest first
+	Outcome Outcome       // of the last action; nil when there is none
+}
+
+// Wish is a rotation that somebody asked for.
+type Wish struct {
+	Act                    events.Act
+	Correlation, Causation string
+}
+
+// Result is a deployer's word on a version.
+type Result struct {
+	Region                 events.Region
+	Version                int64
+	Deployed               bool
+	Reason                 string
+	Correlation, Causation string
+}
+
+// Outcome is what became of an action.
+type Outcome interface{ outcome() }
+
+// Minted: Vault has made a user. It is known here before it is known anywhere else.
+type Minted struct {
+	Number      int64
+	Lease, User string
+	Fingerprint string
+	TTL, MaxTTL time.Duration
+	At          time.Time // when it was asked for
+}
+
+// Tested: the new user has logged in and done what it is for; or Problem says what it cannot.
+type Tested struct {
+	Number  int64
+	Problem string
+}
+
+// Staged: KV v2 has the version.
+type Staged struct{ Number int64 }
+
+// Found: whether KV v2 holds the version that an earlier leader had made.
+type Found struct {
+	Number int64
+	Staged bool
+}
+
+// Renewed: Vault has prolonged the lease by TTL from At. Gone: there is no such lease.
+type Renewed struct {
+	Number int64
+	TTL    time.Duration
+	At     time.Time
+	Gone   bool
+}
+
+// Ended: the user cannot log in, has no session and is no more.
+type Ended struct {
+	Number           int64
+	Sessions, Orphan int
+	Drained          bool // zero sessions were read in the database
+}
+
+func (Minted) outcome()  {}
+func (Tested) outcome()  {}
+func (Staged) outcome()  {}
+func (Found) outcome()   {}
+func (Renewed) outcome() {}
+func (Ended) outcome()   {}
+
+// Action is what is to be done after the next state is stored.
+type Action interface{ action() }
+
+// Mint makes a user for a version. Test logs in with it. Stage puts it into KV v2 as exactly this version.
+// Look asks KV v2 for a version whose secret this process does not have. Burn uses up a version's number in KV v2 without a secret.
+// End fences the user, ends its sessions, proves zero, revokes the lease and sweeps.
+type (
+	Mint  struct{ Number int64 }
+	Test  struct{ Number int64 }
+	Stage struct{ Number int64 }
+	Look  struct {
+		Number int64
+		User   string
+	}
+	Burn struct{ Number int64 }
+	// Renew asks for TTL more.
+	Renew struct {
+		Number int64
+		Lease  string
+		TTL    time.Duration
+	}
+	End struct {
+		Number      int64
+		Lease, User string
+	}
+)
+
+// Announce is stored with the next state, in one transaction, and published from there.
+type Announce struct {
+	Payload                events.Payload
+	Correlation, Causation string // empty for a first cause
+}
+
+func (Mint) action()     {}
+func (Test) action()     {}
+func (Stage) action()    {}
+func (Look) action()     {}
+func (Burn) action()     {}
+func (Renew) action()    {}
+func (End) action()      {}
+func (Announce) action() {}
+
+// inFlight says that a version is between its birth and the deployers' verdict.
+func inFlight(v state.CredentialVersion) bool {
+	switch v.Stage {
+	case state.StageMinted, state.StageTested, state.StageStaged, state.StageCanary:
+		return true
+	}
+	return false
+}
+
+// doomed says that a version is on its way out.
+func doomed(v state.CredentialVersion) bool {
+	return v.Stage == state.StageRejected || v.Stage == state.StageRolledBack || v.Stage == state.StageDraining
+}
