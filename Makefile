@@ -30,15 +30,16 @@ setup: build ## what the stack needs and is missing: Debian packages (as root), 
 .PHONY: check
 check: ## the fast loop: format, vet, and the tests that need no servers (under 2 minutes)
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
-	@for module in $(MODULES); do (cd $$module && go vet ./... && go test -short ./...); done
+	@failed=""; for module in $(MODULES); do (cd $$module && go vet ./... && go test -short ./...) || failed="$$failed $$module"; done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 .PHONY: test
 test: setup ## everything that CI runs: all modules with the race detector, then the real stack
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
-	@for module in $(MODULES); do \
+	@failed=""; for module in $(MODULES); do \
 		echo "== $$module"; \
-		(cd $$module && GOWORK=off go mod tidy -diff && GOWORK=off go build ./... && go vet ./... && go test -race -timeout 15m ./...); \
-	done
+		(cd $$module && GOWORK=off go mod tidy -diff && GOWORK=off go build -o /dev/null ./... && go vet ./... && go test -race -timeout 15m ./...) || failed="$$failed $$module"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 	@$(MAKE) --no-print-directory stack-test
 
 .PHONY: stack-test
