@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 MODULES  := $(shell sed -n 's/^\t\.\/\(.*\)/\1/p' go.work)
 SERVICES := console deployer etl-ingest etl-transform failover-arbiter health-probe rotator
+SOAK     ?= 2h
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 BUILD    := go build -trimpath -ldflags "-X github.com/ofitec/ofitec/chassis/buildinfo.version=$(VERSION)"
 
@@ -44,7 +45,7 @@ test: setup ## everything that CI runs: all modules with the race detector, then
 
 .PHONY: stack-test
 stack-test: ## the real stack of three regions, started and tried; alone on the machine, without the race detector
-	@cd deploy/ofitec && OFITEC_STACK_TEST=1 go test -count=1 -timeout 25m -v -run '^TestStack' ./...
+	@cd deploy/ofitec && OFITEC_STACK_TEST=1 go test -count=1 -timeout 25m -v -run '^TestStackIsWhatItSays$$' .
 
 .PHONY: generate
 generate: ## schemas, AsyncAPI and references from the code; CI fails when they differ
@@ -56,11 +57,11 @@ lint: ## golangci-lint over all modules; built once into the cache
 
 .PHONY: drills
 drills: build ## long proofs on the real stack, with dated evidence under docs/evidence/
-	@tools/drills
+	@cd deploy/ofitec && OFITEC_STACK_TEST=1 OFITEC_DRILLS=1 go test -count=1 -timeout 2h -v -run '^TestStackDrills$$' .
 
 .PHONY: soak
-soak: build ## the stack for hours, with evidence
-	@tools/soak
+soak: build ## components killed at random for hours (SOAK=2h), with evidence
+	@cd deploy/ofitec && OFITEC_STACK_TEST=1 OFITEC_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestStackSoak$$' .
 
 .PHONY: bench
 bench: ## side-by-side measurements; each prints machine, versions, ratios and spread
