@@ -1,7 +1,9 @@
 package models
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,11 +13,16 @@ import (
 	"strings"
 )
 
-//go:embed datasets/*.yml
+//go:embed datasets/*.yml vault/*.yml marts/*.yml marts/*.sql checks.yml
 var builtin embed.FS
 
-// datasetsFolder is where dataset files are, in the built-in models and in a user's folder.
-const datasetsFolder = "datasets"
+// Where the files are, in the built-in models and in a user's folder.
+const (
+	datasetsFolder = "datasets"
+	vaultFolder    = "vault"
+	martsFolder    = "marts"
+	checksFile     = "checks.yml"
+)
 
 // Builtin is the models that come with the program.
 func Builtin() fs.FS { return builtin }
@@ -23,6 +30,10 @@ func Builtin() fs.FS { return builtin }
 // Models is everything that was loaded. It is read-only and safe for concurrent use.
 type Models struct {
 	datasets []Dataset
+	vaults   []Vault
+	marts    []Mart
+	checks   []Check
+	version  string
 }
 
 // Datasets lists all datasets in order of their names.
@@ -36,6 +47,27 @@ func (m *Models) Dataset(name string) (Dataset, bool) {
 	}
 	return m.datasets[i], true
 }
+
+// Vaults lists how datasets are kept in the vault, in order of their names.
+func (m *Models) Vaults() []Vault { return m.vaults }
+
+// Vault finds the vault of a dataset.
+func (m *Models) Vault(dataset string) (Vault, bool) {
+	i := slices.IndexFunc(m.vaults, func(v Vault) bool { return v.Dataset == dataset })
+	if i < 0 {
+		return Vault{}, false
+	}
+	return m.vaults[i], true
+}
+
+// Marts lists the marts, each behind those that it reads.
+func (m *Models) Marts() []Mart { return m.marts }
+
+// Checks lists the tests of the marts in order of the file.
+func (m *Models) Checks() []Check { return m.checks }
+
+// Version is a digest of all files: two warehouses can only be compared when it is equal.
+func (m *Models) Version() string { return m.version }
 
 // Problem is one mistake in a model file.
 type Problem struct {
@@ -91,20 +123,57 @@ func Open(folder string) (*Models, error) {
 func Load(layers ...fs.FS) (*Models, error) {
 	owner := map[string]fs.FS{}
 	for _, layer := range layers {
-		entries, err := fs.ReadDir(layer, datasetsFolder)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list datasets: %w", err)
-		}
-		for _, entry := range entries {
-			if ext := path.Ext(entry.Name()); !entry.IsDir() && (ext == ".yml" || ext == ".yaml") {
-				owner[path.Join(datasetsFolder, entry.Name())] = layer
+		for _, folder := range []string{datasetsFolder, vaultFolder, martsFolder} {
+			entries, err := fs.ReadDir(layer, folder)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
 			}
+			if err != nil {
+				return nil, fmt.Errorf("list %s: %w", folder, err)
+			}
+			for _, entry := range entries {
+				ext := path.Ext(entry.Name())
+				if !entry.IsDir() && (ext == ".yml" || ext == ".yaml" || ext == ".sql" && folder == martsFolder) {
+					owner[path.Join(folder, entry.Name())] = layer
+				}
+			}
+		}
+		if _, err := fs.Stat(layer, checksFile); err == nil {
+			owner[checksFile] = layer
 		}
 	}
 	return loadFiles(owner)
+}
+
+// parsedFiles gathers what the single files say.
+type parsedFiles struct {
+	datasets []parsedDataset
+	vaults   []parsedVault
+	marts    []parsedMart
+	checks   []Check
+	problems []Problem
+}
+
+func (p *parsedFiles) read(layer fs.FS, file string, text []byte) {
+	var found []Problem
+	switch folder, _, _ := strings.Cut(file, "/"); {
+	case path.Ext(file) == ".sql": // is read with the file beside it
+	case file == checksFile:
+		p.checks, found = ParseChecks(file, text)
+	case folder == vaultFolder:
+		var v parsedVault
+		v, found = parseVault(file, text)
+		p.vaults = append(p.vaults, v)
+	case folder == martsFolder:
+		var m parsedMart
+		m, found = parseMart(layer, file, text)
+		p.marts = append(p.marts, m)
+	default:
+		var d parsedDataset
+		d, found = parseDataset(file, text)
+		p.datasets = append(p.datasets, d)
+	}
+	p.problems = append(p.problems, found...)
 }
 
 func loadFiles(owner map[string]fs.FS) (*Models, error) {
@@ -113,19 +182,27 @@ func loadFiles(owner map[string]fs.FS) (*Models, error) {
 		files = append(files, file)
 	}
 	slices.Sort(files)
-
-	var parsed []parsedDataset
-	var problems []Problem
+	digest := sha256.New()
+	p := &parsedFiles{}
 	for _, file := range files {
 		text, err := fs.ReadFile(owner[file], file)
 		if err != nil {
 			return nil, fmt.Errorf("read model: %w", err)
 		}
-		d, found := parseDataset(file, text)
-		problems = append(problems, found...)
-		parsed = append(parsed, d)
+		fmt.Fprintf(digest, "%s %d\n%s", file, len(text), text)
+		p.read(martLayer{owner}, file, text)
 	}
-	problems = append(problems, checkTogether(parsed)...)
+	m := &Models{checks: p.checks, version: hex.EncodeToString(digest.Sum(nil)[:8])}
+	problems := append(p.problems, checkTogether(p.datasets)...)
+	for _, d := range p.datasets {
+		m.datasets = append(m.datasets, d.Dataset)
+	}
+	for _, v := range p.vaults {
+		m.vaults = append(m.vaults, v.Vault)
+	}
+	marts, unordered := orderMarts(p.marts, p.vaults)
+	m.marts = marts
+	problems = append(append(problems, checkVaults(p.vaults, m.datasets)...), unordered...)
 	if len(problems) > 0 {
 		slices.SortStableFunc(problems, func(a, b Problem) int {
 			if a.File != b.File {
@@ -135,10 +212,18 @@ func loadFiles(owner map[string]fs.FS) (*Models, error) {
 		})
 		return nil, &Invalid{Problems: problems}
 	}
-	m := &Models{}
-	for _, p := range parsed {
-		m.datasets = append(m.datasets, p.Dataset)
-	}
 	slices.SortFunc(m.datasets, func(a, b Dataset) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(m.vaults, func(a, b Vault) int { return strings.Compare(a.Dataset, b.Dataset) })
 	return m, nil
+}
+
+// martLayer finds a file in the layer that owns it: the SQL of a mart may come from another one than its YAML.
+type martLayer struct{ owner map[string]fs.FS }
+
+func (l martLayer) Open(file string) (fs.File, error) {
+	layer, ok := l.owner[file]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: file, Err: fs.ErrNotExist}
+	}
+	return layer.Open(file)
 }

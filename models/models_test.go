@@ -40,8 +40,9 @@ func TestBuiltinModelsHaveTheTwelveDatasetsOfTheWarehouse(t *testing.T) {
 	}
 }
 
-func TestBuiltinFilesFitTheSchemaThatEditorsUse(t *testing.T) {
-	text, err := os.ReadFile("schema/dataset.schema.json")
+func compileSchema(t *testing.T, file string) *jsonschema.Schema {
+	t.Helper()
+	text, err := os.ReadFile("schema/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,49 +51,66 @@ func TestBuiltinFilesFitTheSchemaThatEditorsUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("dataset.schema.json", doc); err != nil {
+	if err := compiler.AddResource(file, doc); err != nil {
 		t.Fatal(err)
 	}
-	schema, err := compiler.Compile("dataset.schema.json")
+	schema, err := compiler.Compile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, _ := filepath.Glob("datasets/*.yml")
-	for _, file := range files {
-		var value any
-		text, _ := os.ReadFile(file)
-		if err := yaml.Unmarshal(text, &value); err != nil {
-			t.Fatal(err)
+	return schema
+}
+
+func TestBuiltinFilesFitTheSchemasThatEditorsUse(t *testing.T) {
+	for pattern, schemaFile := range map[string]string{"datasets/*.yml": "dataset.schema.json", "vault/*.yml": "vault.schema.json",
+		"marts/*.yml": "mart.schema.json", "checks.yml": "checks.schema.json"} {
+		schema := compileSchema(t, schemaFile)
+		files, _ := filepath.Glob(pattern)
+		if len(files) == 0 {
+			t.Errorf("no file is %s", pattern)
 		}
-		asJSON, _ := json.Marshal(value)
-		instance, _ := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
-		if err := schema.Validate(instance); err != nil {
-			t.Errorf("%s: %v", file, err)
+		for _, file := range files {
+			var value any
+			text, _ := os.ReadFile(file)
+			if err := yaml.Unmarshal(text, &value); err != nil {
+				t.Fatal(err)
+			}
+			asJSON, _ := json.Marshal(value)
+			instance, _ := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+			if err := schema.Validate(instance); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
 		}
 	}
-	if err := schema.Validate(map[string]any{"dataset": "x", "key": "id", "cursor": "w", "columns": []any{map[string]any{"name": "e", "type": "enum"}}}); err == nil {
+	dataset := compileSchema(t, "dataset.schema.json")
+	if err := dataset.Validate(map[string]any{"dataset": "x", "key": "id", "cursor": "w", "columns": []any{map[string]any{"name": "e", "type": "enum"}}}); err == nil {
 		t.Error("the schema takes an enum without values")
 	}
 }
 
-func TestTheSchemaKnowsTheFieldsThatTheLoaderKnows(t *testing.T) {
-	text, err := os.ReadFile("schema/dataset.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema struct {
+func TestTheSchemasKnowTheFieldsThatTheLoaderKnows(t *testing.T) {
+	type known struct {
 		Properties map[string]any
 		Defs       struct {
-			Column struct{ Properties map[string]any }
+			Column, Link struct{ Properties map[string]any }
 		} `json:"$defs"`
 	}
-	if err := json.Unmarshal(text, &schema); err != nil {
-		t.Fatal(err)
+	read := func(file string) (k known) {
+		text, err := os.ReadFile("schema/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &k); err != nil {
+			t.Fatal(err)
+		}
+		return k
 	}
+	dataset, vault, mart := read("dataset.schema.json"), read("vault.schema.json"), read("mart.schema.json")
 	for _, pair := range []struct {
 		schema map[string]any
 		loader []string
-	}{{schema.Properties, datasetFields}, {schema.Defs.Column.Properties, columnFields}} {
+	}{{dataset.Properties, datasetFields}, {dataset.Defs.Column.Properties, columnFields}, {vault.Properties, vaultFields},
+		{vault.Defs.Link.Properties, linkFields}, {mart.Properties, martFields}} {
 		if len(pair.schema) != len(pair.loader) {
 			t.Errorf("schema has %d fields, loader %v", len(pair.schema), pair.loader)
 		}
@@ -118,7 +136,13 @@ columns:
 
 func TestAFolderAddsDatasetsAndReplacesBuiltinOnes(t *testing.T) {
 	folder := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(folder, "datasets"), 0o755); err != nil {
+	for _, part := range []string{"datasets", "vault"} {
+		if err := os.MkdirAll(filepath.Join(folder, part), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	withoutLinks := "vault: project\nhub: vault_h_project\nkey: hk_project\nbusiness_key: [project_id]\nsatellite: vault_s_project\n"
+	if err := os.WriteFile(filepath.Join(folder, "vault", "project.yml"), []byte(withoutLinks), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	project := strings.NewReplacer("crane_id", "project_id", "crane", "project", "  - {name: project_id, type: integer, references: project}\n", "").Replace(good)

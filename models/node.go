@@ -9,6 +9,21 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// document gives the root of a file and its fields; no fields when there are none to read.
+func (r *reader) document(text []byte, known []string) (*yaml.Node, map[string]*yaml.Node) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		r.problems = append(r.problems, yamlProblem(r.file, err))
+		return nil, nil
+	}
+	if len(document.Content) == 0 {
+		r.problem(nil, "", "is empty; it may have %s", strings.Join(known, ", "))
+		return nil, nil
+	}
+	root := document.Content[0]
+	return root, r.mapping(root, "", known)
+}
+
 // mapping gives the fields of a mapping node, or nil when it is none. Unknown and repeated fields are problems.
 func (r *reader) mapping(n *yaml.Node, at string, known []string) map[string]*yaml.Node {
 	if n.Kind != yaml.MappingNode {

@@ -41,21 +41,11 @@ var (
 func parseDataset(file string, text []byte) (parsedDataset, []Problem) {
 	r := &reader{file: file}
 	d := parsedDataset{Dataset: Dataset{File: file}, referencesLines: map[string]int{}}
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		r.problems = append(r.problems, yamlProblem(file, err))
-		return d, r.problems
-	}
-	if len(document.Content) == 0 {
-		r.problem(nil, "", "is empty; it needs dataset, key, cursor and columns")
-		return d, r.problems
-	}
-	root := document.Content[0]
-	d.line = root.Line
-	fields := r.mapping(root, "", datasetFields)
+	root, fields := r.document(text, datasetFields)
 	if fields == nil {
 		return d, r.problems
 	}
+	d.line = root.Line
 	d.Name = r.identifier(root, fields, "", "dataset")
 	d.Key = r.identifier(root, fields, "", "key")
 	d.Cursor = r.identifier(root, fields, "", "cursor")

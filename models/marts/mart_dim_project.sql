@@ -1,0 +1,19 @@
+SELECT
+    h.hk_project,
+    h.project_id,
+    s.project_name,
+    coalesce(s.hk_partner, 0) AS hk_partner,
+    s.manager,
+    s.state,
+    s.date_start,
+    s.date_end,
+    s.contract_amount,
+    s.contract_currency,
+    s.approved_changes,
+    s.budget_cost,
+    s.estimate_at_completion,
+    coalesce(s.is_deleted, false) AS is_deleted
+FROM vault_h_project AS h
+LEFT JOIN vault_s_project AS s ON s.hk_project = h.hk_project AND s.is_current
+UNION ALL BY NAME
+SELECT 0::UHUGEINT AS hk_project, 0 AS project_id, '(unknown)' AS project_name, 0::UHUGEINT AS hk_partner, false AS is_deleted
