@@ -45,6 +45,11 @@ func documents() []state.Document {
 			{Number: 1, Stage: state.StageCurrent, Path: "odoo/odoo-db", MintedAt: at, ExpiresAt: expires, DeadlineAt: expires},
 		}},
 		state.Deployment{Region: events.RegionA, Name: "odoo-db", Number: 1, Hot: state.Blue, Phase: state.DeploymentDone, Since: at, Cause: "credential.rotated.odoo-db.1"},
+		state.Report{
+			Region: events.RegionB, Incarnation: "f1.p1", Number: 9, At: at,
+			Database:  state.DatabaseReport{Condition: state.DatabaseStandby, Timeline: 1, FlushLSN: 1 << 25, Streaming: true, HeartbeatNumber: 7, HeartbeatAt: &at},
+			Promotion: &state.Promotion{Epoch: 7, Done: true, Timeline: 2, LSN: 1 << 25, At: at},
+		},
 	}
 }
 
@@ -62,6 +67,8 @@ func decodeAs(doc state.Document, data []byte) (state.Document, error) {
 		return state.Decode[state.Credential](data)
 	case state.Deployment:
 		return state.Decode[state.Deployment](data)
+	case state.Report:
+		return state.Decode[state.Report](data)
 	}
 	panic("no case for " + doc.Kind())
 }
