@@ -235,26 +235,14 @@ func (s *Stack) service(r layout.Region, unit layout.ServiceUnit) (supervise.Spe
 	}
 	spec := s.component(r, unit.Name, program, s.layout.Addressing.Addr(r, unit.Port))
 	spec.Env = append(spec.Env, s.serviceEnv(r, unit.Name, spec.Addr)...)
+	if own, ok := environments[unit.Name]; ok {
+		spec.Env = append(spec.Env, own(s, r)...)
+	}
 	if unit.Name == "failover-arbiter" {
 		spec.Nice = -5
-		spec.Env = append(spec.Env, s.arbiterEnv(r)...)
 	}
 	spec.Ready = httpReady("http://"+spec.Addr+"/readyz", plainClient())
 	return spec, nil
-}
-
-// arbiterEnv are the hands of a data region's arbiter; region c has none.
-func (s *Stack) arbiterEnv(r layout.Region) []string {
-	env := []string{"OFITEC_FIRST_ACTIVE=a", "OFITEC_TIMING=local"}
-	if !r.HoldsData() {
-		return env
-	}
-	return append(env,
-		"OFITEC_DATABASE_PROXY_SOCKET="+s.layout.DatabaseProxySocket(r),
-		"OFITEC_POSTGRES_SOCKET_DIR="+s.layout.PostgresSocketDir(r),
-		"OFITEC_POSTGRES_CONF_DIR="+s.layout.PostgresConfDir(r),
-		"OFITEC_SUPERVISOR_SOCKET="+s.layout.SupervisorSocket(r),
-	)
 }
 
 // console stands outside the regions: it shows them all.

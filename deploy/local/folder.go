@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,9 +25,9 @@ const needBytes = 3 << 30
 
 // stamp is stack.json: what the folder was made for, and what must not be made twice.
 type stamp struct {
-	Format     int       `json:"format"`
-	Made       time.Time `json:"made"`
-	Addressing string    `json:"addressing"` // loopback or namespaces
+	Format     int               `json:"format"`
+	Made       time.Time         `json:"made"`
+	Addressing layout.Addressing `json:"addressing"` // for good: etcd's members know each other by it
 	// PostgresMade is set once the first cluster has been initialised: an empty data folder is then a lost one and is cloned, never made anew.
 	PostgresMade bool `json:"postgres_made"`
 }
@@ -44,8 +45,12 @@ func openFolder(o Options) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{layout: layout.Layout{Root: root, Addressing: o.addressing()}}
-	if err := f.readStamp(o); err != nil {
+	addressing, err := o.addressing()
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{layout: layout.Layout{Root: root, Addressing: addressing}}
+	if err := f.readStamp(); err != nil {
 		return nil, err
 	}
 	if free, err := freeBytes(filepath.Dir(root)); err == nil && free < needBytes {
@@ -81,11 +86,7 @@ func peek(o Options) (layout.Layout, error) {
 	if err := json.Unmarshal(content, &stamp); err != nil {
 		return layout.Layout{}, fmt.Errorf("data folder %s is damaged: stack.json: %w", data, err)
 	}
-	addressing := layout.Loopback()
-	if stamp.Addressing == addressingName(true) {
-		addressing = layout.Namespaced()
-	}
-	return layout.Layout{Root: data, Addressing: addressing}, nil
+	return layout.Layout{Root: data, Addressing: stamp.Addressing}, nil
 }
 
 func (f *folder) prepare(o Options) error {
@@ -98,7 +99,7 @@ func (f *folder) prepare(o Options) error {
 		return err
 	}
 	if f.stamp.Format == 0 {
-		f.stamp = stamp{Format: folderFormat, Made: time.Now().UTC(), Addressing: addressingName(o.Namespaces)}
+		f.stamp = stamp{Format: folderFormat, Made: time.Now().UTC(), Addressing: f.layout.Addressing}
 		return f.writeStamp()
 	}
 	return nil
@@ -122,14 +123,7 @@ func makeSocketRoot(l layout.Layout) error {
 
 func (f *folder) stampFile() string { return filepath.Join(f.layout.Root, "stack.json") }
 
-func addressingName(namespaces bool) string {
-	if namespaces {
-		return "namespaces"
-	}
-	return "loopback"
-}
-
-func (f *folder) readStamp(o Options) error {
+func (f *folder) readStamp() error {
 	root := f.layout.Root
 	content, err := os.ReadFile(f.stampFile())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -145,13 +139,21 @@ func (f *folder) readStamp(o Options) error {
 	if err := json.Unmarshal(content, &f.stamp); err != nil {
 		return fmt.Errorf("data folder %s is damaged: stack.json: %w; remove the folder or restore the file", root, err)
 	}
-	if f.stamp.Format != folderFormat {
+	if f.stamp.Format != folderFormat || f.stamp.Addressing.Region == nil {
 		return fmt.Errorf("data folder %s has format %d, this program knows %d; use the program that made it, or another folder with --data", root, f.stamp.Format, folderFormat)
 	}
-	if want := addressingName(o.Namespaces); f.stamp.Addressing != want {
-		return usage("data folder %s was made for %s addresses and this start asks for %s: etcd's peers would not find each other; use another folder with --data", root, f.stamp.Addressing, want)
+	if !reflect.DeepEqual(f.stamp.Addressing, f.layout.Addressing) {
+		return usage("data folder %s was made for %s and this start asks for %s: etcd's members would not find each other; use another folder with --data", root, describe(f.stamp.Addressing), describe(f.layout.Addressing))
 	}
 	return nil
+}
+
+func describe(a layout.Addressing) string {
+	text := fmt.Sprintf("regions at %s, %s and %s", a.Region[layout.A], a.Region[layout.B], a.Region[layout.C])
+	if a.Namespaces {
+		text += " in namespaces"
+	}
+	return text
 }
 
 func (f *folder) writeStamp() error {

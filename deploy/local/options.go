@@ -20,6 +20,8 @@ type Options struct {
 	Data string
 	// Namespaces gives each region a network namespace of its own; needs root.
 	Namespaces bool
+	// Addresses replace the regions' addresses; those that are not given keep theirs.
+	Addresses map[string]string
 	// Binaries is the folder of the services' programs; by default that of the running program.
 	Binaries string
 	// Out receives one line a component, and progress.
@@ -94,9 +96,19 @@ func (o Options) checkBinaries() error {
 	return errors.Join(problems...)
 }
 
-func (o Options) addressing() layout.Addressing {
+// addressing is the wanted one; an error is wrong use.
+func (o Options) addressing() (layout.Addressing, error) {
+	base := layout.Loopback()
 	if o.Namespaces {
-		return layout.Namespaced()
+		base = layout.Namespaced()
 	}
-	return layout.Loopback()
+	regions := map[layout.Region]string{}
+	for r, address := range o.Addresses {
+		regions[layout.Region(r)] = address
+	}
+	addressing, err := base.WithRegions(regions)
+	if err != nil {
+		return layout.Addressing{}, usage("%v", err)
+	}
+	return addressing, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 )
 
@@ -80,13 +81,14 @@ const (
 // Addressing is where the regions are on the network.
 type Addressing struct {
 	// Namespaces is true when each region has a network namespace of its own (up --netns).
-	Namespaces bool
+	Namespaces bool `json:"namespaces"`
 	// Region is each region's address.
-	Region map[Region]string
+	Region map[Region]string `json:"region"`
 	// ProxySource is the address from which a region's database proxy reaches PostgreSQL; data regions only.
-	ProxySource map[Region]string
+	ProxySource map[Region]string `json:"proxy_source"`
 	// Outside is the address of BIND and MinIO as the regions see it; Console that of the page.
-	Outside, Console string
+	Outside string `json:"outside"`
+	Console string `json:"console"`
 }
 
 // Loopback is the addressing of a plain `up`: three loopback addresses.
@@ -108,6 +110,43 @@ func Namespaced() Addressing {
 		Outside:     "10.77.0.1",
 		Console:     "127.0.0.1",
 	}
+}
+
+// WithRegions is the addressing with other addresses for the regions. A data region's proxy leaves from the same address with 100 added to its last number,
+// as in the two addressings above. Addresses are IPv4, and their last number is below 155.
+func (a Addressing) WithRegions(regions map[Region]string) (Addressing, error) {
+	changed := a
+	changed.Region, changed.ProxySource = map[Region]string{}, map[Region]string{}
+	seen := map[netip.Addr]Region{}
+	for _, r := range Regions {
+		text := a.Region[r]
+		if given, ok := regions[r]; ok {
+			text = given
+		}
+		address, err := netip.ParseAddr(text)
+		if err != nil || !address.Is4() {
+			return Addressing{}, fmt.Errorf("address of region %s is %q: must be an IPv4 address such as %s", r, text, a.Region[r])
+		}
+		if other, ok := seen[address]; ok {
+			return Addressing{}, fmt.Errorf("address of region %s is %s, which is region %s's: each needs its own", r, text, other)
+		}
+		seen[address] = r
+		changed.Region[r] = text
+		if r.HoldsData() {
+			octets := address.As4()
+			if octets[3] >= 155 {
+				return Addressing{}, fmt.Errorf("address of region %s is %s: its last number must be below 155, for the database proxy leaves from the one 100 above", r, text)
+			}
+			octets[3] += 100
+			changed.ProxySource[r] = netip.AddrFrom4(octets).String()
+		}
+	}
+	for r := range regions {
+		if _, ok := a.Region[r]; !ok {
+			return Addressing{}, fmt.Errorf("address given for region %q: regions are a, b and c", r)
+		}
+	}
+	return changed, nil
 }
 
 // Addr is host:port of a port on a region's address.
