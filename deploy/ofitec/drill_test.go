@@ -55,11 +55,11 @@ func (s *stack) startWriter(name string) *ledgerWriter {
 	return w
 }
 
-// lap gives the longest outage since the last lap and begins a new one.
+// lap gives the longest outage since the last lap, the present one included, and begins a new one.
 func (w *ledgerWriter) lap() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	outage := w.outage
+	outage := max(w.outage, time.Since(w.last)) // the one that goes on counts too
 	w.outage, w.last = 0, time.Now()
 	return outage
 }
