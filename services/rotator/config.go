@@ -1,24 +1,95 @@
 package main
 
 import (
+	"net"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/ofitec/ofitec/chassis"
+	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
+)
+
+// credential is the one that is rotated; path is where it is staged, below the mount secret/, and fenceRole makes those who see its users out.
+const (
+	credential = "odoo-app"
+	path       = "ofitec/credentials/" + credential
+	fenceRole  = "rotator-fence"
 )
 
 // Config is what the rotator reads.
 type Config struct {
 	chassis.Settings `yaml:",inline"`
+
+	Database Database `yaml:"database"`
+	Rotation Rotation `yaml:"rotation"`
+}
+
+// Database says how to reach PostgreSQL.
+type Database struct {
+	Proxies     []string `env:"OFITEC_DATABASE_PROXIES" yaml:"proxies" doc:"host:port of the database proxies of all data regions; the one that leads to a writable server is used"`
+	ReadProxies []string `env:"OFITEC_DATABASE_READ_PROXIES" yaml:"read_proxies" doc:"host:port of the read-only proxies; sessions of a fenced user on a standby are ended there"`
+	Name        string   `env:"OFITEC_DATABASE_NAME" yaml:"name" doc:"the application's database"`
+}
+
+// Rotation is the schedule.
+type Rotation struct {
+	RenewAt  float64       `env:"OFITEC_RENEW_AT" yaml:"renew_at" doc:"fraction of the ttl at which a lease is renewed, +- 0.05"`
+	RotateAt float64       `env:"OFITEC_ROTATE_AT" yaml:"rotate_at" doc:"fraction of max_ttl at which a version is replaced, +- 0.05"`
+	Grace    time.Duration `env:"OFITEC_DRAIN_GRACE" yaml:"drain_grace" doc:"time between the switch and the end of the old version"`
+	Patience time.Duration `env:"OFITEC_REGION_PATIENCE" yaml:"region_patience" doc:"how long a region that says nothing keeps an old version alive"`
+	Attempt  time.Duration `env:"OFITEC_ROLLOUT_TIME" yaml:"rollout_time" doc:"what one rollout takes, gate and all; attempts left before max_ttl are counted by it"`
+	Again    time.Duration `env:"OFITEC_RETRY_AFTER" yaml:"retry_after" doc:"pause after a version that did not pass; a job does not wait for it"`
 }
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
 	c := &Config{Settings: chassis.NewSettings()}
 	c.HTTPAddr = "127.0.0.1:8703"
+	c.Database.Name = "ofitec_prod"
+	c.Rotation = Rotation{RenewAt: 0.67, RotateAt: 0.6, Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute}
 	return c
 }
 
 // Problems are all that is wrong with the configuration.
 func (c *Config) Problems() []error {
-	return slices.Concat(c.Settings.Problems(), c.NATS.Required(), c.Etcd.Required())
+	problems := slices.Concat(c.Settings.Problems(), c.NATS.Required(), c.Etcd.Required(), c.Vault.Required())
+	bad := func(variable, value, want string) {
+		problems = append(problems, &config.Problem{Variable: variable, Value: value, Want: want})
+	}
+	if c.Region != "" && !events.Region(c.Region).HoldsData() {
+		bad("OFITEC_REGION", c.Region, "a or b: rotators run in the data regions")
+	}
+	if len(c.Database.Proxies) == 0 {
+		bad("OFITEC_DATABASE_PROXIES", "", "a comma list such as 127.0.0.11:5432,127.0.0.12:5432")
+	}
+	for variable, addresses := range map[string][]string{"OFITEC_DATABASE_PROXIES": c.Database.Proxies, "OFITEC_DATABASE_READ_PROXIES": c.Database.ReadProxies} {
+		for _, address := range addresses {
+			if _, _, err := net.SplitHostPort(address); err != nil {
+				bad(variable, address, "host:port")
+			}
+		}
+	}
+	for variable, fraction := range map[string]float64{"OFITEC_RENEW_AT": c.Rotation.RenewAt, "OFITEC_ROTATE_AT": c.Rotation.RotateAt} {
+		if fraction < 0.1 || fraction > 0.9 {
+			problems = append(problems, &config.Problem{Variable: variable, Value: strconv.FormatFloat(fraction, 'g', -1, 64), Want: "a fraction from 0.1 to 0.9"})
+		}
+	}
+	for variable, span := range map[string]time.Duration{
+		"OFITEC_DRAIN_GRACE": c.Rotation.Grace, "OFITEC_REGION_PATIENCE": c.Rotation.Patience, "OFITEC_ROLLOUT_TIME": c.Rotation.Attempt, "OFITEC_RETRY_AFTER": c.Rotation.Again,
+	} {
+		if span < time.Second {
+			bad(variable, span.String(), "a duration of 1s or more")
+		}
+	}
+	return problems
+}
+
+func (c *Config) policy() rotation.Policy {
+	r := c.Rotation
+	return rotation.Policy{
+		Name: credential, Path: path, Regions: events.DataRegions, RenewAt: r.RenewAt, RotateAt: r.RotateAt, Grace: r.Grace, Patience: r.Patience, Attempt: r.Attempt, Again: r.Again,
+	}
 }

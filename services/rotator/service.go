@@ -2,25 +2,40 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/chassis/vault"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/rotator/internal/postgres"
+
+	book "github.com/ofitec/ofitec/services/rotator/internal/etcd"
+	engine "github.com/ofitec/ofitec/services/rotator/internal/vault"
 )
 
-// serve joins the bus and etcd and runs until ctx ends. They may be away at the start: the service is then alive and not ready.
+// leaderTTL is how long a leader that has died keeps others waiting.
+const leaderTTL = 10 * time.Second
+
+// serve joins bus, etcd and Vault and runs until ctx ends. They may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
 	service, err := chassis.New(name, c.Settings)
 	if err != nil {
 		return err
 	}
-	bus, _, err := natsclient.Connect(ctx, c.Settings, name, c.Region)
+	conn, stream, err := natsclient.Connect(ctx, c.Settings, name, c.Region)
 	if err != nil {
 		return err
 	}
-	defer natsclient.Drain(bus)
-	natsclient.Observe(service.Metrics, bus)
-	service.Health.Register("nats", natsclient.Check(bus))
+	defer natsclient.Drain(conn)
+	natsclient.Observe(service.Metrics, conn)
+	service.Health.Register("nats", natsclient.Check(conn))
 
 	store, err := etcd.Connect(c.Settings)
 	if err != nil {
@@ -29,5 +44,73 @@ func serve(ctx context.Context, c *Config) error {
 	defer store.Close()
 	service.Health.Register("etcd", store.Check)
 
+	secrets, err := vault.Connect(c.Settings)
+	if err != nil {
+		return err
+	}
+	service.Health.Register("vault", secrets.Check)
+	service.Add("vault", secrets.Hold)
+
+	measured, err := bus.NewMetrics(service.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	pipe := bus.NewJetStream(stream, measured)
+	announcements := etcd.NewOutbox(store, name)
+	outbox := bus.NewOutbox(announcements, pipe, service.Log, measured)
+	origin := events.Origin{Region: events.Region(c.Region), Service: name}
+	r := &rotator{
+		policy: c.policy(), book: book.Open(store, announcements, credential, origin), vault: engine.New(secrets, credential, fenceRole, path),
+		database: postgres.Server{Proxies: c.Database.Proxies, ReadProxies: c.Database.ReadProxies, Database: c.Database.Name, CAFile: c.TLS.CA},
+		outbox:   outbox, metrics: newMetrics(service.Metrics), log: service.Log, wake: make(chan struct{}, 1),
+	}
+	service.Add("outbox", outbox.Run)
+	service.Add("rotate", func(ctx context.Context) error {
+		return r.campaign(ctx, store, etcd.Election{Key: state.KeyRotator, Candidate: name + "." + c.Region, TTL: leaderTTL})
+	})
+	for _, from := range []string{events.StreamFacts, events.StreamJobs} {
+		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: from, Log: service.Log, Metrics: measured}
+		service.Add("consume "+from, func(ctx context.Context) error { return consume(ctx, pipe, consumer, r.hear) })
+	}
 	return service.Run(ctx)
+}
+
+// consume waits for a durable that the operator has not made yet, instead of ending the service.
+func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.Handler) error {
+	for {
+		err := b.Consume(ctx, c, handler)
+		if !errors.Is(err, bus.ErrNoDurable) {
+			return err
+		}
+		slog.WarnContext(ctx, "consumer waits", "stream", c.Stream, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// hear puts what concerns this rotator's credential into the inbox; only then is it acknowledged.
+func (r *rotator) hear(ctx context.Context, delivery bus.Delivery) error {
+	about := ""
+	switch e := delivery.Payload.(type) {
+	case events.JobRotate:
+		about = e.Name
+		if about != credential {
+			return bus.Park(fmt.Sprintf("no credential %s is rotated here, only %s", e.Name, credential))
+		}
+	case events.CredentialDeployed:
+		about = e.Name
+	case events.CredentialRolledBack:
+		about = e.Name
+	}
+	if about != credential {
+		return nil
+	}
+	if err := r.book.Put(ctx, delivery.Event); err != nil {
+		return err
+	}
+	r.call()
+	return nil
 }

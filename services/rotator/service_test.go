@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,12 +12,26 @@ import (
 
 func TestMain(m *testing.M) { chassistest.Main(m, main) }
 
+// frontDoor is a Vault that knows a token and nothing else, for tests of the process; the credential's own tests run a real one.
+func frontDoor(t *testing.T) []string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/auth/token/lookup-self" {
+			http.Error(w, `{"errors":["not here"]}`, http.StatusForbidden)
+			return
+		}
+		_, _ = w.Write([]byte(`{"data":{"ttl":3600}}`))
+	}))
+	t.Cleanup(server.Close)
+	return []string{"VAULT_ADDR=" + server.URL, "OFITEC_VAULT_TOKEN=t", "OFITEC_DATABASE_PROXIES=" + chassistest.FreeAddr(t)}
+}
+
 func TestItBehavesLikeEveryService(t *testing.T) {
-	chassistest.Conduct(t, name, "ETCD_ENDPOINTS="+etcdtest.Start(t))
+	chassistest.Conduct(t, name, append(frontDoor(t), "ETCD_ENDPOINTS="+etcdtest.Start(t))...)
 }
 
 func TestItIsNotReadyWithoutEtcd(t *testing.T) {
-	p := chassistest.Start(t, "NATS_URL="+chassistest.NATS(t), "ETCD="+chassistest.FreeAddr(t))
+	p := chassistest.Start(t, append(frontDoor(t), "NATS_URL="+chassistest.NATS(t), "ETCD="+chassistest.FreeAddr(t))...)
 	if body := p.Await(t, "/readyz", 503); !strings.Contains(body, `"etcd"`) {
 		t.Errorf("readyz says %s", body)
 	}
@@ -24,5 +40,18 @@ func TestItIsNotReadyWithoutEtcd(t *testing.T) {
 	}
 	if status := p.Terminate(t); status != 0 {
 		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestAWrongScheduleAndAMissingDatabaseAreNamedTogether(t *testing.T) {
+	status, _, complaints := chassistest.Run(t, nil, "OFITEC_REGION=c", "NATS_URL=nats://127.0.0.1:4222", "ETCD_ENDPOINTS=127.0.0.1:2379",
+		"OFITEC_ROTATE_AT=1.5", "OFITEC_DRAIN_GRACE=0s", "OFITEC_DATABASE_READ_PROXIES=nowhere")
+	if status != 2 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, want := range []string{`OFITEC_REGION="c"`, "VAULT_ADDR", "OFITEC_DATABASE_PROXIES", `OFITEC_ROTATE_AT="1.5"`, `OFITEC_DRAIN_GRACE="0s"`, `OFITEC_DATABASE_READ_PROXIES="nowhere"`} {
+		if !strings.Contains(complaints, want) {
+			t.Errorf("no %s in %q", want, complaints)
+		}
 	}
 }

@@ -1,4 +1,7 @@
 # Makes, lengthens and ends the users of an hour, and stages what it made. It reads no secret of another service.
+path "database/roles/odoo-app" {
+  capabilities = ["read"]
+}
 path "database/creds/odoo-app" {
   capabilities = ["read"]
 }

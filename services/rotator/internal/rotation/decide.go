@@ -270,7 +270,7 @@ func (d *decision) loseForgotten() {
 	if v == nil || v.Stage != state.StageMinted && v.Stage != state.StageTested {
 		return
 	}
-	if d.seen.Held != v.Number && d.seen.Stored < v.Number {
+	if d.seen.Held != v.Number && d.seen.Stored >= 0 && d.seen.Stored < v.Number {
 		d.doom(v, state.StageRejected, "lost", "its secret was lost with the process that had made it")
 	}
 }

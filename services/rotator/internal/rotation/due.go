@@ -25,7 +25,7 @@ func (d *decision) todo() []Action {
 	}
 	unused := false // a number that KV v2 does not know
 	for _, v := range d.state.Versions {
-		if d.seen.Stored >= v.Number {
+		if d.seen.Stored >= v.Number || d.seen.Stored < 0 {
 			continue
 		}
 		if v.Stage == state.StageRejected || v.Stage == state.StageRevoked {
@@ -35,7 +35,7 @@ func (d *decision) todo() []Action {
 	}
 	if v := d.flying(); v != nil {
 		todo = append(todo, d.step(*v)...)
-	} else if !unused && d.mintDue() {
+	} else if !unused && d.seen.Stored >= 0 && d.mintDue() {
 		todo = append(todo, Mint{max(d.seen.Stored, d.last()) + 1})
 	}
 	for _, v := range d.state.Versions {

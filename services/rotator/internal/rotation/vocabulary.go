@@ -26,7 +26,7 @@ type Policy struct {
 type Observation struct {
 	Active  events.Region // who may write; empty when nobody or unknown
 	Held    int64         // the version whose secret this process has in memory; 0 for none
-	Stored  int64         // current version at Path in KV v2
+	Stored  int64         // current version at Path in KV v2; -1 when it is not known
 	Wish    *Wish         // somebody asked for a rotation
 	Results []Result      // what deployers have said, oldest first
 	Outcome Outcome       // of the last action; nil when there is none

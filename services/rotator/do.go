@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
+	"github.com/ofitec/ofitec/services/rotator/internal/vault"
+)
+
+// do carries one action out. Each may have been done before, wholly or in part, by this or another process.
+func (t *term) do(ctx context.Context, action rotation.Action) (rotation.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	switch a := action.(type) {
+	case rotation.Mint:
+		asked := time.Now()
+		lease, err := t.vault.Mint(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.held, t.holds = lease, a.Number
+		return rotation.Minted{
+			Number: a.Number, Lease: lease.ID, User: lease.Login.User, Fingerprint: lease.Fingerprint, TTL: lease.TTL, MaxTTL: lease.MaxTTL, At: asked.UTC(),
+		}, nil
+	case rotation.Test:
+		problem, err := t.database.Try(ctx, t.held.Login.User, t.held.Login.Password)
+		if err != nil {
+			return nil, err
+		}
+		return rotation.Tested{Number: a.Number, Problem: problem}, nil
+	case rotation.Stage:
+		if err := t.vault.Stage(ctx, a.Number, t.held.Login); err != nil {
+			return nil, err
+		}
+		t.stored = a.Number
+		return rotation.Staged{Number: a.Number}, nil
+	case rotation.Look:
+		ours, err := t.vault.Holds(ctx, a.Number, a.User)
+		if err != nil {
+			return nil, err
+		}
+		return rotation.Found{Number: a.Number, Staged: ours}, nil
+	case rotation.Burn:
+		if err := t.vault.Burn(ctx, a.Number); err != nil {
+			return nil, err
+		}
+		t.stored = max(t.stored, a.Number)
+		return nil, nil
+	case rotation.Renew:
+		asked := time.Now()
+		granted, gone, err := t.vault.Renew(ctx, a.Lease, a.TTL)
+		if err != nil {
+			return nil, err
+		}
+		return rotation.Renewed{Number: a.Number, TTL: granted, At: asked.UTC(), Gone: gone}, nil
+	case rotation.End:
+		return t.end(ctx, a)
+	}
+	return nil, fmt.Errorf("do %T: nobody knows how", action)
+}
+
+// deadMan is what a lease is shortened to before its user is seen out: Vault ends it by itself if this process dies now.
+const deadMan = time.Minute
+
+// end sees a user out: no login, no session, no lease, no session that outlived it.
+func (t *term) end(ctx context.Context, a rotation.End) (rotation.Outcome, error) {
+	if _, _, err := t.vault.Renew(ctx, a.Lease, deadMan); err != nil {
+		t.log.WarnContext(ctx, "the old lease could not be shortened", "lease", a.Lease, "error", err)
+	}
+	login, err := t.vault.MintFencer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer t.dismiss(ctx, login)
+	fencer, err := t.database.OpenFencer(ctx, login.Login.User, login.Login.Password)
+	if err != nil {
+		return nil, err
+	}
+	defer fencer.Close()
+	farewell, err := fencer.Fence(ctx, a.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.vault.Revoke(ctx, a.Lease); err != nil {
+		return nil, err
+	}
+	swept, err := fencer.Sweep(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rotation.Ended{Number: a.Number, Sessions: farewell.Sessions + swept, Orphan: farewell.Owned, Drained: farewell.Zero}, nil
+}
+
+// dismiss ends the user of minutes now.
+func (t *term) dismiss(ctx context.Context, login vault.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := t.vault.Revoke(ctx, login.ID); err != nil {
+		t.log.WarnContext(ctx, "the fencer's lease is left to its ttl", "lease", login.ID, "error", err)
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/rotator/internal/postgres"
+	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
+	"github.com/ofitec/ofitec/services/rotator/internal/vault"
+
+	book "github.com/ofitec/ofitec/services/rotator/internal/etcd"
+)
+
+// look is how often the book is read when nothing else calls; failed actions wait by the table.
+const look = time.Second
+
+var backoff = []time.Duration{
+	500 * time.Millisecond, // after 0.5 s
+	time.Second,            // 1.5 s
+	2 * time.Second,        // 3.5 s
+	5 * time.Second,        // 8.5 s
+	15 * time.Second,       // 23.5 s
+	30 * time.Second,       // 53.5 s, and so on
+}
+
+// rotator leads, or waits to. The fields are set once.
+type rotator struct {
+	policy   rotation.Policy
+	book     *book.Book
+	vault    *vault.Engine
+	database postgres.Server
+	outbox   *bus.Outbox
+	metrics  *metrics
+	log      *slog.Logger
+	wake     chan struct{} // never closed; holds one call at most
+}
+
+// call makes the leader look now.
+func (r *rotator) call() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// campaign leads whenever it is this instance's turn, until ctx ends.
+func (r *rotator) campaign(ctx context.Context, client *etcd.Client, election etcd.Election) error {
+	for {
+		leadership, err := client.Campaign(ctx, election)
+		if err != nil {
+			return err
+		}
+		r.log.InfoContext(ctx, "leads", "term", leadership.Term)
+		r.lead(leadership)
+		cause := context.Cause(leadership.Context())
+		r.metrics.hide()
+		leadership.Resign()
+		r.log.InfoContext(ctx, "leads no more", "term", leadership.Term, "cause", cause)
+	}
+}
+
+// term is what one leadership knows besides the book.
+type term struct {
+	*rotator
+	leadership *etcd.Leadership
+	stored     int64       // current version in KV v2, -1 while unknown
+	held       vault.Lease // the one version whose secret is in memory
+	holds      int64       // its number
+	outcome    rotation.Outcome
+	failures   map[rotation.Action]failure
+}
+
+type failure struct {
+	count int
+	until time.Time
+}
+
+func (r *rotator) lead(leadership *etcd.Leadership) {
+	t := &term{rotator: r, leadership: leadership, stored: -1, failures: map[rotation.Action]failure{}}
+	ctx := leadership.Context()
+	for ctx.Err() == nil {
+		pause, err := t.turn(ctx)
+		if errors.Is(err, etcd.ErrTermOver) {
+			break
+		}
+		if err != nil {
+			r.log.WarnContext(ctx, "cannot go on", "error", err)
+			pause = look
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	t.takeBack(ctx)
+}
+
+// takeBack revokes what was made and never recorded: it would only have died by its ttl.
+func (t *term) takeBack(ctx context.Context) {
+	made, ok := t.outcome.(rotation.Minted)
+	if !ok {
+		return
+	}
+	t.outcome = nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := t.vault.Revoke(ctx, made.Lease); err != nil {
+		t.log.WarnContext(ctx, "a lease that nobody has recorded is left to its ttl", "lease", made.Lease, "error", err)
+	}
+}
+
+// turn reads, decides, stores, and does one thing. It says how long nothing is due.
+func (t *term) turn(ctx context.Context) (time.Duration, error) {
+	page, err := t.book.Read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if t.stored < 0 {
+		if stored, err := t.vault.Stored(ctx); err == nil {
+			t.stored = stored
+		} else {
+			t.log.WarnContext(ctx, "cannot read versions from Vault", "error", err)
+		}
+	}
+	now := time.Now()
+	next, with, then := rotation.Decide(page.State.Content, rotation.Observation{
+		Active: page.Active, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome,
+	}, t.policy, now)
+	next.Term = page.State.Content.Term // the term of the last change
+	if len(with) > 0 || page.Heard() || !reflect.DeepEqual(next, page.State.Content) {
+		if err := t.book.Store(ctx, t.leadership, page, next, with, now); err != nil {
+			if errors.Is(err, etcd.ErrConflict) {
+				return 0, nil // read again, with the same outcome
+			}
+			return 0, err
+		}
+		t.tell(ctx, page.State.Content, next)
+		t.outbox.Wake()
+	}
+	t.forget(next)
+	t.metrics.show(next, t.policy, now)
+	return t.act(ctx, next, then, now)
+}
+
+// tell logs what has changed.
+func (t *term) tell(ctx context.Context, before, after state.Credential) {
+	stages := map[int64]state.Stage{}
+	for _, v := range before.Versions {
+		stages[v.Number] = v.Stage
+	}
+	for _, v := range after.Versions {
+		if stages[v.Number] != v.Stage {
+			t.log.InfoContext(ctx, "version moves", "credential", after.Name, "number", v.Number, "stage", v.Stage, "user", v.User, "reason", v.Reason)
+		}
+	}
+	if before.Alarm != after.Alarm {
+		t.log.WarnContext(ctx, "alarm", "credential", after.Name, "level", after.Alarm)
+	}
+}
+
+// forget drops the outcome that is stored, and the secret that has no more use.
+func (t *term) forget(s state.Credential) {
+	if made, ok := t.outcome.(rotation.Minted); ok {
+		recorded := false
+		for _, v := range s.Versions {
+			recorded = recorded || v.Lease == made.Lease
+		}
+		if !recorded {
+			t.takeBack(t.leadership.Context())
+		}
+	}
+	t.outcome = nil
+	for _, v := range s.Versions {
+		if v.Number == t.holds && v.Stage != state.StageMinted && v.Stage != state.StageTested {
+			t.holds, t.held = 0, vault.Lease{}
+		}
+	}
+}
+
+// act does the most urgent thing that is not waiting for its back-off.
+func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) (time.Duration, error) {
+	pause := min(max(time.Until(rotation.Next(s, t.policy, now)), 0), look)
+	for _, action := range then {
+		failed := t.failures[action]
+		if now.Before(failed.until) {
+			pause = min(pause, time.Until(failed.until))
+			continue
+		}
+		outcome, err := t.do(ctx, action)
+		t.metrics.acted(action, err)
+		if err != nil {
+			wait := backoff[min(failed.count, len(backoff)-1)]
+			t.failures[action] = failure{failed.count + 1, time.Now().Add(wait)}
+			t.stored = -1 // whatever it was: look
+			t.log.WarnContext(ctx, "action failed", "action", reflect.TypeOf(action).Name(), "attempt", failed.count+1, "again_in", wait.String(), "error", err)
+			return 0, nil
+		}
+		delete(t.failures, action)
+		t.outcome = outcome
+		return 0, nil
+	}
+	return max(pause, 10*time.Millisecond), nil
+}
