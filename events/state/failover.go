@@ -170,7 +170,7 @@ type Mandate struct {
 	Owner           events.Region `json:"owner"`
 	Epoch           events.Epoch  `json:"epoch"`
 	Incarnation     string        `json:"incarnation"`      // the owner's data folder and process, so that two copies of one arbiter know each other
-	Renewal         int64         `json:"renewal"`          // running number within the epoch, from 1
+	Renewal         int64         `json:"renewal"`          // running number, from 1; it grows over epochs
 	RenewedAt       time.Time     `json:"renewed_at"`       // when it was sent, on the owner's clock
 	FlushLSN        events.LSN    `json:"flush_lsn"`        // flush position of the WAL then; 0 before the database is there
 	Timeline        int           `json:"timeline"`         // 0 before the database is there

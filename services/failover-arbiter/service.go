@@ -93,7 +93,7 @@ func (a *arbiter) addKeeper(store *chassisetcd.Client, self mandate.Incarnation)
 	p, region := a.profile, events.Region(a.config.Region)
 	settings := mandate.Settings{
 		Region: region, Incarnation: self, First: events.Region(a.config.FirstActive),
-		Validity: p.Mandate, Delta: p.Delta, Fence: p.Fence, Renew: p.Renew, Shared: p.Shared(),
+		Validity: p.Mandate, Delta: p.Delta, Fence: p.Fence, Renew: p.Renew, Look: p.SeenLatency, Shared: p.Shared(),
 	}
 	options := keeper.Options{
 		Store: etcd.NewStore(store.Endpoints(), region, self.String(), p.Shared(), clock.Now),

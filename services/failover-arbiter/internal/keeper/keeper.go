@@ -46,9 +46,10 @@ type Keeper struct {
 // View is what a keeper publishes after each decision.
 type View struct {
 	Answer    mandate.Answer
-	Config    *state.Config  // what all regions must agree on; nil: none seen
-	Mandate   *state.Mandate // nil: none seen
-	Epoch     events.Epoch   // the state's, 0 when there is none
+	Config    *state.Config   // what all regions must agree on; nil: none seen
+	Mandate   *state.Mandate  // nil: none seen
+	Failover  *state.Failover // the whole state, for the hands; nil: none seen
+	Epoch     events.Epoch    // the state's, 0 when there is none
 	Known     events.Epoch
 	Until     time.Duration // end of the own validity on the boot clock; 0: none
 	LookedAt  time.Duration // when etcd last answered, on the boot clock; 0: never
@@ -124,7 +125,7 @@ func (k *Keeper) publish(o mandate.Observation, now mandate.Instant) {
 	if seen := k.state.Seen(); seen != nil {
 		view.Mandate, view.Config = seen.Mandate, seen.Config
 		if seen.Failover != nil {
-			view.Epoch = seen.Failover.Epoch
+			view.Failover, view.Epoch = seen.Failover, seen.Failover.Epoch
 		}
 	}
 	_, view.EndsAt = k.state.EndedAt()

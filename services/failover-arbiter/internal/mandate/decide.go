@@ -2,6 +2,7 @@ package mandate
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
@@ -17,7 +18,7 @@ func Decide(s State, o Observation, now Instant) (State, []Action) {
 	case Renewed:
 		s = s.renew(o, now)
 	case Failed:
-		s.asking, s.askNext = false, max(now.Boot, s.askedAt+s.settings.Renew)
+		s.asking, s.askNext = false, max(now.Boot, s.askedAt+s.pace())
 	case Learned:
 		s.learned, s.primary, s.known = true, o.Primary, max(s.known, o.Epoch)
 	case Stopped:
@@ -45,7 +46,7 @@ func (s State) distrust(now Instant) State {
 // see takes in a read. What changed is acted on at once; what did not is looked at again after r.
 func (s State) see(o Seen, now Instant) State {
 	changed := s.seen == nil || s.seen.FailoverRevision != o.FailoverRevision || s.seen.MandateRevision != o.MandateRevision
-	s.asking, s.askNext = false, max(now.Boot, s.askedAt+s.settings.Renew)
+	s.asking, s.askNext = false, max(now.Boot, s.askedAt+s.pace())
 	if changed {
 		s.askNext = now.Boot
 	}
@@ -59,6 +60,15 @@ func (s State) see(o Seen, now Instant) State {
 	return s.watch(o.MandateRevision, now)
 }
 
+// pace is the time between two requests: a region that waits for its turn looks more often than one that renews.
+func (s State) pace() time.Duration {
+	moving := s.seen != nil && s.seen.Failover != nil && s.seen.Failover.Phase != state.PhaseSteady && s.seen.Failover.Active != s.settings.Region
+	if moving && s.settings.Look > 0 {
+		return s.settings.Look
+	}
+	return s.settings.Renew
+}
+
 func (s State) watch(revision int64, now Instant) State {
 	if s.watched != revision {
 		s.watched, s.watchedSince = revision, now
@@ -68,7 +78,7 @@ func (s State) watch(revision int64, now Instant) State {
 
 // renew takes in a renewal that succeeded. Its validity began when it was sent, unless the clocks jumped since.
 func (s State) renew(o Renewed, now Instant) State {
-	s.asking, s.askNext = false, max(now.Boot, s.askedAt+s.settings.Renew)
+	s.asking, s.askNext = false, max(now.Boot, s.askedAt+s.pace())
 	view := Seen{Failover: s.seen.Failover, Config: s.seen.Config, FailoverRevision: o.FailoverRevision, MandateRevision: o.Revision, ConfigRevision: s.seen.ConfigRevision}
 	if view.Failover == nil { // this was the taking
 		view.Failover = &state.Failover{Epoch: 1, Active: s.settings.Region, Phase: state.PhaseSteady, Since: o.Sent.Wall}

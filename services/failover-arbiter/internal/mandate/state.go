@@ -120,21 +120,27 @@ func (s State) refusal() string {
 		return fmt.Sprintf("etcd has epoch %d, but this region has seen epoch %d", failover.Epoch, s.known)
 	case failover.Active != s.settings.Region:
 		return fmt.Sprintf("region %s is active", failover.Active)
-	case failover.Phase != state.PhaseSteady:
+	case !granted(failover.Phase):
 		return fmt.Sprintf("a failover is in phase %s", failover.Phase)
 	case mandate == nil:
 		return "there is no mandate"
-	case mandate.Owner != s.settings.Region || mandate.Epoch != failover.Epoch:
+	case mandate.Epoch > failover.Epoch, mandate.Epoch == failover.Epoch && mandate.Owner != s.settings.Region:
 		return fmt.Sprintf("the mandate is region %s's of epoch %d", mandate.Owner, mandate.Epoch)
 	}
 	return ""
 }
 
+// granted says whether the state's owner may hold its mandate in this phase: until an intent ends it, and from the promotion on. A mandate of an earlier epoch
+// then still stands in etcd; the leader that granted the new epoch has made sure that it is over.
+func granted(phase state.Phase) bool {
+	return phase == state.PhaseSteady || phase == state.PhasePromoted || phase == state.PhaseSwitched
+}
+
 // foreign says whether the mandate was written by another copy of this arbiter that may still live. An earlier process on the same data folder does not: it
-// held the folder's lock, which this process holds now.
+// held the folder's lock, which this process holds now. The other region's mandate is not a copy's: a new epoch takes its place.
 func (s State) foreign() bool {
 	by := s.seen.Mandate.Incarnation
-	if by == s.settings.Incarnation.String() {
+	if by == s.settings.Incarnation.String() || s.seen.Mandate.Owner != s.settings.Region {
 		return false
 	}
 	folder, _, _ := strings.Cut(by, ".")

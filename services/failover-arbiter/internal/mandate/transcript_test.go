@@ -89,7 +89,7 @@ func (p *player) start(words map[string]string) {
 	folder, process, _ := strings.Cut(words["me"], ".")
 	p.state = New(Settings{
 		Region: events.Region(words["region"]), First: events.RegionA, Incarnation: Incarnation{folder, process},
-		Validity: 5 * time.Second, Delta: 500 * time.Millisecond, Fence: 1500 * time.Millisecond, Renew: 500 * time.Millisecond,
+		Validity: 5 * time.Second, Delta: 500 * time.Millisecond, Fence: 1500 * time.Millisecond, Renew: 500 * time.Millisecond, Look: 100 * time.Millisecond,
 		Shared: state.Config{Mandate: 5, Delta: 0.5, Drift: 0.001},
 	})
 	p.answer = ""
@@ -149,6 +149,9 @@ func (p *player) view(words map[string]string, number func(string) int64) Seen {
 		failover.Phase = state.Phase(words["phase"])
 	}
 	mandate := state.Mandate{Owner: failover.Active, Epoch: failover.Epoch, Incarnation: words["by"], Renewal: number("number")}
+	if words["owner"] != "" { // of an earlier epoch
+		mandate.Owner, mandate.Epoch = events.Region(words["owner"]), events.Epoch(number("of"))
+	}
 	return Seen{
 		Failover: &failover, Mandate: &mandate, Config: &shared,
 		FailoverRevision: number("state"), MandateRevision: number("mandate"), ConfigRevision: 1,

@@ -20,6 +20,7 @@ type Settings struct {
 	Delta    time.Duration
 	Fence    time.Duration // F: with less left nobody may commit
 	Renew    time.Duration // r
+	Look     time.Duration // between two reads while a failover is under way; 0: r
 	Shared   state.Config  // what must stand in etcd
 }
 
