@@ -1,6 +1,10 @@
 package local
 
 import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/ofitec/ofitec/deploy/local/bootstrap"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 )
 
@@ -8,6 +12,7 @@ import (
 var environments = map[string]func(s *Stack, r layout.Region) []string{
 	"failover-arbiter": (*Stack).arbiterEnv,
 	"rotator":          (*Stack).rotatorEnv,
+	"etl-ingest":       (*Stack).ingestEnv,
 }
 
 // arbiterEnv are the hands of a data region's arbiter; region c has none.
@@ -29,6 +34,22 @@ func (s *Stack) rotatorEnv(layout.Region) []string {
 	return []string{
 		"OFITEC_DATABASE_PROXIES=" + s.dataRegions(layout.PortDatabaseProxy),
 		"OFITEC_DATABASE_READ_PROXIES=" + s.dataRegions(layout.PortReadProxy),
+	}
+}
+
+// ingestEnv reads through the region's own web proxy, which knows the live colour, and keeps raw files where all regions find them. The
+// stand-in's longest transaction is 2 minutes, which the look-back must be longer than.
+func (s *Stack) ingestEnv(r layout.Region) []string {
+	dir, a := s.layout.IdentityDir(r, "etl-ingest"), s.layout.Addressing
+	return []string{
+		"OFITEC_ODOO_URL=http://" + a.Addr(r, layout.PortWebProxy),
+		"OFITEC_ODOO_TOKEN_FILE=" + filepath.Join(dir, "export-token"),
+		"OFITEC_RAW_URL=s3://" + bootstrap.RawBucket + "/raw",
+		"OFITEC_S3_ENDPOINT=https://" + fmt.Sprintf("%s:%d", a.Outside, layout.PortObjects),
+		"OFITEC_S3_ACCESS_KEY_FILE=" + filepath.Join(dir, "s3-access-key"),
+		"OFITEC_S3_SECRET_KEY_FILE=" + filepath.Join(dir, "s3-secret-key"),
+		"OFITEC_INTERVAL=30s",
+		"OFITEC_EXPORT_LOOKBACK=5m",
 	}
 }
 

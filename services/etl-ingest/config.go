@@ -1,21 +1,156 @@
 package main
 
-import "github.com/ofitec/ofitec/chassis"
+import (
+	"errors"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ofitec/ofitec/chassis"
+	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+)
 
 // Config is what the etl-ingest reads.
 type Config struct {
 	chassis.Settings `yaml:",inline"`
+
+	Warehouse string `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of the warehouse; needed when OFITEC_RAW_URL is not set"`
+	RawURL    string `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
+	Models    string `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
+
+	Odoo   OdooSettings   `yaml:"odoo"`
+	S3     S3Settings     `yaml:"s3"`
+	Export ExportSettings `yaml:"export"`
 }
+
+// OdooSettings says where the export is.
+type OdooSettings struct {
+	URL    string        `env:"OFITEC_ODOO_URL" yaml:"url" doc:"Odoo's URL; /of/export/<dataset> is added"`
+	Token  config.Secret `env:"OFITEC_ODOO_TOKEN" yaml:"-" doc:"bearer token of the export; none when empty"`
+	CAFile string        `env:"OFITEC_ODOO_CA_FILE" yaml:"ca_file" doc:"PEM certificates of the authorities for an https URL; the system's when empty"`
+}
+
+// S3Settings says how an s3:// store is reached.
+type S3Settings struct {
+	Endpoint  string        `env:"OFITEC_S3_ENDPOINT" yaml:"endpoint" doc:"URL of the object store, such as https://127.0.0.1:9000"`
+	Region    string        `env:"OFITEC_S3_REGION" yaml:"region" doc:"region that requests are signed for"`
+	CAFile    string        `env:"OFITEC_S3_CA_FILE" yaml:"ca_file" doc:"PEM certificates of its authorities; OFITEC_TLS_CA_FILE when empty, else the system's"`
+	AccessKey config.Secret `env:"OFITEC_S3_ACCESS_KEY" yaml:"-" doc:"access key"`
+	SecretKey config.Secret `env:"OFITEC_S3_SECRET_KEY" yaml:"-" doc:"secret key"`
+}
+
+// ExportSettings says how datasets are read.
+type ExportSettings struct {
+	Interval         time.Duration `env:"OFITEC_INTERVAL" yaml:"interval" doc:"time from one run to the next"`
+	Lookback         time.Duration `env:"OFITEC_EXPORT_LOOKBACK" yaml:"lookback" doc:"how far before its cursor a walk begins; not shorter than the longest transaction, or rows are lost"`
+	FailoverLookback time.Duration `env:"OFITEC_EXPORT_FAILOVER_LOOKBACK" yaml:"failover_lookback" doc:"added to it at the first walk after a failover"`
+	PageRows         int           `env:"OFITEC_EXPORT_PAGE_ROWS" yaml:"page_rows" doc:"rows a page, 1 to 100000; a page is a raw file and an event"`
+	Format           string        `env:"OFITEC_EXPORT_FORMAT" yaml:"format" doc:"csv or json (one object a line)"`
+	Connections      int           `env:"OFITEC_EXPORT_CONNECTIONS" yaml:"connections" doc:"datasets that are read at the same time"`
+	Timeout          time.Duration `env:"OFITEC_EXPORT_TIMEOUT" yaml:"timeout" doc:"how long the server may give no sign of life"`
+	Attempts         int           `env:"OFITEC_EXPORT_ATTEMPTS" yaml:"attempts" doc:"how often a page is asked for within a run"`
+	Bucket           string        `env:"OFITEC_CURSOR_BUCKET" yaml:"bucket" doc:"JetStream key-value bucket of the cursors"`
+}
+
+// Limits of a page: what the contract allows.
+const (
+	defaultPageRows = 20_000
+	maxPageRows     = 100_000
+)
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
 	c := &Config{Settings: chassis.NewSettings()}
 	c.Region = "a"
 	c.HTTPAddr = "127.0.0.1:8705"
+	c.S3.Region = "us-east-1"
+	c.Export = ExportSettings{
+		Interval: 15 * time.Minute, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, PageRows: defaultPageRows, Format: "csv",
+		Connections: 2, Timeout: time.Minute, Attempts: 3, Bucket: "etl_ingest",
+	}
 	return c
 }
 
 // Problems are all that is wrong with the configuration.
 func (c *Config) Problems() []error {
-	return append(c.Settings.Problems(), c.NATS.Required()...)
+	problems := append(c.Settings.Problems(), c.NATS.Required()...)
+	bad := func(wrong bool, variable, value, want string) {
+		if wrong {
+			problems = append(problems, &config.Problem{Variable: variable, Value: value, Want: want})
+		}
+	}
+	problems = append(problems, config.Require("OFITEC_ODOO_URL", c.Odoo.URL, "a URL such as http://127.0.0.11:8069")...)
+	bad(c.Odoo.URL != "" && !isURL(c.Odoo.URL, "http", "https"), "OFITEC_ODOO_URL", c.Odoo.URL, "a URL such as http://127.0.0.11:8069, without user or query")
+	e := c.Export
+	bad(e.Interval < time.Second, "OFITEC_INTERVAL", e.Interval.String(), "1s or more")
+	bad(e.Lookback <= 0, "OFITEC_EXPORT_LOOKBACK", e.Lookback.String(), "longer than the longest transaction")
+	bad(e.FailoverLookback < 0, "OFITEC_EXPORT_FAILOVER_LOOKBACK", e.FailoverLookback.String(), "0 or more")
+	bad(e.PageRows < 1 || e.PageRows > maxPageRows, "OFITEC_EXPORT_PAGE_ROWS", strconv.Itoa(e.PageRows), "1 to "+strconv.Itoa(maxPageRows))
+	bad(e.Format != "csv" && e.Format != "json", "OFITEC_EXPORT_FORMAT", e.Format, "csv or json")
+	bad(e.Connections < 1, "OFITEC_EXPORT_CONNECTIONS", strconv.Itoa(e.Connections), "1 or more")
+	bad(e.Timeout < time.Second, "OFITEC_EXPORT_TIMEOUT", e.Timeout.String(), "1s or more")
+	bad(e.Attempts < 1, "OFITEC_EXPORT_ATTEMPTS", strconv.Itoa(e.Attempts), "1 or more")
+	bad(!events.IsToken(e.Bucket), "OFITEC_CURSOR_BUCKET", e.Bucket, "letters, digits, '-' and '_'")
+	return append(problems, c.storeProblems()...)
+}
+
+func (c *Config) storeProblems() []error {
+	if c.Warehouse == "" && c.RawURL == "" {
+		return []error{&config.Problem{Variable: "OFITEC_WAREHOUSE", Want: "a folder, or OFITEC_RAW_URL"}}
+	}
+	u, err := c.rawURL()
+	if err != nil || strings.ContainsAny(u.String(), "@?#") {
+		return []error{&config.Problem{Variable: "OFITEC_RAW_URL", Value: "...", Want: "file:///folder or s3://bucket/prefix, without credentials or a query"}}
+	}
+	if u.Scheme != "s3" {
+		return nil
+	}
+	var problems []error
+	if c.Warehouse == "" && c.DataDir == "" {
+		problems = append(problems, &config.Problem{Variable: "OFITEC_DATA_DIR", Want: "a folder in which pages wait for their upload"})
+	}
+	problems = append(problems, config.Require("OFITEC_S3_ENDPOINT", c.S3.Endpoint, "the object store's URL, since OFITEC_RAW_URL is s3://")...)
+	problems = append(problems, config.Require("OFITEC_S3_ACCESS_KEY", string(c.S3.AccessKey), "the access key, or OFITEC_S3_ACCESS_KEY_FILE")...)
+	return append(problems, config.Require("OFITEC_S3_SECRET_KEY", string(c.S3.SecretKey), "the secret key, or OFITEC_S3_SECRET_KEY_FILE")...)
+}
+
+// rawURL is where the raw store is.
+func (c *Config) rawURL() (*url.URL, error) {
+	if c.RawURL == "" {
+		folder, err := filepath.Abs(filepath.Join(c.Warehouse, "raw"))
+		return &url.URL{Scheme: "file", Path: folder}, err
+	}
+	u, err := url.Parse(c.RawURL)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+	case u.Scheme == "file" && u.Host == "" && strings.HasPrefix(u.Path, "/"), u.Scheme == "s3" && u.Host != "":
+		return u, nil
+	}
+	return nil, errors.New("not the URL of a raw store")
+}
+
+// alone says that there is no stack around: no etcd, so the region is active, and what is missing on the bus is made here.
+func (c *Config) alone() bool { return len(c.Etcd.Endpoints) == 0 }
+
+func (c *Config) policy() extract.Policy {
+	return extract.Policy{Lookback: c.Export.Lookback, FailoverLookback: c.Export.FailoverLookback, Limit: c.Export.PageRows}
+}
+
+func isURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" {
+		return false
+	}
+	for _, scheme := range schemes {
+		if u.Scheme == scheme {
+			return true
+		}
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/ofitec/ofitec/chassis"
@@ -17,12 +18,16 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if err := chassis.NoArguments(args); err != nil {
-		return err
+	single := len(args) == 1 && args[0] == "--once"
+	if !single && len(args) > 0 {
+		return &chassis.UsageError{Reason: fmt.Sprintf("unknown argument %q: want none, --once, version or config-reference", args[0])}
 	}
 	c := NewConfig()
 	if err := config.Load(c, chassis.EarlierNames...); err != nil {
 		return err
+	}
+	if single {
+		return once(ctx, c, os.Stdout)
 	}
 	return serve(ctx, c)
 }

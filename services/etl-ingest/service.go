@@ -2,23 +2,148 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ofitec/ofitec/chassis"
+	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/models"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/file"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/kv"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/manifest"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/odoo"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/s3"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/spool"
 )
 
-// serve joins the bus and runs until ctx ends. The bus may be away at the start: the service is then alive and not ready.
+// serve joins the bus and runs until ctx ends. What it needs may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
+	i, err := assemble(ctx, c, func(string, tally) {}, func(outcome) {})
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	return i.service.Run(ctx)
+}
+
+// ingest is the service with its parts joined; nothing runs yet.
+type ingest struct {
+	config  *Config
+	service *chassis.Service
+	conn    *nats.Conn
+	stream  jetstream.JetStream
+	etcd    *etcd.Client // nil when alone
+	bus     *bus.JetStream
+	metered *bus.Metrics
+	store   store
+	runner  *runner
+}
+
+// assemble joins the parts. page is called after each page, finished after each dataset.
+func assemble(ctx context.Context, c *Config, page func(string, tally), finished func(outcome)) (_ *ingest, err error) {
 	service, err := chassis.New(name, c.Settings)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	bus, _, err := natsclient.Connect(ctx, c.Settings, name, c.Region)
+	warehouse, err := models.Open(c.Models)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("read OFITEC_MODELS: %w", err)
 	}
-	defer natsclient.Drain(bus)
-	natsclient.Observe(service.Metrics, bus)
-	service.Health.Register("nats", natsclient.Check(bus))
-	return service.Run(ctx)
+	i := &ingest{config: c, service: service}
+	if i.store, err = c.openStore(); err != nil {
+		return nil, err
+	}
+	if n := spool.Sweep(i.store.SpoolDir(), time.Now()); n > 0 {
+		slog.InfoContext(ctx, "removed what a crash had left", "files", n)
+	}
+	source, err := odoo.New(odoo.Server{URL: c.Odoo.URL, Token: string(c.Odoo.Token), CAFile: c.Odoo.CAFile, Timeout: c.Export.Timeout})
+	if err != nil {
+		return nil, err
+	}
+	if i.conn, i.stream, err = natsclient.Connect(ctx, c.Settings, name, c.Region); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			i.close()
+		}
+	}()
+	natsclient.Observe(service.Metrics, i.conn)
+	service.Health.Register("nats", natsclient.Check(i.conn))
+	allowed := mandate(always)
+	if !c.alone() {
+		if i.etcd, err = etcd.Connect(c.Settings); err != nil {
+			return nil, err
+		}
+		service.Health.Register("etcd", i.etcd.Check)
+		allowed = mandateOf(i.etcd, events.Region(c.Region))
+	}
+	if i.metered, err = bus.NewMetrics(service.Metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	i.bus = bus.NewJetStream(i.stream, i.metered)
+	counted := newMetrics(service.Metrics)
+	region := events.Region(c.Region)
+	i.runner = &runner{
+		puller: &puller{
+			source: source, store: i.store, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, progress: page,
+			ledger: &ledger{
+				chain: manifest.NewChain(i.store), states: kv.New(i.stream, c.Export.Bucket, c.alone()), bus: i.bus, root: i.store.URL(), region: region, metrics: counted, log: service.Log,
+			},
+		},
+		datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,
+	}
+	return i, nil
+}
+
+// provision makes what the operator makes in the stack.
+func (i *ingest) provision(ctx context.Context) error {
+	if !i.config.alone() {
+		return nil
+	}
+	if _, err := bus.Provision(ctx, i.stream, bus.Setup{Replicas: 1}); err != nil {
+		return fmt.Errorf("make streams: %w", err)
+	}
+	return nil
+}
+
+func (i *ingest) close() {
+	natsclient.Drain(i.conn)
+	if i.etcd != nil {
+		_ = i.etcd.Close() // nothing is under way
+	}
+}
+
+// openStore opens the raw store; it does not ask an S3 server for anything yet.
+func (c *Config) openStore() (store, error) {
+	u, err := c.rawURL()
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "file" {
+		return file.Open(u)
+	}
+	ca := c.S3.CAFile
+	if ca == "" {
+		ca = c.TLS.CA
+	}
+	return s3.Open(u, s3.Access{
+		Endpoint: c.S3.Endpoint, Region: c.S3.Region, CAFile: ca, AccessKey: string(c.S3.AccessKey), SecretKey: string(c.S3.SecretKey), Spool: c.spoolDir(),
+	})
+}
+
+// spoolDir is where pages wait for their upload: what is in it may be lost.
+func (c *Config) spoolDir() string {
+	if c.DataDir != "" {
+		return filepath.Join(c.DataDir, "spool")
+	}
+	return filepath.Join(c.Warehouse, "spool")
 }

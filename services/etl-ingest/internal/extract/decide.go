@@ -1,0 +1,158 @@
+package extract
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+)
+
+// Policy is how a dataset is read.
+type Policy struct {
+	Lookback         time.Duration // at least as long as the longest transaction
+	FailoverLookback time.Duration // added at the first walk of an epoch: the other side's clock, and what it had not received
+	Limit            int           // rows a page
+}
+
+// gridParts is into how many parts the look-back's beginning is rounded down: walks that begin at the same place find the same pages, and need not keep them.
+const gridParts = 8
+
+// Walk is one reading of a dataset, under way.
+type Walk struct {
+	Epoch  events.Epoch
+	At     Place     // where the next page is asked for
+	Clock  time.Time // the source's, at the first page
+	Pages  int
+	Stored int // pages that were kept
+}
+
+// Page is what came.
+type Page struct {
+	At          Place // where it was asked for
+	Rows, Bytes int64
+	SHA256      string
+	Clock       time.Time // the source's, before the rows were read
+	First, Last Place     // of its rows; zero when there are none
+	More        *bool     // what the server says; nil when it says nothing
+}
+
+// Action is what is to be done about a page. The actions of one decision are done in order.
+type Action interface{ action() }
+
+// Store keeps the page, records it, announces it, and moves the cursor when To is set.
+type Store struct {
+	From, To *events.Cursor
+}
+
+// Skip drops the page: it was kept before.
+type Skip struct{}
+
+// Record writes down that a walk found nothing new, and how fresh the source was.
+type Record struct{ Clock time.Time }
+
+// Ask asks for the next page.
+type Ask struct{ At Place }
+
+// Done ends the walk.
+type Done struct{}
+
+// Refuse ends the walk; nothing of the page is kept.
+type Refuse struct{ Failure *Failure }
+
+func (Store) action()  {}
+func (Skip) action()   {}
+func (Record) action() {}
+func (Ask) action()    {}
+func (Done) action()   {}
+func (Refuse) action() {}
+
+// Begin says where a walk begins. It refuses to read behind a later epoch's back: the region that asks is not the active one any more.
+func Begin(s State, policy Policy, epoch events.Epoch) (Walk, error) {
+	if s.Epoch > epoch {
+		return Walk{}, &Failure{Code: CodeFenced, Reason: fmt.Sprintf("epoch %d has read already, this is epoch %d", s.Epoch, epoch)}
+	}
+	w := Walk{Epoch: epoch}
+	if s.Cursor == nil {
+		return w, nil
+	}
+	back := policy.Lookback
+	if s.Epoch != epoch {
+		back += policy.FailoverLookback
+	}
+	w.At.Since = s.Cursor.WriteDate.Add(-back).UTC()
+	if grid := policy.Lookback / gridParts; grid > 0 {
+		w.At.Since = w.At.Since.Truncate(grid)
+	}
+	return w, nil
+}
+
+// Decide says what becomes of a page and how the walk goes on.
+func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
+	if f := wrong(w, p); f != nil {
+		return w, []Action{Refuse{f}}
+	}
+	if w.Pages == 0 {
+		w.Clock = p.Clock
+	}
+	w.Pages++
+	var actions []Action
+	switch {
+	case p.Rows == 0:
+	case s.knows(p):
+		actions = append(actions, Skip{})
+	default:
+		w.Stored++
+		actions = append(actions, Store{From: w.At.Cursor(), To: s.moved(w, p)})
+	}
+	if goesOn(p, policy.Limit) {
+		w.At = p.Last
+		return w, append(actions, Ask{w.At})
+	}
+	if w.Stored == 0 {
+		actions = append(actions, Record{Clock: p.Clock})
+	}
+	return w, append(actions, Done{})
+}
+
+// goesOn says whether there is more behind a page. A server that says nothing and sends more than was asked for knows no limit: that was all.
+func goesOn(p Page, limit int) bool {
+	if p.Rows == 0 {
+		return false
+	}
+	if p.More != nil {
+		return *p.More
+	}
+	return p.Rows == int64(limit)
+}
+
+// wrong is what makes a page useless: it would be taken for progress that it is not.
+func wrong(w Walk, p Page) *Failure {
+	contract := func(format string, args ...any) *Failure {
+		return &Failure{Code: CodeContract, Status: 200, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case p.Rows == 0:
+		return nil
+	case p.Last.Compare(p.First) < 0:
+		return contract("the page's last row (%s) comes before its first (%s), want the order of write_date and id", p.Last, p.First)
+	case p.Last.Compare(w.At) <= 0:
+		return contract("asked for rows behind %s, the page ends at %s: the server ignores since, after_id or limit", w.At, p.Last)
+	}
+	return nil
+}
+
+// moved is the cursor after a page; nil when it stays. It goes to the last row, but not beyond the source's clock at the walk's beginning, and never back.
+func (s State) moved(w Walk, p Page) *events.Cursor {
+	clock := w.Clock
+	if p.Clock.Before(clock) {
+		clock = p.Clock
+	}
+	to := p.Last
+	if to.Since.After(clock) {
+		to = Place{Since: clock, HasID: true} // everything before the clock's microsecond was read, and the look-back begins before it
+	}
+	if to.Since.IsZero() || s.Cursor != nil && to.Compare(PlaceOf(*s.Cursor)) <= 0 {
+		return nil
+	}
+	return to.Cursor()
+}

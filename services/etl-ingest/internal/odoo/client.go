@@ -1,0 +1,197 @@
+// Package odoo reads Odoo's export over HTTP: GET {base}/of/export/<dataset>?since=&after_id=&limit=&format=. The headers X-Ofitec-Source-Clock, -Rows and -More are
+// used when they are there; a server without them is worked with by its Date, by its body's framing, and by counting.
+package odoo
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+)
+
+// Headers of an answer.
+const (
+	headerClock = "X-Ofitec-Source-Clock"
+	headerRows  = "X-Ofitec-Rows"
+	headerMore  = "X-Ofitec-More"
+)
+
+// ErrNotOffered is wrapped when the server answers 404 for a dataset.
+var ErrNotOffered = errors.New("the server does not offer it")
+
+// Server says where the export is.
+type Server struct {
+	URL     string
+	Token   string        // bearer token; empty for none
+	CAFile  string        // of https; the system's authorities when empty
+	Timeout time.Duration // without a sign of life
+}
+
+// Client reads pages. It is safe for concurrent use.
+type Client struct {
+	server Server
+	http   *http.Client
+}
+
+// New makes a client; it connects when it is asked for a page.
+func New(s Server) (*Client, error) {
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: s.Timeout, TLSHandshakeTimeout: s.Timeout,
+		DisableCompression: true, // asked for and undone here, so that an end that is missing is seen
+	}
+	if s.CAFile != "" {
+		pem, err := os.ReadFile(s.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read Odoo's authority: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read Odoo's authority: %s holds no certificate", s.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	// A redirection would carry the token elsewhere.
+	return &Client{server: s, http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
+}
+
+// Request is a page that is wanted.
+type Request struct {
+	Dataset string
+	Columns Columns
+	Format  string // csv or json
+	At      extract.Place
+	Limit   int
+}
+
+// Page writes a page's plain bytes to sink as they arrive and says what they are. On an error, what sink got is worth nothing. Errors are
+// *extract.Failure, except ErrNotOffered, the context's and the sink's.
+func (c *Client) Page(ctx context.Context, r Request, sink io.Writer) (extract.Page, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	life := time.AfterFunc(c.server.Timeout, func() { cancel(errSilent) })
+	defer life.Stop()
+	begun := time.Now()
+	response, err := c.ask(ctx, r)
+	if err != nil {
+		return extract.Page{}, failed(ctx, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return extract.Page{}, refused(r, response)
+	}
+	page := extract.Page{At: r.At, Clock: clockOf(response, begun)}
+	if more, err := strconv.ParseBool(response.Header.Get(headerMore)); err == nil {
+		page.More = &more
+	}
+	alive := readerFunc(func(p []byte) (int, error) {
+		n, err := response.Body.Read(p)
+		life.Reset(c.server.Timeout)
+		return n, err
+	})
+	counted := &rows{format: r.Format, columns: r.Columns}
+	page.SHA256, page.Bytes, err = receive(response, alive, counted, sink)
+	if err == nil {
+		err = complete(&page, counted, response)
+	}
+	return page, failed(ctx, err)
+}
+
+var errSilent = errors.New("no sign of life")
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func (c *Client) ask(ctx context.Context, r Request) (*http.Response, error) {
+	query := url.Values{"limit": {strconv.Itoa(r.Limit)}, "format": {r.Format}}
+	if !r.At.Since.IsZero() {
+		query.Set("since", r.At.Since.UTC().Format(extract.Moment))
+	}
+	if r.At.HasID {
+		query.Set("after_id", strconv.FormatInt(r.At.ID, 10))
+	}
+	address := strings.TrimRight(c.server.URL, "/") + "/of/export/" + r.Dataset + "?" + query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept-Encoding", "gzip")
+	request.Header.Set("User-Agent", "ofitec-etl-ingest")
+	if c.server.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.server.Token)
+	}
+	return c.http.Do(request)
+}
+
+// sinkError tells an error of the sink from one of the connection.
+type sinkError struct{ err error }
+
+func (e *sinkError) Error() string { return e.err.Error() }
+func (e *sinkError) Unwrap() error { return e.err }
+
+// receive hands the body to the row counter and the sink.
+func receive(response *http.Response, body io.Reader, counted *rows, sink io.Writer) (sum string, size int64, err error) {
+	switch encoding := response.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		unzipped, err := gzip.NewReader(body)
+		if err != nil {
+			return "", 0, err
+		}
+		body = unzipped
+	default:
+		return "", 0, &extract.Failure{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("Content-Encoding %q was not asked for", encoding)}
+	}
+	hash := sha256.New()
+	buffer := make([]byte, 128<<10)
+	for {
+		n, err := body.Read(buffer)
+		if n > 0 {
+			size += int64(n)
+			hash.Write(buffer[:n])
+			if _, err := counted.Write(buffer[:n]); err != nil {
+				return "", 0, err
+			}
+			if _, err := sink.Write(buffer[:n]); err != nil {
+				return "", 0, &sinkError{err}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(hash.Sum(nil)), size, nil
+		}
+		if err != nil {
+			return "", 0, err
+		}
+	}
+}
+
+// complete checks that the page is whole.
+func complete(page *extract.Page, counted *rows, response *http.Response) error {
+	framed := response.ContentLength >= 0 || len(response.TransferEncoding) > 0 || response.Header.Get("Content-Encoding") != "" || response.ProtoMajor > 1
+	if err := counted.close(framed); err != nil {
+		return err
+	}
+	if counted.format == "csv" && counted.header == nil && page.Bytes > 0 {
+		return schema("there is no header line")
+	}
+	page.Rows = counted.count
+	if said := response.Header.Get(headerRows); said != "" && said != strconv.FormatInt(page.Rows, 10) {
+		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the body has %d rows, %s says %.20q", page.Rows, headerRows, said)}
+	}
+	var err error
+	page.First, page.Last, err = counted.places()
+	return err
+}

@@ -1,0 +1,193 @@
+package odoo
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+)
+
+// longestRow keeps a body without line ends from filling the memory.
+const longestRow = 16 << 20
+
+// Columns name what a page's place is read from.
+type Columns struct{ Key, Cursor string }
+
+// rows counts the rows that pass through it and remembers the first and the last one. Nothing else of them is looked at: what is in between is for whoever loads
+// the file, and is kept as it came.
+type rows struct {
+	format  string
+	columns Columns
+	header  []string // of a CSV, once it was read
+	width   int
+	key, at int
+	partial []byte // a row that goes on in the next piece
+	quotes  int    // in the row so far; while it is odd, a line end belongs to a field
+	count   int64
+	first   []byte
+	last    []byte
+}
+
+// Write implements io.Writer.
+func (r *rows) Write(p []byte) (int, error) {
+	begin, at := 0, 0
+	for {
+		i := bytes.IndexByte(p[at:], '\n')
+		if i < 0 {
+			break
+		}
+		end := at + i + 1
+		if r.format == "csv" {
+			r.quotes += bytes.Count(p[at:end], []byte{'"'})
+		}
+		at = end
+		if r.quotes%2 == 1 {
+			continue
+		}
+		if err := r.row(p[begin:end]); err != nil {
+			return 0, err
+		}
+		begin = end
+	}
+	if r.format == "csv" {
+		r.quotes += bytes.Count(p[at:], []byte{'"'})
+	}
+	if len(r.partial)+len(p)-begin > longestRow {
+		return 0, schema("a row is longer than %d bytes", longestRow)
+	}
+	r.partial = append(r.partial, p[begin:]...)
+	return len(p), nil
+}
+
+// row takes the end of a row; what came before of it is in partial.
+func (r *rows) row(end []byte) error {
+	whole := end
+	if len(r.partial) > 0 {
+		r.partial = append(r.partial, end...)
+		whole = r.partial
+	}
+	r.quotes = 0
+	err := r.whole(whole)
+	r.partial = r.partial[:0]
+	return err
+}
+
+func (r *rows) whole(row []byte) error {
+	if len(bytes.TrimRight(row, "\r\n")) == 0 {
+		return nil
+	}
+	if r.format == "csv" && r.header == nil {
+		return r.readHeader(row)
+	}
+	r.count++
+	if r.count == 1 {
+		r.first = bytes.Clone(row)
+	}
+	r.last = append(r.last[:0], row...)
+	return nil
+}
+
+// close takes the row without a line end that a body may end with. framed says that the body's length was known, so that the row is whole.
+func (r *rows) close(framed bool) error {
+	if len(r.partial) == 0 {
+		return nil
+	}
+	if r.quotes%2 == 1 || !framed {
+		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body ends within a row"}
+	}
+	return r.row(nil)
+}
+
+func (r *rows) readHeader(row []byte) error {
+	fields, err := fieldsOf(bytes.TrimPrefix(row, []byte("\xef\xbb\xbf")))
+	if err != nil {
+		return schema("the header line cannot be read")
+	}
+	r.header, r.width = fields, len(fields)
+	r.key, r.at = slices.Index(fields, r.columns.Key), slices.Index(fields, r.columns.Cursor)
+	if r.key < 0 || r.at < 0 {
+		return schema("the header line has no column %s or no column %s", r.columns.Key, r.columns.Cursor)
+	}
+	return nil
+}
+
+// places are those of the first and the last row.
+func (r *rows) places() (first, last extract.Place, err error) {
+	if r.count == 0 {
+		return first, last, nil
+	}
+	if first, err = r.place(r.first); err != nil {
+		return first, last, err
+	}
+	last, err = r.place(r.last)
+	return first, last, err
+}
+
+func (r *rows) place(row []byte) (extract.Place, error) {
+	var id, at string
+	if r.format == "csv" {
+		fields, err := fieldsOf(row)
+		if err != nil || len(fields) != r.width {
+			return extract.Place{}, schema("a row has not the header's %d columns", r.width)
+		}
+		id, at = fields[r.key], fields[r.at]
+	} else {
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(row, &object); err != nil {
+			return extract.Place{}, schema("a line is not a JSON object")
+		}
+		id, at = plain(object[r.columns.Key]), plain(object[r.columns.Cursor])
+	}
+	place := extract.Place{HasID: true}
+	var err error
+	if place.ID, err = strconv.ParseInt(id, 10, 64); err != nil {
+		return place, schema("%s is not a whole number", r.columns.Key)
+	}
+	if at == "" {
+		return place, nil
+	}
+	place.Since, err = parseMoment(at)
+	if err != nil {
+		return place, schema("%s is not a moment as 2026-11-24T04:30:00.123456Z", r.columns.Cursor)
+	}
+	return place, nil
+}
+
+// plain is a JSON value as a CSV would have it: null, and Odoo's false for nothing, are empty.
+func plain(value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	if string(value) == "false" {
+		return ""
+	}
+	return string(value)
+}
+
+func fieldsOf(row []byte) ([]string, error) {
+	reader := csv.NewReader(bytes.NewReader(row))
+	reader.LazyQuotes = true
+	return reader.Read()
+}
+
+// momentForms are what a write_date may be written as; without a zone it is UTC, as Odoo has it.
+var momentForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z07", time.DateOnly}
+
+func parseMoment(text string) (time.Time, error) {
+	for _, form := range momentForms {
+		if moment, err := time.Parse(form, text); err == nil {
+			return moment.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("parse moment")
+}
+
+func schema(format string, args ...any) error {
+	return &extract.Failure{Code: extract.CodeSchema, Status: 200, Reason: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/models"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/odoo"
+)
+
+// runner pulls datasets, one run at a time. What becomes of a dataset does not touch the others.
+type runner struct {
+	puller      *puller
+	datasets    []models.Dataset
+	connections int
+	bus         bus.Sender
+	region      events.Region
+	metrics     *metrics
+	log         *slog.Logger
+	finished    func(outcome) // after each dataset; may be called concurrently
+
+	one sync.Mutex // held while a run is under way
+}
+
+// outcome is what became of a dataset in a run.
+type outcome struct {
+	Dataset string
+	Tally   tally
+	Absent  bool // the server does not offer it
+	Err     error
+}
+
+// announceFailure is how long the bus may take for an export.failed.
+const announceFailure = 5 * time.Second
+
+// run pulls the named datasets, all when there are none, and waits for them. retryAt is what failures say of the next attempt. The error is that of what no
+// dataset can do without: the manifest or the bus.
+func (r *runner) run(ctx context.Context, names []string, retryAt func(*extract.Failure) time.Time, options ...events.Option) ([]outcome, error) {
+	r.one.Lock()
+	defer r.one.Unlock()
+	if _, err := r.puller.mandate(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.puller.ledger.settle(ctx, r.names()); err != nil {
+		return nil, fmt.Errorf("take up the manifest: %w", err)
+	}
+	var wanted []models.Dataset
+	for _, dataset := range r.datasets {
+		if len(names) == 0 || slices.Contains(names, dataset.Name) {
+			wanted = append(wanted, dataset)
+		}
+	}
+	outcomes := make([]outcome, len(wanted))
+	slots := make(chan struct{}, r.connections) // never closed; a token for each dataset under way
+	var working sync.WaitGroup
+	for n, dataset := range wanted {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			outcomes[n] = r.pull(ctx, dataset, retryAt, options)
+			r.finished(outcomes[n])
+		})
+	}
+	working.Wait()
+	return outcomes, ctx.Err()
+}
+
+func (r *runner) names() []string {
+	names := make([]string, len(r.datasets))
+	for n, dataset := range r.datasets {
+		names[n] = dataset.Name
+	}
+	return names
+}
+
+func (r *runner) pull(ctx context.Context, dataset models.Dataset, retryAt func(*extract.Failure) time.Time, options []events.Option) outcome {
+	t, err := r.puller.pull(ctx, dataset, options...)
+	o := outcome{Dataset: dataset.Name, Tally: t, Err: err}
+	label := "done"
+	switch {
+	case errors.Is(err, odoo.ErrNotOffered):
+		o.Absent, o.Err, label = true, nil, "absent"
+	case err != nil:
+		label = "failed"
+		r.fail(ctx, dataset.Name, err, retryAt, options)
+	}
+	r.metrics.pulls.WithLabelValues(dataset.Name, label).Inc()
+	r.metrics.seconds.WithLabelValues(label).Observe(t.Took.Seconds())
+	return o
+}
+
+// fail says on the bus that a dataset was not pulled. It is told once: whoever missed it sees that the dataset is not fresh.
+func (r *runner) fail(ctx context.Context, dataset string, cause error, retryAt func(*extract.Failure) time.Time, options []events.Option) {
+	var failure *extract.Failure
+	if ctx.Err() != nil || !errors.As(cause, &failure) || failure.Code == extract.CodeFenced {
+		return // stopped, or not ours to read any more
+	}
+	now := time.Now().UTC()
+	payload := events.ExportFailed{
+		Dataset: dataset, Region: r.region, Batch: now.Format("20060102T150405.000000Z")[:15] + "-" + fmt.Sprintf("%06d", now.Nanosecond()/1000), FailedAt: now,
+		Attempts: 1, Code: failure.Code, Status: failure.Status, Reason: shorten(failure.Error(), 1000), RetryTime: retryAt(failure),
+	}
+	event, err := events.New(events.Origin{Region: r.region, Service: name}, now, payload, options...)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, announceFailure)
+		defer cancel()
+		_, err = r.bus.Publish(ctx, event)
+	}
+	if err != nil {
+		r.log.WarnContext(ctx, "failure not announced", "dataset", dataset, "error", err)
+	}
+}
+
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "")
+}
+
+// failedIn lists what failed, and the longest wait that a server asked for.
+func failedIn(outcomes []outcome) (failed []string, retryAfter time.Duration) {
+	for _, o := range outcomes {
+		if o.Err == nil {
+			continue
+		}
+		failed = append(failed, o.Dataset+": "+o.Err.Error())
+		var failure *extract.Failure
+		if errors.As(o.Err, &failure) {
+			retryAfter = max(retryAfter, failure.RetryAfter)
+		}
+	}
+	return failed, retryAfter
+}
