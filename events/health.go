@@ -83,6 +83,7 @@ type HealthObserved struct {
 	FailuresInRow  int       `json:"failures_in_row"`
 	SuccessesInRow int       `json:"successes_in_row"`
 	Gates          *Gates    `json:"gates,omitempty" jsonschema:"description=absent for a region without an application"`
+	Resolved       string    `json:"resolved_address,omitempty" jsonschema:"description=address that the authoritative DNS server gave this observer for the service's name; absent when it gave none"`
 }
 
 // Type implements Payload.
@@ -104,6 +105,7 @@ func (p HealthObserved) problems() []Problem {
 	NotNegative(&c, "failures_in_row", p.FailuresInRow)
 	NotNegative(&c, "successes_in_row", p.SuccessesInRow)
 	p.rows(&c)
+	c.That(len(p.Resolved) <= 64, "resolved_address", p.Resolved, "an address of at most 64 bytes")
 	made := 0
 	for _, check := range p.Checks.named() {
 		if check.result == nil {

@@ -51,6 +51,9 @@ func (p HealthObserved) appendJSON(b []byte) ([]byte, bool) {
 	if p.Gates != nil {
 		b = p.Gates.appendJSON(append(b, `,"gates":`...))
 	}
+	if p.Resolved != "" {
+		b = appendField(append(b, ','), "resolved_address", p.Resolved)
+	}
 	return append(b, '}'), true
 }
 

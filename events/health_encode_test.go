@@ -16,7 +16,7 @@ func TestAnObservationWritesTheBytesOfEncodingJSON(t *testing.T) {
 			for _, p := range []HealthObserved{
 				{},
 				{Observer: "c", Incarnation: text, Number: -4, Target: "a", ObservedAt: at, Verdict: OutcomeOK, FailuresInRow: 3, SuccessesInRow: 4},
-				{Incarnation: text, ObservedAt: at.UTC(), Checks: Checks{Postgres: &CheckResult{Reason: text, Latency: f}}, Gates: &Gates{}},
+				{Incarnation: text, Resolved: text, ObservedAt: at.UTC(), Checks: Checks{Postgres: &CheckResult{Reason: text, Latency: f}}, Gates: &Gates{}},
 				{Checks: Checks{HTTP: &CheckResult{Outcome: "ok", Latency: f}, Prometheus: &CheckResult{}, DNS: &CheckResult{Reason: text}},
 					Gates: &Gates{Healthy: "ok", Reason: text, P95Seconds: number(f), ErrorRate: number(f), OdooUp: &up, ReplicationLag: number(f)}},
 			} {
