@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/miekg/dns v1.1.73
 	github.com/ofitec/ofitec/deploy v0.0.0
 	github.com/ofitec/ofitec/events v0.0.0
 	go.etcd.io/etcd/server/v3 v3.7.3
