@@ -1,0 +1,74 @@
+package canon
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ofitec/ofitec/models"
+)
+
+// SQLType is the DuckDB type of a column.
+func SQLType(t models.Type) string {
+	switch t.Kind {
+	case models.Integer:
+		return "BIGINT"
+	case models.Decimal:
+		return fmt.Sprintf("DECIMAL(%d,%d)", t.Precision, t.Scale)
+	case models.Boolean:
+		return "BOOLEAN"
+	case models.Date:
+		return "DATE"
+	case models.Timestamp:
+		return "TIMESTAMP"
+	}
+	return "VARCHAR"
+}
+
+// KindOf is the kind behind a DuckDB type as DESCRIBE tells it; what is no kind of ours is compared by its own text.
+func KindOf(sqlType string) models.Kind {
+	switch upper := strings.ToUpper(sqlType); {
+	case upper == "VARCHAR":
+		return models.Text
+	case strings.HasPrefix(upper, "DECIMAL"):
+		return models.Decimal
+	case upper == "BOOLEAN":
+		return models.Boolean
+	case upper == "DATE":
+		return models.Date
+	case strings.HasPrefix(upper, "TIMESTAMP"):
+		return models.Timestamp
+	}
+	return models.Integer
+}
+
+// Absent makes NULL of what an export writes for nothing.
+func Absent(kind models.Kind, expr string) string {
+	switch kind {
+	case models.Boolean:
+		return "nullif(trim(" + expr + "), '')"
+	case models.Text:
+		return fmt.Sprintf("CASE WHEN %[1]s = '' OR %[1]s = 'false' OR %[1]s = 'False' THEN NULL ELSE %[1]s END", expr)
+	}
+	return fmt.Sprintf("CASE WHEN trim(%[1]s) = '' OR lower(%[1]s) = 'false' THEN NULL ELSE trim(%[1]s) END", expr)
+}
+
+// Cast reads a text that is not nothing; what cannot be read becomes NULL. DuckDB rounds 42.7 to the integer 43 and drops a timestamp's offset: both are stopped here.
+func Cast(c models.Column, expr string) string {
+	switch c.Type.Kind {
+	case models.Integer:
+		return fmt.Sprintf("CASE WHEN regexp_full_match(%[1]s, '[+-]?[0-9]+(\\.0*)?') THEN TRY_CAST(%[1]s AS BIGINT) END", expr)
+	case models.Decimal:
+		return fmt.Sprintf("TRY_CAST(%s AS %s)", expr, SQLType(c.Type))
+	case models.Timestamp:
+		return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 19 AND regexp_matches(%[1]s, '[+-][0-9]{2}(:?[0-9]{2})?$') THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", expr)
+	case models.Enum:
+		values := make([]string, len(c.Values))
+		for i, value := range c.Values {
+			values[i] = Literal(value)
+		}
+		return fmt.Sprintf("CASE WHEN %[1]s IN (%[2]s) THEN %[1]s END", expr, strings.Join(values, ", "))
+	case models.Text:
+		return expr
+	}
+	return fmt.Sprintf("TRY_CAST(%s AS %s)", expr, SQLType(c.Type))
+}
