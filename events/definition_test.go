@@ -184,6 +184,20 @@ func TestNobodyMayChangeStreamsOrTheDurablesOfOthers(t *testing.T) {
 	}
 }
 
+func TestOnlyTheIngestMovesItsCursorsAndItCannotDropThem(t *testing.T) {
+	for _, place := range events.Places {
+		p := events.PermissionsOf(place.Service, "a")
+		if got := allows(p, "$KV."+events.BucketIngest+".invoice"); got != (place.Service == events.ServiceIngest) {
+			t.Errorf("%s may move a cursor: %v", place.Service, got)
+		}
+		for _, verb := range []string{"CREATE", "UPDATE", "DELETE", "PURGE"} {
+			if allows(p, "$JS.API.STREAM."+verb+".KV_"+events.BucketIngest) {
+				t.Errorf("%s may %s the bucket of cursors", place.Service, verb)
+			}
+		}
+	}
+}
+
 func TestOnlyTheArbitersListenToObservationsLive(t *testing.T) {
 	subject := events.Subject("b", events.TypeHealthObserved, "a")
 	for _, place := range events.Places {

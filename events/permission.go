@@ -14,6 +14,9 @@ func InboxPrefix(service string, region Region) string {
 	return "_INBOX." + service + "." + string(region)
 }
 
+// BucketIngest is the JetStream key-value bucket of etl-ingest's cursors, which both data regions share. The operator makes it.
+const BucketIngest = "etl_ingest"
+
 // announcesForAll lists the services whose outbox stands in etcd: what the instance of a lost region had to announce, whoever leads next publishes in
 // that region's name. All others publish in their own region only.
 var announcesForAll = []string{ServiceArbiter, ServiceRotator, ServiceDeployer}
@@ -41,6 +44,9 @@ func PermissionsOf(service string, region Region) Permissions {
 		if slices.Contains(definition.Live, service) {
 			p.SubscribeAllow = append(p.SubscribeAllow, Filter("", definition.Type))
 		}
+	}
+	if service == ServiceIngest {
+		p.PublishAllow = append(p.PublishAllow, "$JS.API.STREAM.INFO.KV_"+BucketIngest, "$JS.API.DIRECT.GET.KV_"+BucketIngest+".>", "$KV."+BucketIngest+".>")
 	}
 	p.reading(service, region)
 	p.replaying(service, region)

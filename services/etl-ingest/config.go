@@ -70,7 +70,7 @@ func NewConfig() *Config {
 	c.S3.Region = "us-east-1"
 	c.Export = ExportSettings{
 		Interval: 15 * time.Minute, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, PageRows: defaultPageRows, Format: "csv",
-		Connections: 2, Timeout: time.Minute, Attempts: 3, Bucket: "etl_ingest",
+		Connections: 2, Timeout: time.Minute, Attempts: 3, Bucket: events.BucketIngest,
 	}
 	return c
 }

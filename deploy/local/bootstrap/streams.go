@@ -35,5 +35,11 @@ func Streams(ctx context.Context, urls []string, credentials string, config *tls
 	if _, err := bus.Provision(ctx, js, setup); err != nil {
 		return fmt.Errorf("make streams: %w", err)
 	}
+	cursors := jetstream.KeyValueConfig{
+		Bucket: events.BucketIngest, Description: "Where etl-ingest is in each dataset.", History: 8, Storage: jetstream.FileStorage, Replicas: len(layout.Regions),
+	}
+	if _, err := js.CreateOrUpdateKeyValue(ctx, cursors); err != nil {
+		return fmt.Errorf("make bucket %s: %w", events.BucketIngest, err)
+	}
 	return nil
 }
