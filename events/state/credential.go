@@ -123,7 +123,7 @@ type Deployment struct {
 	Since        time.Time       `json:"since"`
 	WatchUntil   *time.Time      `json:"watch_until,omitempty"`
 	Inconclusive int             `json:"inconclusive,omitempty"` // gate readings without an answer
-	Cause        string          `json:"cause"`                  // id of the credential.rotated event
+	Cause        string          `json:"cause"`                  // message id of the credential.rotated event
 	Announced    string          `json:"announced,omitempty"`    // id of the result's event
 	Reason       string          `json:"reason,omitempty"`
 
@@ -133,6 +133,13 @@ type Deployment struct {
 	Step        string           `json:"step,omitempty"` // where it was rolled back, as in credential.rolledback
 	Readings    *events.Readings `json:"readings,omitempty"`
 	Correlation string           `json:"correlation,omitempty"`
+
+	Method      events.CredentialKind `json:"kind,omitempty"`
+	Path        string                `json:"path,omitempty"` // KV v2 path, where the version is read
+	Fingerprint string                `json:"fingerprint,omitempty"`
+	Ended       *time.Time            `json:"ended_at,omitempty"`
+	Gates       *events.Gates         `json:"gates,omitempty"`   // the last reading
+	Settled     bool                  `json:"settled,omitempty"` // the colour without traffic runs on the same version as the one with it
 }
 
 // Kind implements Document.
