@@ -34,6 +34,14 @@ type Failover struct {
 	Pause    *Pause        `json:"pause,omitempty"`    // nothing is decided while it stands; a started failover is finished
 	Sync     SyncMode      `json:"sync,omitempty"`     // synchronous replication; empty is off
 	Rejoin   *Rejoin       `json:"rejoin,omitempty"`   // a region that must not serve before it is a standby again
+	Held     *Held         `json:"held,omitempty"`     // a rule that keeps the arbiters from doing what is called for
+}
+
+// Held is an alarm that stands: it is announced once, by whichever leader sees it begin.
+type Held struct {
+	Rule  string    `json:"rule"`  // code of failover.held
+	Since time.Time `json:"since"` // when it was announced, on the leader's clock
+	Event string    `json:"event"` // id of the event that tells of it
 }
 
 // SyncMode is the switch of synchronous replication.
@@ -55,10 +63,12 @@ type Intent struct {
 	Deadline        time.Time        `json:"deadline"`         // of the step under way, on the leader's clock
 	MandateRevision int64            `json:"mandate_revision"` // mod revision of the mandate that the intent has ended; the promotion compares it
 	Loss            events.LossBound `json:"loss"`
-	Receipt         *events.Receipt  `json:"receipt,omitempty"` // nil when the mandate ended by everyone's clock
-	Steps           []Step           `json:"steps"`             // completed, in order
-	Act             *events.Act      `json:"act,omitempty"`     // manual failovers
-	Decision        string           `json:"decision"`          // id of the failover.started event, with the evidence
+	Receipt         *events.Receipt  `json:"receipt,omitempty"`   // nil when the mandate ended by everyone's clock
+	Steps           []Step           `json:"steps"`               // completed, in order
+	Act             *events.Act      `json:"act,omitempty"`       // manual failovers
+	Decision        string           `json:"decision"`            // message id of the failover.started event, with the evidence
+	Suspected       *time.Time       `json:"suspected,omitempty"` // the first failed check, on its observer's clock; nil where nothing was observed
+	Detected        *time.Time       `json:"detected,omitempty"`  // when the majority stood, on the leader's clock
 }
 
 // Step is a completed step.
@@ -123,6 +133,10 @@ func (f Failover) Validate() error {
 	}
 	if f.Pause != nil {
 		c.Part("pause.act", f.Pause.Act.Problems())
+	}
+	if f.Held != nil {
+		c.Token("held.rule", f.Held.Rule)
+		c.Time("held.since", f.Held.Since)
 	}
 	if f.Rejoin != nil {
 		c.DataRegion("rejoin.region", f.Rejoin.Region)
