@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,11 +32,12 @@ func (t *term) do(ctx context.Context, action rotation.Action) (rotation.Outcome
 		}
 		return rotation.Tested{Number: a.Number, Problem: problem}, nil
 	case rotation.Stage:
-		if err := t.vault.Stage(ctx, a.Number, t.held.Login); err != nil {
+		err := t.vault.Stage(ctx, a.Number, t.held.Login, t.fence)
+		if err != nil && !errors.Is(err, vault.ErrTaken) {
 			return nil, err
 		}
-		t.stored = a.Number
-		return rotation.Staged{Number: a.Number}, nil
+		t.stored = max(t.stored, a.Number)
+		return rotation.Staged{Number: a.Number, Taken: err != nil}, nil
 	case rotation.Look:
 		ours, err := t.vault.Holds(ctx, a.Number, a.User)
 		if err != nil {
@@ -55,6 +57,13 @@ func (t *term) do(ctx context.Context, action rotation.Action) (rotation.Outcome
 			return nil, err
 		}
 		return rotation.Renewed{Number: a.Number, TTL: granted, At: asked.UTC(), Gone: gone}, nil
+	case rotation.Shorten:
+		asked := time.Now()
+		granted, gone, err := t.vault.Renew(ctx, a.Lease, a.TTL)
+		if err != nil {
+			return nil, err
+		}
+		return rotation.Shortened{Number: a.Number, TTL: granted, At: asked.UTC(), Gone: gone}, nil
 	case rotation.End:
 		return t.end(ctx, a)
 	}
@@ -64,7 +73,7 @@ func (t *term) do(ctx context.Context, action rotation.Action) (rotation.Outcome
 // deadMan is what a lease is shortened to before its user is seen out: Vault ends it by itself if this process dies now.
 const deadMan = time.Minute
 
-// end sees a user out: no login, no session, no lease, no session that outlived it.
+// end sees a user out: no login, no session, no lease, no session that outlived it, and no password that anybody could read.
 func (t *term) end(ctx context.Context, a rotation.End) (rotation.Outcome, error) {
 	if _, _, err := t.vault.Renew(ctx, a.Lease, deadMan); err != nil {
 		t.log.WarnContext(ctx, "the old lease could not be shortened", "lease", a.Lease, "error", err)
@@ -83,12 +92,20 @@ func (t *term) end(ctx context.Context, a rotation.End) (rotation.Outcome, error
 	if err != nil {
 		return nil, err
 	}
+	passed("fenced")
 	if err := t.vault.Revoke(ctx, a.Lease); err != nil {
 		return nil, err
 	}
+	passed("revoked")
 	swept, err := fencer.Sweep(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := t.vault.Destroy(ctx, a.Number); err != nil {
+		return nil, err
+	}
+	if users, err := fencer.Users(ctx); err == nil {
+		t.metrics.users.WithLabelValues(t.policy.Name).Set(float64(len(users)))
 	}
 	return rotation.Ended{Number: a.Number, Sessions: farewell.Sessions + swept, Orphan: farewell.Owned, Drained: farewell.Zero}, nil
 }

@@ -21,6 +21,9 @@ type metrics struct {
 	deadline *prometheus.GaugeVec
 	attempts *prometheus.GaugeVec
 	alarm    *prometheus.GaugeVec
+	leases   *prometheus.GaugeVec
+	users    *prometheus.GaugeVec
+	strays   prometheus.Counter
 }
 
 func newMetrics(r *chassis.Registry) *metrics {
@@ -32,6 +35,9 @@ func newMetrics(r *chassis.Registry) *metrics {
 		deadline: r.GaugeVec("credential_deadline_timestamp_seconds", "max_ttl of the version in use: no renewal goes past it.", "credential"),
 		attempts: r.GaugeVec("credential_attempts_left", "How many rollouts still fit before the deadline of the version in use.", "credential"),
 		alarm:    r.GaugeVec("credential_alarm", "1 while the credential is in that alarm: warn or page.", "credential", "level"),
+		leases:   r.GaugeVec("credential_leases", "Living leases of the credential's role in Vault, as last compared with the recorded versions.", "credential"),
+		users:    r.GaugeVec("credential_users", "Users in the database that Vault has made for the credential, as last seen when one was ended.", "credential"),
+		strays:   r.Counter("stray_leases_total", "Leases that nobody had recorded, since their maker died, and that were ended."),
 	}
 }
 
@@ -70,7 +76,7 @@ func (m *metrics) show(s state.Credential, p rotation.Policy, now time.Time) {
 // hide forgets the gauges of a leadership that is over.
 func (m *metrics) hide() {
 	m.leader.Set(0)
-	for _, gauge := range []*prometheus.GaugeVec{m.versions, m.expires, m.deadline, m.attempts, m.alarm} {
+	for _, gauge := range []*prometheus.GaugeVec{m.versions, m.expires, m.deadline, m.attempts, m.alarm, m.leases, m.users} {
 		gauge.Reset()
 	}
 }

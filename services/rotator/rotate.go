@@ -29,9 +29,13 @@ var backoff = []time.Duration{
 	30 * time.Second,       // 53.5 s, and so on
 }
 
+// passed is told where a leader is between what it does and what it records; a test ends the process there.
+var passed = func(point string) {}
+
 // rotator leads, or waits to. The fields are set once.
 type rotator struct {
 	policy   rotation.Policy
+	stray    time.Duration // a lease that nobody has recorded for so long is ended
 	book     *book.Book
 	vault    *vault.Engine
 	database postgres.Server
@@ -72,8 +76,10 @@ type term struct {
 	stored     int64       // current version in KV v2, -1 while unknown
 	held       vault.Lease // the one version whose secret is in memory
 	holds      int64       // its number
+	fence      vault.Fence
 	outcome    rotation.Outcome
-	failures   map[rotation.Action]failure
+	failures   map[any]failure // by action, or by what else waits
+	reconciled time.Time
 }
 
 type failure struct {
@@ -81,8 +87,16 @@ type failure struct {
 	until time.Time
 }
 
+// failed notes a failure and says how long it is waited for.
+func (t *term) failed(what any) (count int, wait time.Duration) {
+	f := t.failures[what]
+	wait = backoff[min(f.count, len(backoff)-1)]
+	t.failures[what] = failure{f.count + 1, time.Now().Add(wait)}
+	return f.count + 1, wait
+}
+
 func (r *rotator) lead(leadership *etcd.Leadership) {
-	t := &term{rotator: r, leadership: leadership, stored: -1, failures: map[rotation.Action]failure{}}
+	t := &term{rotator: r, leadership: leadership, stored: -1, failures: map[any]failure{}}
 	ctx := leadership.Context()
 	for ctx.Err() == nil {
 		pause, err := t.turn(ctx)
@@ -124,16 +138,11 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if t.stored < 0 {
-		if stored, err := t.vault.Stored(ctx); err == nil {
-			t.stored = stored
-		} else {
-			t.log.WarnContext(ctx, "cannot read versions from Vault", "error", err)
-		}
-	}
+	t.lookStored(ctx)
+	t.fence = vault.Fence{Epoch: page.Epoch, Term: t.leadership.Term}
 	now := time.Now()
 	next, with, then := rotation.Decide(page.State.Content, rotation.Observation{
-		Active: page.Active, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome,
+		Active: page.Active, Epoch: page.Epoch, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome,
 	}, t.policy, now)
 	next.Term = page.State.Content.Term // the term of the last change
 	if len(with) > 0 || page.Heard() || !reflect.DeepEqual(next, page.State.Content) {
@@ -143,12 +152,41 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 			}
 			return 0, err
 		}
+		passed("stored " + kind(t.outcome))
 		t.tell(ctx, page.State.Content, next)
 		t.outbox.Wake()
 	}
 	t.forget(next)
 	t.metrics.show(next, t.policy, now)
-	return t.act(ctx, next, then, now)
+	pause, err := t.act(ctx, next, then, now)
+	if err == nil && t.outcome == nil {
+		t.reconcile(ctx, now)
+	}
+	return pause, err
+}
+
+// lookStored asks KV v2 for its current version when that is not known.
+func (t *term) lookStored(ctx context.Context) {
+	const what = "stored version"
+	if t.stored >= 0 || time.Now().Before(t.failures[what].until) {
+		return
+	}
+	stored, err := t.vault.Stored(ctx)
+	if err != nil {
+		count, wait := t.failed(what)
+		t.log.WarnContext(ctx, "cannot read versions from Vault", "attempt", count, "again_in", wait.String(), "error", err)
+		return
+	}
+	delete(t.failures, what)
+	t.stored = stored
+}
+
+// kind names what is inside an interface; nil is "nothing".
+func kind(value any) string {
+	if value == nil {
+		return "nothing"
+	}
+	return reflect.TypeOf(value).Name()
 }
 
 // tell logs what has changed.
@@ -190,20 +228,19 @@ func (t *term) forget(s state.Credential) {
 func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) (time.Duration, error) {
 	pause := min(max(time.Until(rotation.Next(s, t.policy, now)), 0), look)
 	for _, action := range then {
-		failed := t.failures[action]
-		if now.Before(failed.until) {
-			pause = min(pause, time.Until(failed.until))
+		if until := t.failures[action].until; now.Before(until) {
+			pause = min(pause, time.Until(until))
 			continue
 		}
 		outcome, err := t.do(ctx, action)
 		t.metrics.acted(action, err)
 		if err != nil {
-			wait := backoff[min(failed.count, len(backoff)-1)]
-			t.failures[action] = failure{failed.count + 1, time.Now().Add(wait)}
+			count, wait := t.failed(action)
 			t.stored = -1 // whatever it was: look
-			t.log.WarnContext(ctx, "action failed", "action", reflect.TypeOf(action).Name(), "attempt", failed.count+1, "again_in", wait.String(), "error", err)
+			t.log.WarnContext(ctx, "action failed", "action", kind(action), "attempt", count, "again_in", wait.String(), "error", err)
 			return 0, nil
 		}
+		passed("did " + kind(action))
 		delete(t.failures, action)
 		t.outcome = outcome
 		return 0, nil

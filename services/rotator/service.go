@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/chassis/health"
 	"github.com/ofitec/ofitec/chassis/natsclient"
 	"github.com/ofitec/ofitec/chassis/vault"
 	"github.com/ofitec/ofitec/events"
@@ -60,7 +61,7 @@ func serve(ctx context.Context, c *Config) error {
 	outbox := bus.NewOutbox(announcements, pipe, service.Log, measured)
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
 	r := &rotator{
-		policy: c.policy(), book: book.Open(store, announcements, credential, origin), vault: engine.New(secrets, credential, fenceRole, path),
+		policy: c.policy(), stray: c.Rotation.Stray, book: book.Open(store, announcements, credential, origin), vault: engine.New(secrets, credential, fenceRole, path),
 		database: postgres.Server{Proxies: c.Database.Proxies, ReadProxies: c.Database.ReadProxies, Database: c.Database.Name, CAFile: c.TLS.CA},
 		outbox:   outbox, metrics: newMetrics(service.Metrics), log: service.Log, wake: make(chan struct{}, 1),
 	}
@@ -69,10 +70,39 @@ func serve(ctx context.Context, c *Config) error {
 		return r.campaign(ctx, store, etcd.Election{Key: state.KeyRotator, Candidate: name + "." + c.Region, TTL: leaderTTL})
 	})
 	for _, from := range []string{events.StreamFacts, events.StreamJobs} {
-		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: from, Log: service.Log, Metrics: measured}
+		reading := newCondition(service.Health, "consume "+from)
+		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: from, Log: service.Log, Metrics: measured, OnState: reading.set}
 		service.Add("consume "+from, func(ctx context.Context) error { return consume(ctx, pipe, consumer, r.hear) })
 	}
 	return service.Run(ctx)
+}
+
+// condition is what a consumer last said about itself, as a check of readiness. One that has never read yet holds up nothing: where streams and durables are
+// still to be made, the log says so.
+type condition struct {
+	began atomic.Bool
+	err   atomic.Pointer[error]
+}
+
+func newCondition(h *health.Health, check string) *condition {
+	c := &condition{}
+	h.Register(check, func(context.Context) error {
+		if err := c.err.Load(); err != nil {
+			return *err
+		}
+		return nil
+	})
+	return c
+}
+
+func (c *condition) set(err error) {
+	switch {
+	case err == nil:
+		c.began.Store(true)
+		c.err.Store(nil)
+	case c.began.Load():
+		c.err.Store(&err)
+	}
 }
 
 // consume waits for a durable that the operator has not made yet, instead of ending the service.
@@ -82,7 +112,8 @@ func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.
 		if !errors.Is(err, bus.ErrNoDurable) {
 			return err
 		}
-		slog.WarnContext(ctx, "consumer waits", "stream", c.Stream, "error", err)
+		c.OnState(err)
+		c.Log.WarnContext(ctx, "consumer waits", "stream", c.Stream, "error", err)
 		select {
 		case <-ctx.Done():
 			return nil

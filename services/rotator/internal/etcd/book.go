@@ -19,8 +19,10 @@ import (
 // prefixInbox is beside the leader key, where only rotators may write.
 const prefixInbox = "/ofitec/rotator/inbox/"
 
-// requestTimeout bounds one request.
-const requestTimeout = 3 * time.Second
+const (
+	requestTimeout = 3 * time.Second // bounds one request
+	heardAtOnce    = 64              // a transaction of etcd takes 128 operations
+)
 
 // Book is one credential's place in etcd. It is safe for concurrent use.
 type Book struct {
@@ -44,6 +46,7 @@ func Open(client *etcd.Client, outbox *etcd.Outbox, name string, origin events.O
 type Page struct {
 	State   etcd.Value[state.Credential]
 	Active  events.Region
+	Epoch   events.Epoch // of the mandate in force, 0 before the first
 	Wish    *rotation.Wish
 	Results []rotation.Result
 
@@ -70,7 +73,16 @@ func (b *Book) Read(ctx context.Context) (Page, error) {
 			return p, err
 		}
 	}
-	inbox, err := b.client.Get(ctx, b.inbox(), clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
+	failover, err := b.client.Get(ctx, state.KeyFailover)
+	if err != nil {
+		return p, fmt.Errorf("read epoch: %w", err)
+	}
+	if len(failover.Kvs) > 0 { // one that a newer arbiter has written, and that is not understood here, does not stop a rotation
+		if now, err := state.Decode[state.Failover](failover.Kvs[0].Value); err == nil {
+			p.Epoch = now.Epoch
+		}
+	}
+	inbox, err := b.client.Get(ctx, b.inbox(), clientv3.WithPrefix(), clientv3.WithLimit(heardAtOnce), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
 	if err != nil {
 		return p, fmt.Errorf("read inbox: %w", err)
 	}

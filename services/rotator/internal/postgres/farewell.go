@@ -111,3 +111,17 @@ func (f *Fencer) Sweep(ctx context.Context) (int, error) {
 	}
 	return ended, nil
 }
+
+// Users lists the users that Vault has made for the application.
+func (f *Fencer) Users(ctx context.Context) ([]string, error) {
+	rows, err := f.conn.Query(ctx, `SELECT u.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles u ON u.oid = m.member JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
+		WHERE o.rolname = $1 AND u.rolname LIKE 'v-%' ORDER BY 1`, owner)
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
+	users, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
+	return users, nil
+}

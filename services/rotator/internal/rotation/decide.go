@@ -33,6 +33,7 @@ func Decide(s state.Credential, o Observation, p Policy, now time.Time) (next st
 		d.hear(result)
 	}
 	d.judge()
+	d.expire()
 	d.wish()
 	d.publish()
 	d.loseForgotten()
@@ -100,7 +101,12 @@ func (d *decision) learn() {
 			v.Stage = state.StageTested
 		}
 	case Staged:
-		if v := d.version(o.Number); v != nil && v.Stage == state.StageTested {
+		v := d.version(o.Number)
+		switch {
+		case v == nil || v.Stage != state.StageTested:
+		case o.Taken:
+			d.doom(v, state.StageRejected, "lost", "its number in KV v2 was taken by another writer")
+		default:
 			v.Stage, v.Path = state.StageStaged, d.policy.Path
 		}
 	case Found:
@@ -114,6 +120,14 @@ func (d *decision) learn() {
 		}
 	case Renewed:
 		d.renewed(o)
+	case Shortened:
+		if v := d.version(o.Number); v != nil && v.Stage == state.StageDraining {
+			v.ExpiresAt = o.At.Add(o.TTL)
+			if o.Gone {
+				v.ExpiresAt = d.now
+			}
+			v.DeadlineAt = v.ExpiresAt // nobody renews it again
+		}
 	case Ended:
 		d.ended(o)
 	}
@@ -124,7 +138,7 @@ func (d *decision) minted(o Minted) {
 		return // of a leader that was overtaken; the lease ends by itself
 	}
 	v := state.CredentialVersion{
-		Number: o.Number, Stage: state.StageMinted, Lease: o.Lease, User: o.User, Fingerprint: o.Fingerprint, MintedAt: o.At,
+		Number: o.Number, Stage: state.StageMinted, Lease: o.Lease, User: o.User, Fingerprint: o.Fingerprint, MintedAt: o.At, Epoch: d.seen.Epoch,
 		ExpiresAt: o.At.Add(o.TTL), DeadlineAt: o.At.Add(max(o.MaxTTL, o.TTL)), TTL: o.TTL.Seconds(), Trigger: "schedule",
 	}
 	if current := d.current(); current != nil {
@@ -194,10 +208,13 @@ func (d *decision) hear(r Result) {
 	if v == nil || v.Stage == state.StageRevoked {
 		return
 	}
+	if slices.Contains(v.Deployed, r.Region) || !r.Deployed && slices.Contains(v.RolledBack, r.Region) {
+		return
+	}
 	if r.Deployed {
 		v.Deployed = with(v.Deployed, r.Region)
 		v.RolledBack = slices.DeleteFunc(slices.Clone(v.RolledBack), func(x events.Region) bool { return x == r.Region })
-	} else if !slices.Contains(v.Deployed, r.Region) {
+	} else {
 		v.RolledBack = with(v.RolledBack, r.Region)
 		v.Reason = fmt.Sprintf("region %s: %s", r.Region, r.Reason)
 	}
@@ -205,6 +222,23 @@ func (d *decision) hear(r Result) {
 		v.Correlation = r.Correlation
 	}
 	v.Causation = r.Causation
+}
+
+// expire looks at leases that have ended by the clock: a version in use is replaced now, and one whose deployers have said nothing is given up.
+func (d *decision) expire() {
+	if v := d.flying(); v != nil {
+		if v.Stage == state.StageCanary && !d.now.Before(v.ExpiresAt) {
+			d.doom(v, state.StageRolledBack, "rolledback", "its lease ended before the active region's deployer said anything")
+		}
+		return
+	}
+	v := d.current()
+	if v == nil || v.Lease == "" || d.now.Before(v.ExpiresAt) {
+		return
+	}
+	if next := d.state.NextAt; next == nil || next.After(d.now.Add(d.policy.Again)) {
+		d.state.NextAt = &d.now
+	}
 }
 
 // judge acts on the word of the region that writes: its traffic is what counts.

@@ -39,12 +39,18 @@ func (d *decision) todo() []Action {
 		todo = append(todo, Mint{max(d.seen.Stored, d.last()) + 1})
 	}
 	for _, v := range d.state.Versions {
-		if doomed(v) && d.drained(v) {
+		switch {
+		case doomed(v) && d.drained(v):
 			todo = append(todo, End{v.Number, v.Lease, v.User})
+		case v.Stage == state.StageDraining && v.DeadlineAt.Sub(d.now) > d.policy.Grace+2*deadMan && d.everywhereLater(v.Number):
+			todo = append(todo, Shorten{v.Number, v.Lease, d.policy.Grace + deadMan})
 		}
 	}
 	return todo
 }
+
+// deadMan is how much later than the drain Vault ends a user by itself.
+const deadMan = time.Minute
 
 // step is what brings a version in flight further.
 func (d *decision) step(v state.CredentialVersion) []Action {
@@ -79,7 +85,7 @@ func (d *decision) mintDue() bool {
 func (d *decision) renewAt(v state.CredentialVersion) (time.Time, bool) {
 	switch v.Stage {
 	case state.StageCanary, state.StageCurrent:
-	case state.StageDraining:
+	case state.StageDraining, state.StageRolledBack:
 		if d.drained(v) {
 			return time.Time{}, false
 		}
@@ -96,11 +102,15 @@ func (d *decision) renewAt(v state.CredentialVersion) (time.Time, bool) {
 	return from.Add(share(seconds(v.TTL), d.policy.RenewAt, v.Number, v.Renewals+1)), true
 }
 
-// drained says whether an outgoing version may be ended: it never had the traffic; or every region runs on a later one and the grace is over. A region that
-// says nothing is waited for as long as the patience lasts; one that rolled the successor back keeps the version until that expires.
+// drained says whether an outgoing version may be ended: no region has taken it; or every region runs on a later one and the grace is over. A region that
+// says nothing is waited for as long as the patience lasts; one that rolled the successor back, or has taken what the active region then refused, keeps the
+// version until a later one has passed there, or until it expires.
 func (d *decision) drained(v state.CredentialVersion) bool {
-	if v.Stage != state.StageDraining || !d.now.Before(v.ExpiresAt) {
+	if !d.now.Before(v.ExpiresAt) {
 		return true
+	}
+	if v.Stage != state.StageDraining {
+		return !slices.ContainsFunc(v.Deployed, func(region events.Region) bool { later, _ := d.moved(region, v.Number); return !later })
 	}
 	if v.DrainFrom == nil || d.now.Before(v.DrainFrom.Add(d.policy.Grace)) {
 		return false
@@ -126,6 +136,11 @@ func (d *decision) moved(region events.Region, number int64) (later, refused boo
 		}
 	}
 	return later, refused && !later
+}
+
+// everywhereLater says that no region needs a version any more.
+func (d *decision) everywhereLater(number int64) bool {
+	return !slices.ContainsFunc(d.policy.Regions, func(region events.Region) bool { later, _ := d.moved(region, number); return !later })
 }
 
 // AttemptsLeft is how many rollouts fit before a version's deadline.

@@ -115,7 +115,13 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 		o.Outcome = Tested{number, words["problem"]}
 	case "staged":
 		p.seen.Stored, o.Stored = number, number
-		o.Outcome = Staged{number}
+		o.Outcome = Staged{Number: number}
+	case "taken": // another writer's version stands under that number
+		p.seen.Stored, o.Stored = number, number
+		o.Outcome = Staged{number, true}
+	case "shortened":
+		ttl, _ := time.ParseDuration(words["ttl"])
+		o.Outcome = Shortened{number, ttl, now, words["ttl"] == "gone"}
 	case "found":
 		o.Outcome = Found{number, words["staged"] == "yes"}
 	case "renewed":

@@ -25,6 +25,7 @@ type Policy struct {
 // Observation is what was looked up before a decision.
 type Observation struct {
 	Active  events.Region // who may write; empty when nobody or unknown
+	Epoch   events.Epoch  // of the mandate in force
 	Held    int64         // the version whose secret this process has in memory; 0 for none
 	Stored  int64         // current version at Path in KV v2; -1 when it is not known
 	Wish    *Wish         // somebody asked for a rotation
@@ -65,8 +66,11 @@ type Tested struct {
 	Problem string
 }
 
-// Staged: KV v2 has the version.
-type Staged struct{ Number int64 }
+// Staged: KV v2 has the version; or the number was Taken there by another writer.
+type Staged struct {
+	Number int64
+	Taken  bool
+}
 
 // Found: whether KV v2 holds the version that an earlier leader had made.
 type Found struct {
@@ -82,6 +86,14 @@ type Renewed struct {
 	Gone   bool
 }
 
+// Shortened: Vault ends the lease by itself at TTL from At. Gone: it has.
+type Shortened struct {
+	Number int64
+	TTL    time.Duration
+	At     time.Time
+	Gone   bool
+}
+
 // Ended: the user cannot log in, has no session and is no more.
 type Ended struct {
 	Number           int64
@@ -89,12 +101,13 @@ type Ended struct {
 	Drained          bool // zero sessions were read in the database
 }
 
-func (Minted) outcome()  {}
-func (Tested) outcome()  {}
-func (Staged) outcome()  {}
-func (Found) outcome()   {}
-func (Renewed) outcome() {}
-func (Ended) outcome()   {}
+func (Minted) outcome()    {}
+func (Tested) outcome()    {}
+func (Staged) outcome()    {}
+func (Found) outcome()     {}
+func (Renewed) outcome()   {}
+func (Shortened) outcome() {}
+func (Ended) outcome()     {}
 
 // Action is what is to be done after the next state is stored.
 type Action interface{ action() }
@@ -117,6 +130,12 @@ type (
 		Lease  string
 		TTL    time.Duration
 	}
+	// Shorten is the dead man's half of the drain: Vault ends the user at TTL from now, whether or not anybody is there to End it.
+	Shorten struct {
+		Number int64
+		Lease  string
+		TTL    time.Duration
+	}
 	End struct {
 		Number      int64
 		Lease, User string
@@ -135,6 +154,7 @@ func (Stage) action()    {}
 func (Look) action()     {}
 func (Burn) action()     {}
 func (Renew) action()    {}
+func (Shorten) action()  {}
 func (End) action()      {}
 func (Announce) action() {}
 

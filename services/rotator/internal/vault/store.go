@@ -5,15 +5,32 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/ofitec/ofitec/events"
 )
 
-// Fields of a staged credential. A version without a user holds the number of one that was rejected.
+// Fields of a staged credential. A version without a user holds the number of one that was rejected. Epoch and term say under which mandate and by which leader
+// of the rotators a version was written; what keeps an overtaken one from writing is check-and-set.
 const (
 	fieldUser     = "username"
 	fieldPassword = "password"
+	fieldEpoch    = "epoch"
+	fieldTerm     = "term"
 	fieldVoid     = "void"
 )
+
+// Fence is who writes a version.
+type Fence struct {
+	Epoch events.Epoch
+	Term  int64
+}
+
+// ErrTaken is wrapped when a version's number holds what somebody else has written.
+var ErrTaken = errors.New("the number is taken by another writer")
 
 // Stored is the current version at the path, 0 when there is none.
 func (e *Engine) Stored(ctx context.Context) (int64, error) {
@@ -36,13 +53,20 @@ func (e *Engine) Stored(ctx context.Context) (int64, error) {
 }
 
 // Stage writes a login as exactly this version. Check-and-set keeps out a rotator that was overtaken; one that stands there already as ours is staged.
-func (e *Engine) Stage(ctx context.Context, number int64, login Login) error {
-	err := e.put(ctx, number, map[string]any{fieldUser: login.User, fieldPassword: login.Password.Reveal()})
+func (e *Engine) Stage(ctx context.Context, number int64, login Login, by Fence) error {
+	err := e.put(ctx, number, map[string]any{
+		fieldUser: login.User, fieldPassword: login.Password.Reveal(), fieldEpoch: by.Epoch.String(), fieldTerm: strconv.FormatInt(by.Term, 10),
+	})
 	if err == nil {
 		return nil
 	}
-	if ours, readErr := e.Holds(ctx, number, login.User); readErr == nil && ours {
-		return nil
+	if stored, readErr := e.Stored(ctx); readErr == nil && stored >= number {
+		switch ours, readErr := e.Holds(ctx, number, login.User); {
+		case readErr == nil && ours:
+			return nil
+		case readErr == nil:
+			err = ErrTaken
+		}
 	}
 	return fmt.Errorf("stage version %d of %s: %w", number, e.path, err)
 }
@@ -65,6 +89,18 @@ func (e *Engine) put(ctx context.Context, number int64, data map[string]any) err
 	}
 	if answer == nil || fmt.Sprint(answer.Data["version"]) != strconv.FormatInt(number, 10) {
 		return errors.New("Vault has stored another version")
+	}
+	return nil
+}
+
+// Destroy makes a version unreadable for good: an old password has no reader. One that is not there is destroyed.
+func (e *Engine) Destroy(ctx context.Context, number int64) error {
+	if _, err := e.client.Logical().WriteWithContext(ctx, "secret/destroy/"+e.path, map[string]any{"versions": []int64{number}}); err != nil {
+		var refused *api.ResponseError
+		if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
+			return nil
+		}
+		return fmt.Errorf("destroy version %d of %s: %w", number, e.path, err)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"math"
 	"strings"
 	"time"
 
@@ -49,7 +49,8 @@ func New(client *vault.Client, role, fence, path string) *Engine {
 	return &Engine{client, role, fence, path}
 }
 
-// Mint makes a user of the application. An answer that lacks something is an error, and what was made is taken back.
+// Mint makes a user of the application. An answer that lacks something is an error, and what was made is taken back. A lease dies with the token that asked for
+// it, also when the process that held the token is long gone: the token is renewed first, and MaxTTL is what both of them allow.
 func (e *Engine) Mint(ctx context.Context) (Lease, error) {
 	role, err := e.client.Logical().ReadWithContext(ctx, "database/roles/"+e.role)
 	if err != nil {
@@ -59,11 +60,15 @@ func (e *Engine) Mint(ctx context.Context) (Lease, error) {
 	if err != nil {
 		return Lease{}, fmt.Errorf("read database role %s: %w", e.role, err)
 	}
+	life, err := e.tokenLife(ctx)
+	if err != nil {
+		return Lease{}, err
+	}
 	lease, err := e.make(ctx, e.role)
 	if err != nil {
 		return lease, err
 	}
-	lease.MaxTTL = most
+	lease.MaxTTL = min(most, life)
 	if lease.Fingerprint, err = e.fingerprint(ctx, lease.Login); err != nil {
 		return Lease{}, errors.Join(err, e.giveBack(ctx, lease.ID))
 	}
@@ -117,6 +122,23 @@ func maxTTL(role *api.Secret) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
+// tokenLife is how long this process's token lives from now if nobody ever renews it again.
+func (e *Engine) tokenLife(ctx context.Context) (time.Duration, error) {
+	_, renewErr := e.client.Auth().Token().RenewSelfWithContext(ctx, 0) // one that cannot be renewed lives as long as it lives
+	token, err := e.client.Auth().Token().LookupSelfWithContext(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look up token: %w", errors.Join(err, renewErr))
+	}
+	life, err := token.TokenTTL()
+	if err != nil {
+		return 0, fmt.Errorf("look up token: %w", err)
+	}
+	if life == 0 {
+		return math.MaxInt64, nil // it has no end
+	}
+	return life, nil
+}
+
 func (e *Engine) fingerprint(ctx context.Context, login Login) (string, error) {
 	answer, err := e.client.Logical().WriteWithContext(ctx, "transit/hmac/"+fingerprintKey, map[string]any{
 		"input": base64.StdEncoding.EncodeToString([]byte(login.User + "\x00" + login.Password.Reveal())),
@@ -133,28 +155,4 @@ func (e *Engine) fingerprint(ctx context.Context, login Login) (string, error) {
 		return "", errors.New("take fingerprint: Vault's answer is no HMAC-SHA-256")
 	}
 	return hex.EncodeToString(raw), nil
-}
-
-// Renew asks for a longer life. Gone means that there is no such lease any more.
-func (e *Engine) Renew(ctx context.Context, lease string, ttl time.Duration) (granted time.Duration, gone bool, err error) {
-	answer, err := e.client.Sys().RenewWithContext(ctx, lease, int(ttl/time.Second))
-	var refused *api.ResponseError
-	if errors.As(err, &refused) && refused.StatusCode == http.StatusBadRequest && strings.Contains(strings.Join(refused.Errors, " "), "lease not found") {
-		return 0, true, nil
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("renew lease: %w", err)
-	}
-	if answer == nil || answer.LeaseDuration < 0 {
-		return 0, false, errors.New("renew lease: Vault's answer has no life")
-	}
-	return time.Duration(answer.LeaseDuration) * time.Second, false, nil
-}
-
-// Revoke ends a lease and returns when its user is no more. One that is not there is ended already.
-func (e *Engine) Revoke(ctx context.Context, lease string) error {
-	if err := e.client.Sys().RevokeWithOptionsWithContext(ctx, &api.RevokeOptions{LeaseID: lease, Sync: true}); err != nil {
-		return fmt.Errorf("revoke lease: %w", err)
-	}
-	return nil
 }
