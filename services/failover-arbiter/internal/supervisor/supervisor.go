@@ -1,5 +1,5 @@
-// Package supervisor asks the region's supervisor to stop and start PostgreSQL: the last resort of a fence. The local stack serves the socket (package
-// deploy/local/control); in production it is a front of systemd.
+// Package supervisor asks the region's supervisor to stop and start PostgreSQL: as the last resort of a fence, for a switchover and around a rejoin. The local
+// stack serves the socket (package deploy/local/control); in production it is a front of systemd.
 package supervisor
 
 import (
@@ -29,6 +29,40 @@ func (s *Supervisor) StopImmediately(ctx context.Context) error {
 	return s.post(ctx, "stop", map[string]string{"mode": "immediate"})
 }
 
+// StopFast ends all sessions, writes the shutdown checkpoint, sends it to the standby that is connected, and returns when PostgreSQL is gone. It stays down until Start.
+func (s *Supervisor) StopFast(ctx context.Context) error {
+	return s.post(ctx, "stop", map[string]string{"mode": "fast"})
+}
+
+// Status is what the supervisor knows about PostgreSQL's process.
+type Status struct {
+	State  string `json:"state"` // stopped, starting, ready, back-off or held
+	Reason string `json:"reason"`
+}
+
+// Restarting says whether PostgreSQL runs or will run without anybody's doing: it is starting, or about to be started again.
+func (s Status) Restarting() bool { return s.State == "starting" || s.State == "back-off" }
+
+// Down says whether no process runs, and none will by itself.
+func (s Status) Down() bool { return s.State == "stopped" || s.State == "held" }
+
+// Status asks how PostgreSQL's process is.
+func (s *Supervisor) Status(ctx context.Context) (Status, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://supervisor/v1/units/postgres", nil)
+	if err != nil {
+		return Status{}, fmt.Errorf("ask for PostgreSQL's status: %w", err)
+	}
+	answer, err := s.do(request)
+	if err != nil {
+		return Status{}, fmt.Errorf("ask for PostgreSQL's status: %w", err)
+	}
+	var status Status
+	if err := json.Unmarshal(answer, &status); err != nil {
+		return Status{}, fmt.Errorf("ask for PostgreSQL's status: %w", err)
+	}
+	return status, nil
+}
+
 // Start starts PostgreSQL, as its files say: fenced, or as a standby. It does nothing to one that runs.
 func (s *Supervisor) Start(ctx context.Context) error { return s.post(ctx, "start", nil) }
 
@@ -41,14 +75,21 @@ func (s *Supervisor) post(ctx context.Context, verb string, body any) error {
 	if err != nil {
 		return fmt.Errorf("%s PostgreSQL: %w", verb, err)
 	}
-	response, err := s.client.Do(request)
-	if err != nil {
+	if _, err := s.do(request); err != nil {
 		return fmt.Errorf("%s PostgreSQL: %w", verb, err)
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		said, _ := io.ReadAll(io.LimitReader(response.Body, 1024)) // only for the message
-		return fmt.Errorf("%s PostgreSQL: the supervisor answers %d: %s", verb, response.StatusCode, bytes.TrimSpace(said))
-	}
 	return nil
+}
+
+func (s *Supervisor) do(request *http.Request) ([]byte, error) {
+	response, err := s.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the supervisor answers %d: %s", response.StatusCode, bytes.TrimSpace(said))
+	}
+	return said, err
 }

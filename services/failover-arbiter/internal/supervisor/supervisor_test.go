@@ -30,7 +30,7 @@ func serve(t *testing.T, status int) (s *Supervisor, asked *[]string) {
 		body, _ := io.ReadAll(r.Body)
 		*asked = append(*asked, r.Method+" "+r.URL.Path+" "+string(body))
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, `{"error":"no such unit"}`)
+		_, _ = io.WriteString(w, `{"error":"no such unit","state":"back-off","reason":"ended: exit status 1"}`)
 	}))
 	server.Listener = listener
 	server.Start()
@@ -46,7 +46,10 @@ func TestItAsksAsTheRegionsSocketWants(t *testing.T) {
 	if err := s.Start(context.Background()); err != nil {
 		t.Error(err)
 	}
-	want := []string{`POST /v1/units/postgres/stop {"mode":"immediate"}`, "POST /v1/units/postgres/start null"}
+	if err := s.StopFast(context.Background()); err != nil {
+		t.Error(err)
+	}
+	want := []string{`POST /v1/units/postgres/stop {"mode":"immediate"}`, "POST /v1/units/postgres/start null", `POST /v1/units/postgres/stop {"mode":"fast"}`}
 	if strings.Join(*asked, "\n") != strings.Join(want, "\n") {
 		t.Errorf("asked %q, want %q", *asked, want)
 	}
@@ -59,5 +62,18 @@ func TestARefusalIsAnErrorThatSaysWhy(t *testing.T) {
 	}
 	if err := New("/nonexistent/socket").Start(context.Background()); err == nil {
 		t.Error("no error without a supervisor")
+	}
+}
+
+func TestTheStatusSaysWhetherItComesBackByItself(t *testing.T) {
+	s, _ := serve(t, 200)
+	status, err := s.Status(context.Background())
+	if err != nil || !status.Restarting() || status.Down() || status.Reason != "ended: exit status 1" {
+		t.Errorf("got %+v, %v", status, err)
+	}
+	for state, want := range map[string][2]bool{"stopped": {false, true}, "held": {false, true}, "starting": {true, false}, "ready": {false, false}} {
+		if status := (Status{State: state}); status.Restarting() != want[0] || status.Down() != want[1] {
+			t.Errorf("%s: restarting %t, down %t", state, status.Restarting(), status.Down())
+		}
 	}
 }
