@@ -12,6 +12,7 @@ import (
 var environments = map[string]func(s *Stack, r layout.Region) []string{
 	"failover-arbiter": (*Stack).arbiterEnv,
 	"rotator":          (*Stack).rotatorEnv,
+	"health-probe":     (*Stack).probeEnv,
 	"etl-ingest":       (*Stack).ingestEnv,
 }
 
@@ -51,6 +52,25 @@ func (s *Stack) ingestEnv(r layout.Region) []string {
 		"OFITEC_INTERVAL=30s",
 		"OFITEC_EXPORT_LOOKBACK=5m",
 	}
+}
+
+// probeEnv are the regions that are looked at, and who looks.
+func (s *Stack) probeEnv(r layout.Region) []string {
+	a := s.layout.Addressing
+	env := []string{
+		"OFITEC_POSTGRES_PASSWORD_FILE=" + filepath.Join(s.layout.IdentityDir(r, "health-probe"), "postgres-password"),
+		"OFITEC_DNS_SERVER=" + s.outside(layout.PortDNS),
+		"OFITEC_DNS_NAME=" + layout.Name,
+	}
+	for name, target := range map[string]layout.Region{"A": layout.A, "B": layout.B} {
+		env = append(env,
+			"OFITEC_WEB_"+name+"_URL="+s.url(target, layout.PortWebProxy, "/web/health"),
+			"OFITEC_POSTGRES_"+name+"_ADDR="+a.Addr(target, layout.PortPostgres),
+			"OFITEC_PROMETHEUS_"+name+"_URL="+s.url(target, layout.PortPrometheus, ""),
+			"OFITEC_REGION_"+name+"_ADDRESS="+a.Region[target],
+		)
+	}
+	return env
 }
 
 // dataRegions is a comma list of a port's address in the regions that hold data.
