@@ -1,4 +1,4 @@
-// Command health-probe is the eyes of a region: it will observe every data region from where it stands.
+// Command health-probe is the eyes of a region: it observes every data region from where it stands.
 package main
 
 import (
