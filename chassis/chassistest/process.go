@@ -106,14 +106,26 @@ func (p *Process) Await(t testing.TB, path string, status int) string {
 // Terminate sends SIGTERM and gives the exit status.
 func (p *Process) Terminate(t testing.TB) int {
 	t.Helper()
-	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatalf("send SIGTERM: %v", err)
+	p.Signal(t, syscall.SIGTERM)
+	return p.AwaitEnd(t)
+}
+
+// Signal sends a signal: SIGKILL, or SIGSTOP and SIGCONT for a process that is paused.
+func (p *Process) Signal(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	if err := p.command.Process.Signal(signal); err != nil {
+		t.Fatalf("send %s: %v", signal, err)
 	}
+}
+
+// AwaitEnd waits until the process has ended and gives its exit status, -1 when a signal has ended it.
+func (p *Process) AwaitEnd(t testing.TB) int {
+	t.Helper()
 	select {
 	case <-p.ended:
 		return p.command.ProcessState.ExitCode()
 	case <-time.After(waitAtMost):
-		t.Fatalf("still running %s after SIGTERM", waitAtMost)
+		t.Fatalf("still running after %s", waitAtMost)
 		return -1
 	}
 }

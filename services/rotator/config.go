@@ -42,6 +42,7 @@ type Rotation struct {
 	Patience time.Duration `env:"OFITEC_REGION_PATIENCE" yaml:"region_patience" doc:"how long a region that says nothing keeps an old version alive"`
 	Attempt  time.Duration `env:"OFITEC_ROLLOUT_TIME" yaml:"rollout_time" doc:"what one rollout takes, gate and all; attempts left before max_ttl are counted by it"`
 	Again    time.Duration `env:"OFITEC_RETRY_AFTER" yaml:"retry_after" doc:"pause after a version that did not pass; a job does not wait for it"`
+	Leader   time.Duration `env:"OFITEC_LEADER_TTL" yaml:"leader_ttl" doc:"how long a leader that has died keeps the others waiting, whole seconds"`
 	Stray    time.Duration `env:"OFITEC_STRAY_AFTER" yaml:"stray_after" doc:"a lease in Vault that nobody has recorded for so long is ended; also how often it is looked"`
 }
 
@@ -50,7 +51,7 @@ func NewConfig() *Config {
 	c := &Config{Settings: chassis.NewSettings()}
 	c.HTTPAddr = "127.0.0.1:8703"
 	c.Database.Name = "ofitec_prod"
-	c.Rotation = Rotation{RenewAt: 0.67, RotateAt: 0.6, Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute, Stray: 5 * time.Minute}
+	c.Rotation = Rotation{RenewAt: 0.67, RotateAt: 0.6, Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute, Stray: 5 * time.Minute, Leader: 10 * time.Second}
 	return c
 }
 
@@ -77,6 +78,9 @@ func (c *Config) Problems() []error {
 		if fraction < 0.1 || fraction > 0.9 {
 			problems = append(problems, &config.Problem{Variable: variable, Value: strconv.FormatFloat(fraction, 'g', -1, 64), Want: "a fraction from 0.1 to 0.9"})
 		}
+	}
+	if c.Rotation.Leader < 2*time.Second || c.Rotation.Leader%time.Second != 0 {
+		bad("OFITEC_LEADER_TTL", c.Rotation.Leader.String(), "whole seconds, 2s or more: etcd grants no less")
 	}
 	for variable, span := range map[string]time.Duration{
 		"OFITEC_DRAIN_GRACE": c.Rotation.Grace, "OFITEC_REGION_PATIENCE": c.Rotation.Patience, "OFITEC_ROLLOUT_TIME": c.Rotation.Attempt, "OFITEC_RETRY_AFTER": c.Rotation.Again,

@@ -21,9 +21,6 @@ import (
 	engine "github.com/ofitec/ofitec/services/rotator/internal/vault"
 )
 
-// leaderTTL is how long a leader that has died keeps others waiting.
-const leaderTTL = 10 * time.Second
-
 // serve joins bus, etcd and Vault and runs until ctx ends. They may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
 	service, err := chassis.New(name, c.Settings)
@@ -67,7 +64,7 @@ func serve(ctx context.Context, c *Config) error {
 	}
 	service.Add("outbox", outbox.Run)
 	service.Add("rotate", func(ctx context.Context) error {
-		return r.campaign(ctx, store, etcd.Election{Key: state.KeyRotator, Candidate: name + "." + c.Region, TTL: leaderTTL})
+		return r.campaign(ctx, store, etcd.Election{Key: state.KeyRotator, Candidate: name + "." + c.Region, TTL: c.Rotation.Leader})
 	})
 	for _, from := range []string{events.StreamFacts, events.StreamJobs} {
 		reading := newCondition(service.Health, "consume "+from)

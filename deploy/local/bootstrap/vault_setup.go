@@ -95,7 +95,7 @@ func (v vaultSetup) roles(ctx context.Context) error {
 func (v vaultSetup) role(ctx context.Context, service string, r layout.Region) error {
 	path := "auth/approle/role/" + service + "." + string(r)
 	if err := v.write(ctx, path, map[string]any{
-		"token_policies": []string{service}, "token_period": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": false,
+		"token_policies": []string{service}, "token_period": tokenPeriod(service), "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": false,
 	}); err != nil {
 		return err
 	}
@@ -126,6 +126,15 @@ func (v vaultSetup) role(ctx context.Context, service string, r layout.Region) e
 		}
 	}
 	return v.newSecretID(ctx, path, secretFile, service)
+}
+
+// tokenPeriod is how long a token lives after its service's last sign of life. Leases die with the token that asked for them, and the users that the rotator makes
+// live a day at most: its token must outlive them when its process, or its region, does not come back.
+func tokenPeriod(service string) string {
+	if service == "rotator" {
+		return "26h"
+	}
+	return "1h"
 }
 
 // newSecretID replaces a secret id that is lost or unknown; earlier ones open nothing any more.

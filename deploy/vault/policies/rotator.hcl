@@ -46,3 +46,10 @@ path "sys/leases/revoke/database/creds/odoo-app/*" {
 path "sys/leases/revoke/database/creds/rotator-fence/*" {
   capabilities = ["update"]
 }
+# Its own token, which must outlive the leases that it asked for: looked at, and renewed, before a user is made.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
