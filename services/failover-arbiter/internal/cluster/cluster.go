@@ -1,0 +1,167 @@
+// Package cluster works on the files of the region's PostgreSQL while it does not run: it reads where the WAL ended, makes a standby of what was a primary,
+// and copies the other region's cluster into the place of one that has WAL of its own (protocol.md, Boot, promotion, return).
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ofitec/ofitec/events"
+)
+
+// The files beside PGDATA. While the first stands, PGDATA is being replaced, and the supervisor starts nothing, whatever PGDATA holds. The second says that this
+// arbiter has stopped the server for a switchover, and nobody else did for a reason of his own.
+const (
+	marker   = "rejoin.inprogress"
+	handover = "handover"
+)
+
+// Cluster is one PGDATA. Its methods are called by one goroutine, and those that write only while no server runs on it.
+type Cluster struct {
+	binDir, dataDir string
+	step            func(name string) // called before each step of a copy; tests die there
+}
+
+// New names a cluster by its folder and that of PostgreSQL's programs.
+func New(binDir, dataDir string) *Cluster {
+	return &Cluster{binDir: binDir, dataDir: filepath.Clean(dataDir), step: func(string) {}}
+}
+
+// Condition is what the files say.
+type Condition struct {
+	Exists     bool // there is a cluster
+	Standby    bool // a server started on it is a standby
+	InProgress bool // a copy was begun and not ended
+	HandedOver bool // the server was stopped for a switchover, see HandOver
+}
+
+// Look says what the files are.
+func (c *Cluster) Look() (Condition, error) {
+	var found Condition
+	for path, into := range map[string]*bool{
+		filepath.Join(c.dataDir, "PG_VERSION"): &found.Exists, filepath.Join(c.dataDir, "standby.signal"): &found.Standby, c.marker(): &found.InProgress,
+		c.beside(handover): &found.HandedOver,
+	} {
+		_, err := os.Stat(path)
+		if *into = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Condition{}, fmt.Errorf("look at the cluster's files: %w", err)
+		}
+	}
+	return found, nil
+}
+
+func (c *Cluster) beside(name string) string { return filepath.Join(filepath.Dir(c.dataDir), name) }
+
+func (c *Cluster) marker() string { return c.beside(marker) }
+
+// HandOver notes, before the server is stopped for a switchover, that it is.
+func (c *Cluster) HandOver() error {
+	if err := c.touch(c.beside(handover)); err != nil {
+		return fmt.Errorf("note the switchover: %w", err)
+	}
+	return nil
+}
+
+// TakeBack removes that note, before the server is started again.
+func (c *Cluster) TakeBack() error {
+	if err := os.Remove(c.beside(handover)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the note of the switchover: %w", err)
+	}
+	return nil
+}
+
+// Control is the part of pg_control that a switchover and a rejoin rest on.
+type Control struct {
+	ShutDown bool // the server ended with a shutdown checkpoint; nothing follows End
+	Timeline int
+	End      events.LSN // where the last checkpoint's record ends
+}
+
+// Control reads pg_control. While a server runs or after a crash, End is that of an earlier checkpoint: WAL may follow it.
+func (c *Cluster) Control(ctx context.Context) (Control, error) {
+	output, err := c.run(ctx, "pg_controldata", c.dataDir)
+	if err != nil {
+		return Control{}, err
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(string(output)) {
+		if name, value, found := strings.Cut(line, ":"); found {
+			fields[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	}
+	var control Control
+	begin, err := events.ParseLSN(fields["Latest checkpoint location"])
+	if err != nil {
+		return Control{}, fmt.Errorf("read pg_control: latest checkpoint location: %w", err)
+	}
+	if control.Timeline, err = strconv.Atoi(fields["Latest checkpoint's TimeLineID"]); err != nil {
+		return Control{}, fmt.Errorf("read pg_control: latest checkpoint's timeline: %w", err)
+	}
+	segment, err := strconv.ParseUint(fields["Bytes per WAL segment"], 10, 64)
+	if err != nil {
+		return Control{}, fmt.Errorf("read pg_control: bytes per WAL segment: %w", err)
+	}
+	state := fields["Database cluster state"]
+	control.ShutDown = state == "shut down" || state == "shut down in recovery"
+	control.End = endOfCheckpoint(begin, segment)
+	return control, nil
+}
+
+// How a checkpoint's record lies in the WAL of PostgreSQL 15 with pages of 8 KiB: a record header of 24 bytes, 2 of its only data block's, and the 88 of
+// struct CheckPoint, rounded up to 8. Each page begins with a header that the record goes around.
+const (
+	checkpointBytes = 120
+	pageBytes       = 8192
+	pageHeader      = 24
+	segmentHeader   = 40
+)
+
+func endOfCheckpoint(begin events.LSN, segment uint64) events.LSN {
+	end, boundary := uint64(begin)+checkpointBytes, (uint64(begin)/pageBytes+1)*pageBytes
+	if end > boundary {
+		if boundary%segment == 0 {
+			end += segmentHeader
+		} else {
+			end += pageHeader
+		}
+	}
+	return events.LSN(end)
+}
+
+// Follow makes a standby of the cluster: a server started on it follows the other region.
+func (c *Cluster) Follow() error {
+	if err := c.markStandby(c.dataDir); err != nil {
+		return fmt.Errorf("make a standby of %s: %w", c.dataDir, err)
+	}
+	return nil
+}
+
+func (c *Cluster) markStandby(dir string) error {
+	return c.touch(filepath.Join(dir, "standby.signal"))
+}
+
+// touch makes an empty file that a loss of power does not take away. It belongs to the server's user.
+func (c *Cluster) touch(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if owner, other := c.owner(); other {
+		err = file.Chown(int(owner.Uid), int(owner.Gid))
+	}
+	return errors.Join(err, file.Sync(), file.Close(), syncFolder(filepath.Dir(path)))
+}
+
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
