@@ -52,13 +52,14 @@ func Absent(kind models.Kind, expr string) string {
 	return fmt.Sprintf("CASE WHEN trim(%[1]s) = '' OR lower(%[1]s) = 'false' THEN NULL ELSE trim(%[1]s) END", expr)
 }
 
-// Cast reads a text that is not nothing; what cannot be read becomes NULL. DuckDB rounds 42.7 to the integer 43 and drops a timestamp's offset: both are stopped here.
+// Cast reads a text that is not nothing; what cannot be read becomes NULL. DuckDB rounds 42.7 to the integer 43 and 1.005 to two digits, and drops a
+// timestamp's offset: all are stopped here.
 func Cast(c models.Column, expr string) string {
 	switch c.Type.Kind {
 	case models.Integer:
 		return fmt.Sprintf("CASE WHEN regexp_full_match(%[1]s, '[+-]?[0-9]+(\\.0*)?') THEN TRY_CAST(%[1]s AS BIGINT) END", expr)
 	case models.Decimal:
-		return fmt.Sprintf("TRY_CAST(%s AS %s)", expr, SQLType(c.Type))
+		return fmt.Sprintf("CASE WHEN regexp_full_match(%[1]s, '[+-]?[0-9]*(\\.[0-9]{0,%[2]d}0*)?') THEN TRY_CAST(%[1]s AS %[3]s) END", expr, c.Type.Scale, SQLType(c.Type))
 	case models.Timestamp:
 		return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 19 AND regexp_matches(%[1]s, '[+-][0-9]{2}(:?[0-9]{2})?$') THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", expr)
 	case models.Enum:

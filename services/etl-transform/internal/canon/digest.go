@@ -1,0 +1,34 @@
+package canon
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+)
+
+// bookkeeping are the columns that say how and when a row came in; the same rows that came in another way have the same digest.
+var bookkeeping = []string{"load", "as_of", "raw_sequence", "raw_line", "deleted_as_of"}
+
+// Column is one of a table as DESCRIBE tells it.
+type Column struct{ Name, Type string }
+
+// DigestSQL asks for the two halves of a table's sum and its row count: rows, high, low, all of them HUGEINT or NULL.
+func DigestSQL(table string, columns []Column) string {
+	var fields []Field
+	for _, c := range columns {
+		if !slices.Contains(bookkeeping, c.Name) {
+			fields = append(fields, Field{Name: c.Name, Text: Text(KindOf(c.Type), Quote(c.Name))})
+		}
+	}
+	const half = "18446744073709551616::UHUGEINT"
+	return fmt.Sprintf(`SELECT count(*)::HUGEINT, coalesce(sum((h // %[1]s)::HUGEINT), 0)::HUGEINT, coalesce(sum((h %% %[1]s)::HUGEINT), 0)::HUGEINT FROM (SELECT %[2]s AS h FROM %[3]s)`,
+		half, Hashdiff(fields), Quote(table))
+}
+
+// Digest puts the halves together: row count and sum mod 2^128.
+func Digest(rows, high, low *big.Int) string {
+	sum := new(big.Int).Lsh(high, 64)
+	sum.Add(sum, low)
+	sum.Mod(sum, new(big.Int).Lsh(big.NewInt(1), 128))
+	return fmt.Sprintf("%d-%032x", rows, sum)
+}

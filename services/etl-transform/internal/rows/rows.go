@@ -1,0 +1,240 @@
+// Package rows reads a raw file, CSV or one JSON object a line, and writes its records in one plain form that the engine reads fast. Personal data become tokens on the way, so that
+// nothing behind it ever sees them. It streams: what is in memory does not grow with the file.
+package rows
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ofitec/ofitec/models"
+)
+
+// Tokens makes a token of a value of personal data.
+type Tokens interface {
+	Token(kind models.PII, value string) (string, error)
+}
+
+// Reject is a record that is no record of the dataset. It says nothing of the content.
+type Reject struct {
+	Line   int64
+	Reason string
+}
+
+// maxRejects bounds what is remembered of a file that is not what it seems to be; the others are counted.
+const maxRejects = 1000
+
+// Summary is what became of a file.
+type Summary struct {
+	Records   int64 // written
+	Rejected  int64
+	Rejects   []Reject
+	Unknown   []string // columns of the file that the dataset does not have
+	Multiline bool     // a value has a line's end in it
+}
+
+// Writer turns files of one dataset into one spooled stream. It is for one goroutine.
+type Writer struct {
+	dataset models.Dataset
+	tokens  Tokens
+	out     *bufio.Writer
+	next    int64 // number of the next record
+	record  []byte
+}
+
+// NewWriter begins a spooled stream; records are numbered from first. Flush ends it.
+func NewWriter(out io.Writer, dataset models.Dataset, tokens Tokens, first int64) *Writer {
+	return &Writer{dataset: dataset, tokens: tokens, out: bufio.NewWriterSize(out, 1<<18), next: first}
+}
+
+// Flush writes what is still in memory and tells the number of the next record.
+func (w *Writer) Flush() (next int64, err error) { return w.next, w.out.Flush() }
+
+// File adds a raw file's records. An error is one of reading or writing; a record that is none is in the summary.
+func (w *Writer) File(in io.Reader, format string, file int) (Summary, error) {
+	var s Summary
+	buffered := bufio.NewReaderSize(in, 1<<18)
+	if mark, err := buffered.Peek(3); err == nil && bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
+		_, _ = buffered.Discard(3) // they are there
+	}
+	var err error
+	if format == "ndjson" {
+		err = w.objects(buffered, file, &s)
+	} else {
+		err = w.lines(buffered, file, &s)
+	}
+	return s, err
+}
+
+func (s *Summary) reject(line int64, reason string) {
+	s.Rejected++
+	if len(s.Rejects) < maxRejects {
+		s.Rejects = append(s.Rejects, Reject{Line: line, Reason: reason})
+	}
+}
+
+func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
+	r := csv.NewReader(in)
+	r.FieldsPerRecord, r.ReuseRecord = -1, true
+	header, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read header: %w", err)
+	}
+	places, width := w.places(header, s), len(header)
+	values := make([]string, len(w.dataset.Columns))
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		var malformed *csv.ParseError
+		if errors.As(err, &malformed) {
+			s.reject(int64(malformed.StartLine), "is not CSV: "+malformed.Err.Error())
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read record: %w", err)
+		}
+		line, _ := r.FieldPos(0)
+		if len(record) != width {
+			s.reject(int64(line), fmt.Sprintf("has %d fields, the header has %d", len(record), width))
+			continue
+		}
+		for i, place := range places {
+			values[i] = ""
+			if place >= 0 {
+				values[i] = record[place]
+			}
+		}
+		if err := w.write(values, file, int64(line), s); err != nil {
+			return err
+		}
+	}
+}
+
+// places says at which place of a record each column of the dataset is, -1 for nowhere.
+func (w *Writer) places(header []string, s *Summary) []int {
+	names := make([]string, len(header))
+	for i, name := range header {
+		names[i] = strings.TrimSpace(name)
+		if _, known := w.dataset.Column(names[i]); !known {
+			s.Unknown = append(s.Unknown, strings.Clone(names[i]))
+		}
+	}
+	places := make([]int, len(w.dataset.Columns))
+	for i, c := range w.dataset.Columns {
+		places[i] = slices.Index(names, c.Name)
+	}
+	return places
+}
+
+// maxLine bounds an object of JSON.
+const maxLine = 16 << 20
+
+func (w *Writer) objects(in io.Reader, file int, s *Summary) error {
+	scanner := bufio.NewScanner(in)
+	scanner.Buffer(make([]byte, 1<<16), maxLine)
+	values := make([]string, len(w.dataset.Columns))
+	unknown := map[string]bool{}
+	for line := int64(1); scanner.Scan(); line++ {
+		text := bytes.TrimSpace(scanner.Bytes())
+		if len(text) == 0 {
+			continue
+		}
+		var object map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		if err := decoder.Decode(&object); err != nil || object == nil || decoder.More() {
+			s.reject(line, "is not one object of JSON")
+			continue
+		}
+		for name := range object {
+			if _, known := w.dataset.Column(name); !known && !unknown[name] {
+				unknown[name] = true
+				s.Unknown = append(s.Unknown, name)
+			}
+		}
+		for i, c := range w.dataset.Columns {
+			values[i] = plain(object[c.Name])
+		}
+		if err := w.write(values, file, line, s); err != nil {
+			return err
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return fmt.Errorf("read objects: %w", err)
+	}
+	return nil
+}
+
+// plain is the text of a value of JSON; "" for null.
+func plain(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return v.String()
+	}
+	text, _ := json.Marshal(value) // it came out of JSON
+	return string(text)
+}
+
+// maxRecord is what the engine takes as a line at its usual size of buffers.
+const maxRecord = 2_000_000
+
+// write adds one record, or counts it as rejected.
+func (w *Writer) write(values []string, file int, line int64, s *Summary) error {
+	b := w.record[:0]
+	b = strconv.AppendInt(b, w.next, 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, int64(file), 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, line, 10)
+	for i, c := range w.dataset.Columns {
+		value := values[i]
+		if c.PII != "" && value != "" && !strings.EqualFold(value, "false") {
+			token, err := w.tokens.Token(c.PII, value)
+			if err != nil {
+				return err
+			}
+			value = token
+		}
+		if !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
+			s.reject(line, "column "+c.Name+" is not UTF-8 text")
+			return nil
+		}
+		b = append(b, ',')
+		if value != "" {
+			b = append(b, '"')
+			b = append(b, strings.ReplaceAll(value, `"`, `""`)...)
+			b = append(b, '"')
+		}
+		s.Multiline = s.Multiline || strings.ContainsAny(value, "\r\n")
+	}
+	w.record = append(b, '\n')
+	if len(w.record) > maxRecord {
+		s.reject(line, fmt.Sprintf("is longer than %d bytes", maxRecord))
+		return nil
+	}
+	if _, err := w.out.Write(w.record); err != nil {
+		return fmt.Errorf("spool record: %w", err)
+	}
+	w.next++
+	s.Records++
+	return nil
+}

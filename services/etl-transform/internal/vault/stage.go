@@ -1,0 +1,148 @@
+package vault
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ofitec/ofitec/models"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
+)
+
+// Kinds of records: a row of the source, no row of that key at the source, the row of that key is this one.
+const (
+	KindRows   = "rows"
+	KindAbsent = "absent"
+	KindAssert = "assert"
+)
+
+// Working tables of one load, TEMP all of them. Files (_file, sequence, kind, asof, raw_url) is filled by the caller.
+const (
+	Files   = "work_files"
+	rowsOf  = "work_rows"  // typed rows of the delta
+	seen    = "work_seen"  // distinct observations of the delta
+	fresh   = "work_fresh" // those that stage did not have
+	Touched = "work_touched"
+)
+
+// FilesDDL makes the table of the delta's files.
+func FilesDDL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + Files + " (_file INTEGER, sequence BIGINT, kind VARCHAR, as_of UHUGEINT, raw_url VARCHAR)"
+}
+
+// Spooled are the columns that a spooled file has before the dataset's own: running number in the delta, number of the raw file, line in it.
+var Spooled = []string{"_n", "_file", "_line"}
+
+// spool reads the spooled files; what an export writes for nothing is NULL.
+func (p Plan) spool(paths []string, parallel bool) string {
+	quoted := make([]string, len(paths))
+	for i, path := range paths {
+		quoted[i] = canon.Literal(path)
+	}
+	var types, list []string
+	for _, name := range Spooled {
+		types = append(types, canon.Literal(name)+": 'BIGINT'")
+		list = append(list, "s."+name)
+	}
+	for _, c := range p.Dataset.Columns {
+		types = append(types, canon.Literal(c.Name)+": 'VARCHAR'")
+		list = append(list, canon.Absent(c.Type.Kind, "s."+canon.Quote(c.Name))+" AS "+canon.Quote(c.Name))
+	}
+	return fmt.Sprintf("SELECT %s, f.kind AS _kind, f.as_of AS _as_of, f.sequence AS _sequence FROM read_csv([%s], columns = {%s}, header = false, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', parallel = %t) AS s JOIN %s AS f ON f._file = s._file",
+		strings.Join(list, ", "), strings.Join(quoted, ", "), strings.Join(types, ", "), parallel, Files)
+}
+
+// bad is true where a column's text cannot be read or a required one is missing. Of an absent row only the key counts.
+func (p Plan) bad(c models.Column) string {
+	value := "t." + canon.Quote(c.Name)
+	failing := fmt.Sprintf("(%s IS NOT NULL AND (%s) IS NULL)", value, canon.Cast(c, value))
+	if c.Required {
+		failing = fmt.Sprintf("(%s IS NULL OR %s)", value, failing)
+	}
+	if !slices.Contains(p.Vault.BusinessKey, c.Name) {
+		failing = fmt.Sprintf("(t._kind <> '%s' AND %s)", KindAbsent, failing)
+	}
+	return failing
+}
+
+func (p Plan) anyBad() string {
+	var conditions []string
+	for _, c := range p.Dataset.Columns {
+		if c.Type.Kind != models.Text || c.Required {
+			conditions = append(conditions, p.bad(c))
+		}
+	}
+	return strings.Join(conditions, " OR ")
+}
+
+// Read makes work_rows: typed rows with their keys and hashdiffs. Rows that cannot be read are left out; Rejected asks for them.
+func (p Plan) Read(paths []string, parallel bool) string {
+	var casts []string
+	for _, c := range p.Dataset.Columns {
+		casts = append(casts, canon.Cast(c, "t."+canon.Quote(c.Name))+" AS "+canon.Quote(c.Name))
+	}
+	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
+SELECT r.*, %s AS %s, %s AS hashdiff FROM (
+	SELECT t._n, t._line, t._kind, t._as_of, t._sequence, %s FROM (%s) AS t WHERE NOT coalesce(%s, false)
+) AS r`, rowsOf, p.hashKey("r."), p.Vault.Key, p.hashdiff("r."), strings.Join(casts, ", "), p.spool(paths, parallel), p.anyBad())
+}
+
+// Rejected puts each unreadable value of the spooled files into the quarantine, once for the same row, column and value.
+func (p Plan) Rejected(paths []string, parallel bool, load int64) string {
+	var parts []string
+	for _, c := range p.Dataset.Columns {
+		if c.Type.Kind == models.Text && !c.Required {
+			continue
+		}
+		value := "t." + canon.Quote(c.Name)
+		parts = append(parts, fmt.Sprintf("SELECT t._file, t._line, t._sequence, t.%s AS row_key, %s AS column_name, left(%s, 200) AS value, CASE WHEN %s IS NULL THEN 'is required' ELSE %s END AS reason FROM t WHERE %s",
+			canon.Quote(p.Dataset.Key), canon.Literal(c.Name), value, value, canon.Literal("is not "+want(c)), p.bad(c)))
+	}
+	return fmt.Sprintf(`INSERT INTO etl_quarantine (layer, name, row_key, column_name, value, reason, raw_url, raw_line, raw_sequence, load)
+WITH t AS (%s)
+SELECT 'stage', %s, b.row_key, b.column_name, b.value, b.reason, any_value(f.raw_url), min(b._line), min(b._sequence), %d
+FROM (%s) AS b JOIN %s AS f ON f._file = b._file
+WHERE NOT EXISTS (SELECT 1 FROM etl_quarantine AS q WHERE q.layer = 'stage' AND q.name = %[2]s AND q.row_key IS NOT DISTINCT FROM b.row_key
+	AND q.column_name = b.column_name AND q.value IS NOT DISTINCT FROM b.value AND q.reason = b.reason)
+GROUP BY b.row_key, b.column_name, b.value, b.reason`, p.spool(paths, parallel), canon.Literal(p.Dataset.Name), load, strings.Join(parts, " UNION ALL "), Files)
+}
+
+// want says what a column takes.
+func want(c models.Column) string {
+	if c.Type.Kind == models.Enum {
+		return "one of " + strings.Join(c.Values, ", ")
+	}
+	return "of type " + c.Type.String()
+}
+
+// Observe brings the delta's observations and records into stage and tracking, and leaves in work_touched the keys whose history may have changed. A row that was
+// read before touches nothing, unless something was said of its key.
+func (p Plan) Observe(load int64) []string {
+	key, cursor := p.Vault.Key, p.cursor()
+	same := func(a, b string) string {
+		return fmt.Sprintf("%[1]s.%[3]s = %[2]s.%[3]s AND %[1]s.hashdiff = %[2]s.hashdiff AND %[1]s.%[4]s IS NOT DISTINCT FROM %[2]s.%[4]s", a, b, key, cursor)
+	}
+	return []string{
+		// The greatest asof of those that are rows; an assertion alone is no observation.
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT %s, %s, hashdiff, min(_n) AS _n, max(_as_of) FILTER (_kind = '%s') AS as_of FROM %s WHERE _kind <> '%s' GROUP BY ALL",
+			seen, key, cursor, KindRows, rowsOf, KindAbsent),
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_known AS SELECT s.rowid AS _at, d._n, d.as_of, s.as_of AS before, s.%s FROM %s AS s JOIN %s AS d ON %s", key, p.Stage(), seen, same("s", "d")),
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT d._n, d.as_of FROM %s AS d ANTI JOIN work_known AS k ON k._n = d._n", fresh, seen),
+		"DELETE FROM work_known WHERE as_of IS NULL OR as_of <= before",
+		fmt.Sprintf("UPDATE %s AS s SET as_of = k.as_of FROM work_known AS k WHERE s.rowid = k._at", p.Stage()),
+		fmt.Sprintf("INSERT INTO %s BY NAME SELECT r.%s, r.hashdiff, %s, d.as_of, %d AS load, r._sequence AS raw_sequence, r._line AS raw_line FROM %s AS r JOIN %s AS d ON d._n = r._n",
+			p.Stage(), key, p.columns("r."), load, rowsOf, fresh),
+		// Absent needs a key that was known before.
+		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_said AS
+SELECT r.%[1]s, r._kind AS kind, r._as_of AS as_of, CASE WHEN r._kind = '%[2]s' THEN r.%[3]s END AS %[3]s, CASE WHEN r._kind = '%[2]s' THEN r.hashdiff END AS hashdiff, min(r._sequence) AS raw_sequence
+FROM %[4]s AS r WHERE r._kind <> '%[5]s' AND NOT EXISTS (
+	SELECT 1 FROM %[6]s AS t WHERE t.%[1]s = r.%[1]s AND t.kind = r._kind AND t.as_of = r._as_of
+	AND (r._kind = '%[7]s' OR t.hashdiff = r.hashdiff AND t.%[3]s IS NOT DISTINCT FROM r.%[3]s)) GROUP BY ALL`,
+			key, KindAssert, cursor, rowsOf, KindRows, p.Tracking(), KindAbsent),
+		fmt.Sprintf("INSERT INTO %s BY NAME SELECT *, %d AS load FROM work_said", p.Tracking(), load),
+		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
+SELECT r.%[2]s FROM %[3]s AS r JOIN %[4]s AS d ON d._n = r._n
+UNION SELECT %[2]s FROM work_said
+UNION SELECT k.%[2]s FROM work_known AS k SEMI JOIN %[5]s AS t ON t.%[2]s = k.%[2]s`, Touched, key, rowsOf, fresh, p.Tracking()),
+	}
+}

@@ -1,0 +1,251 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/vault"
+)
+
+// Result is what a load did.
+type Result struct {
+	Load     int64 // 0 when nothing was to be loaded
+	Sequence int64
+	Files    int
+	Read     map[string]events.Volume // by dataset
+	Rejected map[string]int64         // rows of raw files, by dataset
+	Written  int64
+	Seconds  map[string]float64
+	Marts    []MartResult
+	// Failed are the files that could not be read, and why; they are not in.
+	Failed map[batch.ID]error
+}
+
+// MartResult is what became of a mart that a load touched.
+type MartResult struct {
+	Mart        string
+	Rows        int64
+	Passed      int
+	Failed      int
+	Quarantined int64
+	Missing     string // amount
+	BlockedBy   string // check that holds the mart back; empty when it was refreshed
+	Reason      string
+	Failing     int64
+	Kept        int64 // load that the mart shows
+}
+
+// Ledger has the sha256 of the batches that are in, of those that are asked for.
+func (w *Warehouse) Ledger(ctx context.Context, waiting []batch.Announced) (map[batch.ID]string, error) {
+	known := map[batch.ID]string{}
+	if len(waiting) == 0 {
+		return known, nil
+	}
+	asked := make([]any, len(waiting))
+	for i, a := range waiting {
+		asked[i] = a.Ready.Batch
+	}
+	marks := slices.Repeat([]byte("?,"), len(asked))
+	found, err := w.db.QueryContext(ctx, "SELECT dataset, batch, sha256 FROM etl_batch WHERE batch IN ("+string(marks[:len(marks)-1])+")", asked...)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	defer found.Close()
+	for found.Next() {
+		var id batch.ID
+		var sum string
+		if err := found.Scan(&id.Dataset, &id.Batch, &sum); err != nil {
+			return nil, fmt.Errorf("read ledger: %w", err)
+		}
+		known[id] = sum
+	}
+	return known, found.Err()
+}
+
+// Load brings files in, in one transaction: stage, vault, marts, ledger and the events that tell of it. Files that cannot be read, or are not what was announced, are left out and told.
+// The caller has asked the ledger. An error leaves everything as it was.
+func (w *Warehouse) Load(ctx context.Context, files []batch.Announced, store Store) (Result, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := Result{Read: map[string]events.Volume{}, Rejected: map[string]int64{}, Seconds: map[string]float64{}, Failed: map[batch.ID]error{}}
+	start := time.Now()
+	s, err := w.spool(ctx, files, store, &r)
+	defer s.remove()
+	if err != nil {
+		return r, err
+	}
+	r.lap("read", &start)
+	if len(s.files) == 0 {
+		return r, nil
+	}
+	err = w.transaction(ctx, func(tx *sql.Tx) error {
+		if err := w.load(ctx, tx, s, &r, &start); err != nil {
+			return err
+		}
+		return w.record(ctx, tx, s, &r)
+	})
+	if err != nil {
+		r.Load = 0
+		return r, fmt.Errorf("load %d files: %w", len(s.files), err)
+	}
+	r.lap("commit", &start)
+	return r, nil
+}
+
+func (r *Result) lap(stage string, start *time.Time) {
+	now := time.Now()
+	r.Seconds[stage] += now.Sub(*start).Seconds()
+	*start = now
+}
+
+func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, start *time.Time) error {
+	// Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.
+	var err error
+	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", w.firstLoad()); err != nil {
+		return err
+	}
+	if r.Sequence, err = number(ctx, tx, "SELECT max(sequence) FROM etl_load"); err != nil {
+		return err
+	}
+	if err := s.declare(ctx, tx); err != nil {
+		return err
+	}
+	touched := map[string]bool{}
+	for _, p := range w.plans {
+		paths, multiline := s.of(p.Dataset.Name)
+		if len(paths) == 0 {
+			continue
+		}
+		if err := w.stage(ctx, tx, p, paths, !multiline, r); err != nil {
+			return fmt.Errorf("stage dataset %s: %w", p.Dataset.Name, err)
+		}
+		r.lap("stage", start)
+		if err := run(ctx, tx, append(p.Grow(r.Load), p.Derive(r.Load)...)...); err != nil {
+			return fmt.Errorf("load vault of %s: %w", p.Dataset.Name, err)
+		}
+		keys, err := number(ctx, tx, "SELECT count(*) FROM "+vault.Touched)
+		if err != nil {
+			return err
+		}
+		r.Written += keys
+		touched[p.Dataset.Name] = keys > 0
+		if err := run(ctx, tx, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS FROM %s", touchedBy(p.Dataset.Name), vault.Touched)); err != nil {
+			return err
+		}
+		r.lap("vault", start)
+	}
+	if err := w.refresh(ctx, tx, touched, r); err != nil {
+		return err
+	}
+	r.lap("marts", start)
+	return nil
+}
+
+// touchedBy is the TEMP table of a dataset's touched keys.
+func touchedBy(dataset string) string { return "touched_" + dataset }
+
+func (w *Warehouse) firstLoad() int64 {
+	return time.Now().Unix() // a load takes longer than the second that would be needed to fall behind
+}
+
+func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths []string, parallel bool, r *Result) error {
+	if err := run(ctx, tx, p.Read(paths, parallel)); err != nil {
+		return err
+	}
+	good, err := number(ctx, tx, "SELECT count(*) FROM work_rows")
+	if err != nil {
+		return err
+	}
+	if bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good; bad > 0 {
+		r.Rejected[p.Dataset.Name] += bad
+		if err := run(ctx, tx, p.Rejected(paths, parallel, r.Load)); err != nil {
+			return err
+		}
+	}
+	return run(ctx, tx, p.Observe(r.Load)...)
+}
+
+// record writes the ledger and what is to be told.
+func (w *Warehouse) record(ctx context.Context, tx *sql.Tx, s *spooling, r *Result) error {
+	var total events.Volume
+	for _, volume := range r.Read {
+		total.Rows += volume.Rows
+		total.Bytes += volume.Bytes
+	}
+	for _, f := range s.files {
+		ready := f.Ready
+		r.Sequence = max(r.Sequence, ready.Sequence)
+		_, err := tx.ExecContext(ctx, `INSERT INTO etl_batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::UBIGINT, ?, ?, ?)`, ready.Dataset, ready.Batch, ready.SHA256, f.Event.ID, ready.Sequence,
+			ready.Kind, ready.Rows, ready.Bytes, fmt.Sprint(uint64(ready.AsOf.Epoch)), ready.AsOf.SourceClock.UTC(), ready.RawURL, r.Load)
+		if err != nil {
+			return fmt.Errorf("write ledger: %w", err)
+		}
+	}
+	r.Files = len(s.files)
+	now := clock()
+	_, err := tx.ExecContext(ctx, "INSERT INTO etl_load VALUES (?, ?, ?, ?, ?, ?, ?)", r.Load, r.Sequence, r.Files, total.Rows, total.Bytes, r.Written, now)
+	if err != nil {
+		return fmt.Errorf("write ledger: %w", err)
+	}
+	return w.announce(ctx, tx, s, r, total, now)
+}
+
+// AsOf is an asof in one number, which is greater when it is later.
+func AsOf(a events.AsOf) *big.Int {
+	n := new(big.Int).Lsh(new(big.Int).SetUint64(uint64(a.Epoch)), 64)
+	return n.Add(n, big.NewInt(a.SourceClock.UnixMicro()))
+}
+
+// bigOf reads what the driver gives for a HUGEINT.
+func bigOf(value any) *big.Int {
+	switch v := value.(type) {
+	case *big.Int:
+		return v
+	case int64:
+		return big.NewInt(v)
+	}
+	return new(big.Int)
+}
+
+func columnsOf(ctx context.Context, db *sql.DB, table string) ([]canon.Column, error) {
+	found, err := db.QueryContext(ctx, "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND schema_name = 'main' AND database_name = current_database() ORDER BY column_index", table)
+	if err != nil {
+		return nil, fmt.Errorf("describe table %s: %w", table, err)
+	}
+	defer found.Close()
+	var columns []canon.Column
+	for found.Next() {
+		var c canon.Column
+		if err := found.Scan(&c.Name, &c.Type); err != nil {
+			return nil, fmt.Errorf("describe table %s: %w", table, err)
+		}
+		columns = append(columns, c)
+	}
+	if len(columns) == 0 && found.Err() == nil {
+		return nil, fmt.Errorf("describe table %s: there is no such table", table)
+	}
+	return columns, found.Err()
+}
+
+// put adds an event to the outbox, within the transaction of what it tells.
+func put(ctx context.Context, tx *sql.Tx, event events.Event) error {
+	data, err := event.Encode()
+	if err != nil {
+		return fmt.Errorf("write outbox: %w", err)
+	}
+	if !json.Valid(data) {
+		return fmt.Errorf("write outbox: event %s is not JSON", event.ID)
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO etl_outbox VALUES (nextval('etl_outbox_id'), ?)", string(data)); err != nil {
+		return fmt.Errorf("write outbox: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/ofitec/ofitec/models"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/check"
+)
+
+// candidate is the TEMP table of a mart's rows that were computed anew.
+const candidate = "work_mart"
+
+// refresh computes anew what the touched datasets feed, checks it, and puts it in place. A mart that is blocked stays as it is.
+func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, touched map[string]bool, r *Result) error {
+	changed := map[string]bool{} // marts
+	for _, m := range w.o.Models.Marts() {
+		state, err := w.martState(ctx, tx, m.Name)
+		if err != nil {
+			return err
+		}
+		due, driven := due(m, touched, changed, state)
+		if !due {
+			continue
+		}
+		result, err := w.refreshOne(ctx, tx, m, driven, state, r.Load)
+		if err != nil {
+			return fmt.Errorf("refresh mart %s (%s): %w", m.Name, m.File, err)
+		}
+		changed[m.Name] = result.BlockedBy == ""
+		r.Marts = append(r.Marts, result)
+	}
+	return nil
+}
+
+type martState struct {
+	load    int64 // that the mart shows; 0 for none
+	blocked bool
+}
+
+func (w *Warehouse) martState(ctx context.Context, tx *sql.Tx, mart string) (martState, error) {
+	var s martState
+	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(load), 0), coalesce(bool_or(blocked_by IS NOT NULL), false) FROM etl_mart WHERE mart = ?", mart).Scan(&s.load, &s.blocked)
+	if err != nil {
+		return s, fmt.Errorf("read state of mart %s: %w", mart, err)
+	}
+	return s, nil
+}
+
+// due says whether a mart must be refreshed, and whether the touched rows of the dataset that drives it are enough: not when something else that it reads has changed, and not
+// when it was never filled or was held back.
+func due(m models.Mart, touched, changed map[string]bool, s martState) (due, driven bool) {
+	driven = m.DrivenBy != "" && s.load != 0 && !s.blocked
+	due = s.load == 0 && !s.blocked
+	for _, read := range m.Reads {
+		if touched[read] || changed[read] {
+			due = true
+			driven = driven && read == m.DrivenBy
+		}
+	}
+	return due, driven
+}
+
+func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, driven bool, s martState, load int64) (MartResult, error) {
+	result := MartResult{Mart: m.Name, Kept: s.load}
+	only, scope := "true", "true"
+	if driven {
+		only = fmt.Sprintf("%s IN (SELECT %[1]s FROM %s)", m.Key, touchedBy(m.DrivenBy))
+		scope = fmt.Sprintf("hk IN (SELECT %s FROM %s)", m.Key, touchedBy(m.DrivenBy))
+	}
+	if err := run(ctx, tx, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT * FROM (%s) AS m WHERE %s", candidate, m.SQL, only)); err != nil {
+		return result, err
+	}
+	checks := check.Of(w.o.Models.Checks(), m.Name)
+	tests := check.Rows(checks)
+	if err := w.blockingChecks(ctx, tx, m, checks, only, driven, &result); err != nil {
+		return result, err
+	}
+	if result.BlockedBy != "" {
+		return result, w.saveMart(ctx, tx, result, s.load)
+	}
+	statements := []string{fmt.Sprintf("DELETE FROM etl_quarantine WHERE layer = 'mart' AND name = %s AND %s", canon.Literal(m.Name), scope)}
+	for _, t := range tests {
+		statements = append(statements, quarantine(m, t, load))
+	}
+	statements = append(statements,
+		fmt.Sprintf("DELETE FROM %s WHERE %s", candidate, check.AnyFailing(tests)),
+		fmt.Sprintf("DELETE FROM %s WHERE %s", m.Name, only),
+		fmt.Sprintf("INSERT INTO %s BY NAME SELECT * FROM %s", m.Name, candidate))
+	if err := run(ctx, tx, statements...); err != nil {
+		return result, err
+	}
+	if err := w.count(ctx, tx, tests, &result); err != nil {
+		return result, err
+	}
+	result.Kept = load
+	return result, w.saveMart(ctx, tx, result, load)
+}
+
+// blockingChecks looks at the mart as it would be.
+func (w *Warehouse) blockingChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, only string, driven bool, result *MartResult) error {
+	failing := check.AnyFailing(check.Rows(checks))
+	relation := fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s))", candidate, failing)
+	if driven {
+		relation = fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s) UNION ALL BY NAME SELECT * FROM %s WHERE NOT (%s))", candidate, failing, m.Name, only)
+	}
+	for _, c := range checks {
+		if c.Kind.OfRows() {
+			continue
+		}
+		rows, err := number(ctx, tx, check.Table(c, relation))
+		if err != nil {
+			return err
+		}
+		if rows == 0 {
+			result.Passed++
+			continue
+		}
+		result.Failed++
+		if result.BlockedBy == "" {
+			result.BlockedBy, result.Failing = c.Name(), rows
+			result.Reason = fmt.Sprintf("%d rows break %s", rows, c.Name())
+		}
+	}
+	return nil
+}
+
+// quarantine keeps the rows that fail a test, with the reason.
+func quarantine(m models.Mart, t check.RowTest, load int64) string {
+	grain := make([]string, len(m.Grain))
+	for i, column := range m.Grain {
+		grain[i] = fmt.Sprintf("coalesce(CAST(%s AS VARCHAR), '')", canon.Quote(column))
+	}
+	key, amount := "NULL", "NULL"
+	if m.Key != "" {
+		key = canon.Quote(m.Key)
+	}
+	if m.Amount != "" {
+		amount = fmt.Sprintf("CAST(%s AS VARCHAR)", canon.Quote(m.Amount))
+	}
+	return fmt.Sprintf(`INSERT INTO etl_quarantine (layer, name, row_key, hk, column_name, value, reason, amount, load)
+SELECT 'mart', %s, %s, %s, %s, left(CAST(%s AS VARCHAR), 200), %s, %s, %d FROM %s WHERE %s`, canon.Literal(m.Name), strings.Join(grain, " || '|' || "), key, canon.Literal(t.Column),
+		canon.Quote(t.Column), canon.Literal(t.Check.Name()+": "+t.Reason), amount, load, candidate, t.Failing)
+}
+
+// count tells what the checks found in the mart as it is now.
+func (w *Warehouse) count(ctx context.Context, tx *sql.Tx, tests []check.RowTest, result *MartResult) error {
+	var err error
+	if result.Rows, err = number(ctx, tx, "SELECT count(*) FROM "+result.Mart); err != nil {
+		return err
+	}
+	var missing sql.NullString
+	err = tx.QueryRowContext(ctx, `SELECT count(*), CAST(sum(CAST(amount AS DECIMAL(38,2))) AS VARCHAR) FROM (
+		SELECT row_key, any_value(amount) AS amount FROM etl_quarantine WHERE layer = 'mart' AND name = ? GROUP BY row_key)`, result.Mart).Scan(&result.Quarantined, &missing)
+	if err != nil {
+		return fmt.Errorf("count quarantine of %s: %w", result.Mart, err)
+	}
+	result.Missing = missing.String
+	failed := map[string]bool{}
+	for _, t := range tests {
+		name := t.Check.Name()
+		if _, seen := failed[name]; !seen {
+			failed[name] = false
+		}
+		rows, err := number(ctx, tx, "SELECT count(*) FROM etl_quarantine WHERE layer = 'mart' AND name = ? AND starts_with(reason, ?)", result.Mart, name+": ")
+		if err != nil {
+			return err
+		}
+		failed[name] = failed[name] || rows > 0
+	}
+	for _, bad := range failed {
+		if bad {
+			result.Failed++
+		} else {
+			result.Passed++
+		}
+	}
+	return nil
+}
+
+func (w *Warehouse) saveMart(ctx context.Context, tx *sql.Tx, r MartResult, load int64) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM etl_mart WHERE mart = ?", r.Mart); err != nil {
+		return fmt.Errorf("write state of mart %s: %w", r.Mart, err)
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO etl_mart SELECT ?, ?, count(*), nullif(?, ''), nullif(?, '') FROM "+r.Mart, r.Mart, load, r.BlockedBy, r.Reason)
+	if err != nil {
+		return fmt.Errorf("write state of mart %s: %w", r.Mart, err)
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+)
+
+// service is the name under which the warehouse speaks on the bus.
+const service = "etl-transform"
+
+var _ bus.Store = (*Warehouse)(nil)
+
+// outboxPart bounds what Pending gives at once.
+const outboxPart = 200
+
+// Pending implements bus.Store.
+func (w *Warehouse) Pending(ctx context.Context) ([]bus.Entry, error) {
+	found, err := w.db.QueryContext(ctx, "SELECT id, data FROM etl_outbox ORDER BY id LIMIT ?", outboxPart)
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	defer found.Close()
+	var entries []bus.Entry
+	for found.Next() {
+		var id int64
+		var data string
+		if err := found.Scan(&id, &data); err != nil {
+			return nil, fmt.Errorf("read outbox: %w", err)
+		}
+		entries = append(entries, bus.Entry{Key: strconv.FormatInt(id, 10), Data: []byte(data)})
+	}
+	return entries, found.Err()
+}
+
+// Done implements bus.Store.
+func (w *Warehouse) Done(ctx context.Context, entry bus.Entry) error {
+	id, err := strconv.ParseInt(entry.Key, 10, 64)
+	if err != nil {
+		return fmt.Errorf("clear outbox: entry %q is none of it", entry.Key)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.transaction(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM etl_outbox WHERE id = ?", id)
+		return err
+	})
+}
+
+// announce puts what is to be told of a load into the outbox. It is caused by the last of its files.
+func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, total events.Volume, now time.Time) error {
+	load := events.Load{Region: w.o.Region, Load: r.Load, Sequence: r.Sequence}
+	loaded := events.WarehouseLoaded{Load: load, Read: total, Written: events.Volume{Rows: r.Written}, Loaded: now, Seconds: map[string]float64{}}
+	for stage, seconds := range r.Seconds {
+		loaded.Seconds[stage] = seconds
+	}
+	var cause events.Event
+	for _, f := range s.files {
+		loaded.Batches = append(loaded.Batches, f.Event.ID)
+		cause = f.Event
+	}
+	checked := events.WarehouseChecked{Load: load, Checked: now, Version: w.o.Models.Version()}
+	payloads := []events.Payload{loaded}
+	for _, m := range r.Marts {
+		checked.Marts = append(checked.Marts, events.CheckCount{Mart: m.Mart, Passed: m.Passed, Failed: m.Failed, Quarantined: m.Quarantined, Missing: m.Missing})
+		if m.BlockedBy != "" {
+			payloads = append(payloads, events.WarehouseRejected{Load: load, Mart: m.Mart, Check: m.BlockedBy, Reason: m.Reason, Failing: m.Failing, Rejected: now, Kept: m.Kept})
+		}
+	}
+	for _, payload := range append(payloads, checked) {
+		event, err := events.New(events.Origin{Region: w.o.Region, Service: service}, now, payload, events.CausedBy(cause))
+		if err != nil {
+			return err
+		}
+		if err := put(ctx, tx, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
