@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ofitec/ofitec/deploy"
@@ -73,7 +74,11 @@ func (s *Stack) startBase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	units := []supervise.Spec{bind}
+	lost, err := s.lostMembers()
+	if err != nil {
+		return err
+	}
+	units, late, members := []supervise.Spec{bind}, []supervise.Spec{}, []string{}
 	for _, r := range layout.Regions {
 		nats, err := s.nats(ctx, r)
 		if err != nil {
@@ -83,13 +88,30 @@ func (s *Stack) startBase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		units = append(units, nats, etcd)
+		units = append(units, nats)
+		if slices.Contains(lost, r) {
+			late = append(late, etcd)
+			continue
+		}
+		units, members = append(units, etcd), append(members, etcd.ID())
 	}
 	if err := s.add(units...); err != nil {
 		return err
 	}
-	if err := s.await(ctx, "a/etcd", "b/etcd", "c/etcd"); err != nil {
+	if err := s.await(ctx, members...); err != nil {
 		return err
+	}
+	for n, etcd := range late {
+		s.terminal.say("the etcd member of region %s has lost its data; the others take it in again", lost[n])
+		if err := s.retry(ctx, "etcd member of region "+string(lost[n]), 2*shortAttempt, func(ctx context.Context) error { return s.replaceMember(ctx, lost[n]) }); err != nil {
+			return err
+		}
+		if err := s.add(etcd); err != nil {
+			return err
+		}
+		if err := s.await(ctx, etcd.ID()); err != nil {
+			return err
+		}
 	}
 	endpoints := make([]string, len(layout.Regions))
 	urls := make([]string, len(layout.Regions))
@@ -152,6 +174,7 @@ func (s *Stack) etcd(ctx context.Context, r layout.Region) (supervise.Spec, erro
 		peer := deploy.TLSFiles{Cert: filepath.Join(filepath.Dir(tls.Cert), "peer.crt"), Key: filepath.Join(filepath.Dir(tls.Cert), "peer.key"), CA: tls.CA}
 		e := deploy.Etcd{
 			Name: string(r), DataDir: filepath.Join(dir, "data"), Client: a.Addr(r, layout.PortEtcd), Peer: a.Addr(r, layout.PortEtcdPeer), ClientTLS: tls, PeerTLS: peer,
+			Existing: s.folder.stamp.PostgresMade, // read by a member without data only
 		}
 		for _, member := range layout.Regions {
 			e.Members = append(e.Members, deploy.EtcdMember{Name: string(member), Peer: a.Addr(member, layout.PortEtcdPeer)})

@@ -142,9 +142,18 @@ func (s *Stack) startPostgres(ctx context.Context) error {
 			}
 		}
 	}
-	source := layout.A
-	if !s.hasCluster(layout.A) || s.isStandby(layout.A) {
-		source = layout.B
+	var source layout.Region
+	if err := s.retry(ctx, "owner of the mandate", shortAttempt, func(ctx context.Context) (err error) {
+		source, err = s.active(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	if source == "" || !s.hasCluster(source) { // nobody has held the mandate yet, or its owner's data are gone
+		source = layout.A
+		if !s.hasCluster(layout.A) || s.isStandby(layout.A) {
+			source = layout.B
+		}
 	}
 	if !s.hasCluster(source) || s.isStandby(source) {
 		return fmt.Errorf("data folder %s: no region holds a primary database any more; restore %s from a backup", s.layout.Root, s.layout.PostgresDataDir(layout.A))
@@ -174,6 +183,9 @@ func (s *Stack) startPostgres(ctx context.Context) error {
 		if err := s.folder.writeStamp(); err != nil {
 			return err
 		}
+	}
+	if _, err := os.Stat(filepath.Join(s.layout.ComponentDir(target, "postgres"), rejoinMarker)); err == nil {
+		return nil // its arbiter goes on with the copy
 	}
 	return s.await(ctx, string(target)+"/postgres")
 }

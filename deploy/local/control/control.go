@@ -26,6 +26,7 @@ type Stack interface {
 	StopUnit(ctx context.Context, id string, signal syscall.Signal) error
 	StartUnit(id string) error
 	SignalUnit(id string, signal syscall.Signal) error
+	Regions
 }
 
 // Status is the supervisor's part of `ofitec status`.
@@ -36,6 +37,7 @@ type Status struct {
 	Ready      bool               `json:"ready"`
 	Pending    []string           `json:"pending"` // what is still being built or prepared
 	Components []supervise.Status `json:"components"`
+	Lost       map[string]Loss    `json:"lost,omitempty"` // by region
 }
 
 // ErrNotRunning says that no stack answers on the socket.
@@ -75,6 +77,7 @@ func Handler(stack Stack) http.Handler {
 		}
 		reply(w, struct{}{}, err)
 	})
+	serveRegions(mux, stack)
 	return mux
 }
 
