@@ -1,0 +1,123 @@
+package failover
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+// rule says which rule holds, and why. Blindness and a foreign write are alarms even when nothing calls for a failover.
+func (s State) rule(c call, now Instant) (rule, reason string) {
+	f := s.view.Failover
+	if want := strings.ToUpper(string(f.Active)); s.view.Active != want {
+		return RuleForeignWrite, fmt.Sprintf("%s says %.20q and the state says %q: somebody else has written it", state.KeyActive, s.view.Active, want)
+	}
+	if c.cause == "" {
+		if fresh := s.look(f.Active, now).fresh; fresh < s.settings.majority() {
+			return RuleBlind, fmt.Sprintf("%d of %d observers of region %s are fresh", fresh, len(s.settings.Observers), f.Active)
+		}
+		return "", ""
+	}
+	target := f.Active.Peer()
+	switch {
+	case f.Pause != nil:
+		return RulePaused, fmt.Sprintf("paused by %s: %s", f.Pause.Act.Actor, f.Pause.Act.Reason)
+	case f.Rejoin != nil && f.Rejoin.Region == target:
+		return RuleRejoin, fmt.Sprintf("region %s is not a standby again since epoch %d", target, f.Rejoin.Epoch)
+	case f.Cooldown != nil && f.Cooldown.Acknowledged == nil && now.Wall.Before(f.Cooldown.Until):
+		return RuleCooldown, fmt.Sprintf("the failover of epoch %d is followed by a cooldown until %s", f.Cooldown.Epoch, f.Cooldown.Until.Format(time.RFC3339))
+	}
+	return s.candidate(c, target, now)
+}
+
+// candidate says why the target may not take over.
+func (s State) candidate(c call, target events.Region, now Instant) (rule, reason string) {
+	if s.isDown(target, now) {
+		return RuleSameCause, fmt.Sprintf("region %s is down too", target)
+	}
+	if rule, reason = s.standby(target, now); rule != "" {
+		return rule, reason
+	}
+	seen, gates := s.look(target, now), s.gates(target, now)
+	switch {
+	case seen.fresh < s.settings.majority():
+		return RuleBlind, fmt.Sprintf("%d of %d observers of region %s are fresh", seen.fresh, len(s.settings.Observers), target)
+	case gates == events.OutcomeFailed && c.cause == events.CauseGates:
+		return RuleSameCause, fmt.Sprintf("the gates of region %s are red too", target)
+	case gates == events.OutcomeFailed:
+		return RuleGates, fmt.Sprintf("the gates of region %s are red: %s", target, why(seen.gates))
+	case gates != events.OutcomeOK:
+		return RuleGatesUnknown, fmt.Sprintf("%d of %d observers say that the gates of region %s are green: %s", seen.gatesOK, len(s.settings.Observers), target, why(seen.gates))
+	}
+	loss := s.loss(target, now)
+	switch {
+	case !loss.Known():
+		return RuleLossUnknown, fmt.Sprintf("nobody can say how far region %s is behind", target)
+	case *loss.Seconds >= s.settings.MaxLoss.Seconds():
+		return RuleLag, fmt.Sprintf("region %s is %.0f s behind, and %.0f s is too much to lose without asking", target, *loss.Seconds, s.settings.MaxLoss.Seconds())
+	}
+	return "", ""
+}
+
+// standby says why the target's hands could not promote.
+func (s State) standby(target events.Region, now Instant) (rule, reason string) {
+	report, fresh := s.report(target, now)
+	switch {
+	case !fresh:
+		return RuleSilent, fmt.Sprintf("the arbiter of region %s has not reported for %s", target, s.settings.Fresh)
+	case report.Database.Condition != state.DatabaseStandby:
+		return RuleDatabase, strings.TrimSuffix(fmt.Sprintf("the database of region %s is %s: %s", target, report.Database.Condition, report.Database.Reason), ": ")
+	}
+	return "", ""
+}
+
+func why(gates *events.Gates) string {
+	switch {
+	case gates == nil:
+		return "nobody reads them"
+	case gates.Reason == "":
+		return "as read by one observer, they are " + string(gates.Healthy)
+	}
+	return fmt.Sprintf("%.200s", gates.Reason)
+}
+
+// The least time that a rule must hold before it is announced, where it is not told by something that has a patience of its own, and the calm after which an
+// alarm is over.
+func (s State) patience(rule string) time.Duration {
+	switch rule {
+	case RuleBlind:
+		return 3 * s.settings.Window
+	case RuleSilent, RuleDatabase, RuleGatesUnknown, RuleLossUnknown: // the next report may say more
+		return s.settings.Window
+	}
+	return 0
+}
+
+func (s State) calm() time.Duration { return 3 * s.settings.Window }
+
+// hold keeps the alarm in the state: it is announced once when a rule begins to hold, and taken back after a calm.
+func (s State) hold(rule, reason string, now Instant) (State, []Action) {
+	if s.trouble.rule != rule || s.trouble.since == 0 {
+		s.trouble = trouble{rule, now.Boot}
+	}
+	f, lasted := s.view.Failover, now.Boot-s.trouble.since
+	switch {
+	case rule == "" && f.Held != nil && lasted >= s.calm():
+		swap := s.swap(now, "rule "+f.Held.Rule+" holds no more")
+		swap.Next.Held = nil
+		return s, []Action{*swap}
+	case rule == "" || f.Held != nil && f.Held.Rule == rule || lasted < s.patience(rule):
+		return s, nil
+	}
+	held := events.FailoverHeld{
+		Epoch: f.Epoch, Active: f.Active, Rule: rule, Reason: fmt.Sprintf("%.900s", reason), HeldAt: now.Wall, Leader: s.settings.Region, Term: s.term,
+		Loss: s.loss(f.Active.Peer(), now), Evidence: s.evidence(now),
+	}
+	swap := s.swap(now, "rule "+rule+" holds: "+reason)
+	swap.Next.Held = &state.Held{Rule: rule, Since: now.Wall, Event: s.messageID(held)}
+	swap.Announce = []Announcement{{Payload: held}}
+	return s, []Action{*swap}
+}

@@ -1,0 +1,139 @@
+package failover
+
+import (
+	"maps"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+// State is what one arbiter knows. It is a value: Decide gives the next one. Its zero value is not usable, see New.
+type State struct {
+	settings Settings
+	term     int64 // 0: this arbiter does not lead
+
+	heard      map[sight]hearing
+	positioned map[sight]position
+
+	view         *Read         // the newest, nil before the first one
+	readAt       time.Duration // when it came, on the boot clock
+	readingSince time.Duration // since when reads come without a gap
+	mandateSince Instant       // when the mandate's revision was first seen
+	phaseSince   time.Duration // when this epoch and phase were first seen
+	reports      map[events.Region]reporting
+	restarting   map[events.Region]time.Duration // since when a region reports so; absent: it does not
+	down         map[events.Region]time.Time     // since when a majority says so
+	red          map[events.Region]time.Duration // since when a majority says that its gates are red
+
+	named   Named
+	trouble trouble
+}
+
+// sight is an observer and what it looks at.
+type sight struct{ observer, target events.Region }
+
+// hearing is an accepted report. Its age when it came is kept, so that what waited on the bus is not younger than it is.
+type hearing struct {
+	report events.HealthObserved
+	at     time.Duration // on the boot clock
+	late   time.Duration
+}
+
+type position struct {
+	report events.ReplicationObserved
+	at     time.Duration
+	late   time.Duration
+}
+
+// reporting is when a region's report was first seen as it is.
+type reporting struct {
+	revision int64
+	since    time.Duration
+}
+
+// trouble is a rule that holds, or the calm since one held last.
+type trouble struct {
+	rule  string
+	since time.Duration // on the boot clock
+}
+
+// New is the state of a process that has just started: it has heard nothing and does not lead.
+func New(settings Settings) State {
+	return State{settings: settings}
+}
+
+// with gives a map with one entry changed; the old one stays as it was.
+func with[K comparable, V any](m map[K]V, key K, value V) map[K]V {
+	m = maps.Clone(m)
+	if m == nil {
+		m = map[K]V{}
+	}
+	m[key] = value
+	return m
+}
+
+func without[K comparable, V any](m map[K]V, key K) map[K]V {
+	if _, found := m[key]; !found {
+		return m
+	}
+	m = maps.Clone(m)
+	delete(m, key)
+	return m
+}
+
+// Wanted is whom the DNS name has to lead to, and under which epoch; ok is false while nobody may say.
+func (s State) Wanted() (region events.Region, epoch events.Epoch, ok bool) {
+	if s.term == 0 || !s.trusted() {
+		return "", 0, false
+	}
+	f := s.view.Failover
+	moving := f.Phase == state.PhaseIntent || f.Phase == state.PhaseFenced
+	return f.Active, f.Epoch, !moving
+}
+
+// trusted says whether etcd's state may be acted upon: it is there, no older than what this region has seen, and of the same timing.
+func (s State) trusted() bool {
+	v := s.view
+	return v != nil && v.Failover != nil && v.Failover.Active != "" && v.Failover.Epoch >= v.Known && (v.Config == nil || *v.Config == s.settings.Shared)
+}
+
+// Status is what there is to be seen of an arbiter's judgement.
+type Status struct {
+	Term     int64                        `json:"term"` // 0: it does not lead
+	Failover *state.Failover              `json:"state"`
+	Revision int64                        `json:"revision"`
+	Trusted  bool                         `json:"trusted"`
+	Rule     string                       `json:"rule,omitempty"` // that holds, as far as this arbiter sees; only of a leader
+	Regions  map[events.Region]Impression `json:"regions"`
+	Name     Named                        `json:"name"`
+}
+
+// Impression is how a region looks.
+type Impression struct {
+	Fresh      int            `json:"fresh"`   // observers that were heard lately
+	Failing    int            `json:"failing"` // of these, those that saw enough failures in a row
+	Down       bool           `json:"down"`
+	Gates      events.Outcome `json:"gates"`
+	ReportAge  *float64       `json:"report_age_seconds"` // null: none
+	Restarting bool           `json:"restarting"`
+}
+
+// Status gives the newest judgement.
+func (s State) Status(now Instant) Status {
+	status := Status{Term: s.term, Trusted: s.trusted(), Rule: s.trouble.rule, Regions: map[events.Region]Impression{}, Name: s.named}
+	if s.view != nil {
+		status.Failover, status.Revision = s.view.Failover, s.view.FailoverRevision
+	}
+	for _, region := range events.Regions {
+		seen := s.look(region, now)
+		i := Impression{Fresh: seen.fresh, Failing: len(seen.failing), Down: s.isDown(region, now), Gates: s.gates(region, now)}
+		_, i.Restarting = s.restarting[region]
+		if r, found := s.reports[region]; found {
+			age := (now.Boot - r.since).Seconds()
+			i.ReportAge = &age
+		}
+		status.Regions[region] = i
+	}
+	return status
+}
