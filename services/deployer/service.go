@@ -2,25 +2,42 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/chassis/vault"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/services/deployer/internal/arbiter"
+	"github.com/ofitec/ofitec/services/deployer/internal/haproxy"
+	"github.com/ofitec/ofitec/services/deployer/internal/prometheus"
+	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
+
+	book "github.com/ofitec/ofitec/services/deployer/internal/etcd"
+	reader "github.com/ofitec/ofitec/services/deployer/internal/vault"
 )
 
-// serve joins the bus and etcd and runs until ctx ends. They may be away at the start: the service is then alive and not ready.
+// leaderTTL is how long a leader that has died keeps its successor waiting.
+const leaderTTL = 5 * time.Second
+
+// serve joins bus, etcd and Vault and runs until ctx ends. They may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
 	service, err := chassis.New(name, c.Settings)
 	if err != nil {
 		return err
 	}
-	bus, _, err := natsclient.Connect(ctx, c.Settings, name, c.Region)
+	conn, stream, err := natsclient.Connect(ctx, c.Settings, name, c.Region)
 	if err != nil {
 		return err
 	}
-	defer natsclient.Drain(bus)
-	natsclient.Observe(service.Metrics, bus)
-	service.Health.Register("nats", natsclient.Check(bus))
+	defer natsclient.Drain(conn)
+	natsclient.Observe(service.Metrics, conn)
+	service.Health.Register("nats", natsclient.Check(conn))
 
 	store, err := etcd.Connect(c.Settings)
 	if err != nil {
@@ -29,5 +46,91 @@ func serve(ctx context.Context, c *Config) error {
 	defer store.Close()
 	service.Health.Register("etcd", store.Check)
 
+	secrets, err := vault.Connect(c.Settings)
+	if err != nil {
+		return err
+	}
+	service.Health.Register("vault", secrets.Check)
+	service.Add("vault", secrets.Hold)
+
+	measured, err := bus.NewMetrics(service.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	pipe := bus.NewJetStream(stream, measured)
+	announcements := etcd.NewOutbox(store, name)
+	outbox := bus.NewOutbox(announcements, pipe, service.Log, measured)
+	origin := events.Origin{Region: events.Region(c.Region), Service: name}
+	d := &deployer{
+		policy: c.policy(), credential: c.Credential, book: book.Open(store, announcements, c.Credential, origin), vault: reader.New(secrets),
+		hands: c.hands(), proxy: haproxy.Proxy{Socket: c.Proxy.Socket, ActiveFile: c.Proxy.Active}, colours: c.colours(),
+		gates:   prometheus.New(c.Gate.Prometheus, c.Region, prometheus.Queries{Up: c.Queries.Up, ErrorRate: c.Queries.ErrorRate, P95: c.Queries.P95}),
+		arbiter: arbiter.New(c.Arbiter), outbox: outbox, metrics: newMetrics(service.Metrics), log: service.Log,
+	}
+	d.listen = func(ctx context.Context, hear bus.Handler) {
+		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: events.StreamFacts, Log: service.Log, Metrics: measured}
+		consume(ctx, pipe, consumer, hear)
+	}
+	service.Health.Register("web proxy", func(ctx context.Context) error {
+		_, err := d.proxy.Hot(ctx)
+		return err
+	})
+	service.Health.Register("gates", d.gates.Check)
+	service.Add("outbox", outbox.Run)
+	service.Add("roll out", func(ctx context.Context) error {
+		return d.campaign(ctx, store, etcd.Election{Key: book.LeaderKey(origin.Region), Candidate: name + "." + c.Region, TTL: leaderTTL})
+	})
 	return service.Run(ctx)
 }
+
+// consume takes events until ctx ends. It waits for a durable that the operator has not made yet, or has made wrong.
+func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.Handler) {
+	for ctx.Err() == nil {
+		err := b.Consume(ctx, c, handler)
+		if err == nil {
+			continue
+		}
+		slog.WarnContext(ctx, "consumer waits", "stream", c.Stream, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// hear hands a version to the leader and waits until it is stored: only then is the event acknowledged. While another version has the traffic and is not finished,
+// that takes as long as it takes; the event is kept alive meanwhile.
+func (t *term) hear(ctx context.Context, delivery bus.Delivery) error {
+	rotated, ok := delivery.Payload.(events.CredentialRotated)
+	if !ok || rotated.Name != t.credential {
+		return nil
+	}
+	if rotated.Kind != events.CredentialDatabase {
+		return bus.Park(fmt.Sprintf("credential %s is of kind %s; this deployer rolls out database users", rotated.Name, rotated.Kind))
+	}
+	w := wish{
+		Wish: rollout.Wish{
+			Credential: rotated.Credential, Previous: rotated.Previous, Cause: delivery.Event.MsgID(), Correlation: delivery.Event.CorrelationID,
+		},
+		taken: make(chan struct{}),
+	}
+	over := t.leadership.Context().Done()
+	select {
+	case t.wishes <- w:
+	case <-over:
+		return errOver
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-w.taken:
+		return nil
+	case <-over:
+		return errOver
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errOver delivers an event again, to whoever leads next.
+var errOver = errors.New("this instance leads no more")

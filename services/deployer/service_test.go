@@ -1,6 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,12 +17,58 @@ import (
 
 func TestMain(m *testing.M) { chassistest.Main(m, main) }
 
+// surroundings are a Vault that knows a token, a Prometheus that knows nothing and a proxy that shows blue with traffic, for tests of the process; the rollout's own
+// tests run real ones.
+func surroundings(t *testing.T) []string {
+	t.Helper()
+	serve := func(path, answer string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != path {
+				http.Error(w, `{"errors":["not here"]}`, http.StatusForbidden)
+				return
+			}
+			_, _ = w.Write([]byte(answer))
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	dir, err := os.MkdirTemp("", "of") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = bufio.NewReader(connection).ReadString('\n')
+			fmt.Fprint(connection, "# pxname,svname,status,weight,scur,qcur\nodoo,blue,UP,100,0,0\nodoo,green,UP,0,0,0\n\n")
+			connection.Close()
+		}
+	}()
+	return []string{
+		"VAULT_ADDR=" + serve("/v1/auth/token/lookup-self", `{"data":{"ttl":3600}}`), "OFITEC_VAULT_TOKEN=t",
+		"OFITEC_PROMETHEUS_URL=" + serve("/api/v1/query", `{"status":"success","data":{"resultType":"vector","result":[]}}`),
+		"OFITEC_WEB_PROXY_SOCKET=" + socket, "OFITEC_ACTIVE_COLOUR_FILE=" + filepath.Join(dir, "active"),
+		"OFITEC_ODOO_BLUE_URL=http://" + chassistest.FreeAddr(t), "OFITEC_ODOO_GREEN_URL=http://" + chassistest.FreeAddr(t),
+		"OFITEC_ODOO_SUPERVISOR_SOCKET=" + filepath.Join(dir, "none"),
+	}
+}
+
 func TestItBehavesLikeEveryService(t *testing.T) {
-	chassistest.Conduct(t, name, "ETCD_ENDPOINTS="+etcdtest.Start(t))
+	chassistest.Conduct(t, name, append(surroundings(t), "ETCD_ENDPOINTS="+etcdtest.Start(t))...)
 }
 
 func TestItIsNotReadyWithoutEtcd(t *testing.T) {
-	p := chassistest.Start(t, "NATS_URL="+chassistest.NATS(t), "ETCD="+chassistest.FreeAddr(t))
+	p := chassistest.Start(t, append(surroundings(t), "NATS_URL="+chassistest.NATS(t), "ETCD="+chassistest.FreeAddr(t))...)
 	if body := p.Await(t, "/readyz", 503); !strings.Contains(body, `"etcd"`) {
 		t.Errorf("readyz says %s", body)
 	}
@@ -24,5 +77,55 @@ func TestItIsNotReadyWithoutEtcd(t *testing.T) {
 	}
 	if status := p.Terminate(t); status != 0 {
 		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestWhatIsMissingAndWhatContradictsItselfIsNamedTogether(t *testing.T) {
+	status, _, complaints := chassistest.Run(t, nil, "OFITEC_REGION=c", "NATS_URL=nats://127.0.0.1:4222", "ETCD_ENDPOINTS=127.0.0.1:2379", "VAULT_ADDR=http://127.0.0.1:8200",
+		"OFITEC_GATE_WINDOW=1m", "OFITEC_GATE_ERROR_RATE=2", "OFITEC_GATE_FAILURES=0", "OFITEC_ODOO_BLUE_URL=nowhere")
+	if status != 2 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, want := range []string{
+		`OFITEC_REGION="c"`, `OFITEC_GATE_ERROR_RATE="2"`, `OFITEC_GATE_FAILURES="0"`, `OFITEC_ODOO_BLUE_URL="nowhere"`, "OFITEC_ODOO_GREEN_URL", "OFITEC_PROMETHEUS_URL",
+		"OFITEC_WEB_PROXY_SOCKET", "OFITEC_ACTIVE_COLOUR_FILE", "OFITEC_ODOO_BLUE_ENV_FILE", "OFITEC_START_COMMAND",
+	} {
+		if !strings.Contains(complaints, want) {
+			t.Errorf("no %s in %q", want, complaints)
+		}
+	}
+	_, _, complaints = chassistest.Run(t, nil, "OFITEC_GATE_WINDOW=1m")
+	if !strings.Contains(complaints, `OFITEC_GATE_WINDOW="1m0s"`) {
+		t.Errorf("a window that could not see a failure is taken: %q", complaints)
+	}
+}
+
+func TestTheRendererTakesALoginFromItsInputAndShowsNothingOfIt(t *testing.T) {
+	dir := t.TempDir()
+	green, blue := filepath.Join(dir, "green"), filepath.Join(dir, "blue")
+	for _, file := range []string{green, blue} {
+		if err := os.WriteFile(file, []byte("POSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := render([]string{"--env", green}, strings.NewReader(`{"POSTGRES_USER":"v-1","POSTGRES_PASSWORD":"w 1"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := render([]string{"--env", blue, "--like", green}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if content, _ := os.ReadFile(blue); string(content) != "POSTGRES_USER=v-1\nPOSTGRES_PASSWORD='w 1'\n" {
+		t.Errorf("blue holds %q", content)
+	}
+	for _, input := range []string{`{"POSTGRES_USER":"v-1","POSTGRES_PASSWORD":7, "secret`, `{}`, `{"POSTGRES_USER":"v","POSTGRES_PASSWORD":"secret","X":"1"}`} {
+		if err := render([]string{"--env", green}, strings.NewReader(input)); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", input, err)
+		}
+	}
+	if status, _, said := chassistest.Run(t, []string{"render", "--env", filepath.Join(dir, "none")}); status != 2 || !strings.Contains(said, "POSTGRES_USER") {
+		t.Errorf("no input: status %d, %q", status, said)
+	}
+	if status, _, said := chassistest.Run(t, []string{"render", "--env", dir, "--like", green}); status != 2 || !strings.Contains(said, "no regular file") {
+		t.Errorf("a folder: status %d, %q", status, said)
 	}
 }

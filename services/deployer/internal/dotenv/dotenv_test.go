@@ -1,0 +1,223 @@
+package dotenv
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const ordinary = `# POSTGRES_USER=not this one
+export PATH_TO=/somewhere
+
+POSTGRES_HOST=127.0.0.11
+POSTGRES_USER="old user"   
+	POSTGRES_PASSWORD='old'
+POSTGRES_USERS=many
+TEXT="several
+POSTGRES_USER=inside a text
+lines"
+  export POSTGRES_DB = x
+no assignment
+LAST=1`
+
+func TestOnlyTheValuesChangeAndEveryOtherByteStays(t *testing.T) {
+	got, err := Change([]byte(ordinary), Value{"POSTGRES_USER", "v-odoo-1"}, Value{"POSTGRES_PASSWORD", "p w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer(`POSTGRES_USER="old user"   `, `POSTGRES_USER=v-odoo-1`, `POSTGRES_PASSWORD='old'`, `POSTGRES_PASSWORD='p w'`).Replace(ordinary)
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	again, err := Change(got, Value{"POSTGRES_USER", "v-odoo-1"}, Value{"POSTGRES_PASSWORD", "p w"})
+	if err != nil || !bytes.Equal(again, got) {
+		t.Errorf("a second change is another one: %v\n%s", err, again)
+	}
+}
+
+func TestAKeyThatStandsTwiceIsChangedTwice(t *testing.T) {
+	got, err := Change([]byte("A=1\nA=2\n"), Value{"A", "3"})
+	if err != nil || string(got) != "A=3\nA=3\n" {
+		t.Errorf("%v %q", err, got)
+	}
+}
+
+// TestAShellReadsBackWhatWasWritten and so does Read.
+func TestAShellReadsBackWhatWasWritten(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell")
+	}
+	values := []string{"plain", "a b", "it's", `back\slash`, `$HOME`, `${HOME}`, "`id`", `"quoted"`, `'`, `it's "$5" \ and \\`, "~", "#hash", "a#b", "a=b", "%41", "ñandú", " edges ", `\`, `"'"`, "!x", "*", ";id", "&", "a'$b"}
+	random := rand.New(rand.NewPCG(1, 2))
+	letters := []rune(`abcXYZ019 -_.,:;!?@#$%^&*()+=[]{}<>/\|"'~` + "`ñ€\t")
+	for range 60 {
+		text := make([]rune, 1+random.IntN(20))
+		for i := range text {
+			text[i] = letters[random.IntN(len(letters))]
+		}
+		values = append(values, string(text))
+	}
+	dir := t.TempDir()
+	for _, value := range values {
+		content, err := Change([]byte("X=1\nPOSTGRES_PASSWORD=old\n"), Value{"POSTGRES_PASSWORD", value})
+		if strings.Contains(value, "'") && strings.Contains(value, "`") {
+			if err == nil {
+				t.Errorf("%q was taken", value)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", value, err)
+		}
+		file := filepath.Join(dir, "env")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(shell, "-c", `. "$0" && printf %s "$POSTGRES_PASSWORD"`, file).CombinedOutput()
+		if err != nil || string(out) != value {
+			t.Errorf("the shell reads %q of %q (%s): %v", out, value, content, err)
+		}
+		read, err := Read(content, "POSTGRES_PASSWORD")
+		if err != nil || read[0].Text != value {
+			t.Errorf("Read gives %v of %q (%s): %v", read, value, content, err)
+		}
+	}
+}
+
+func TestTextsThatCannotBeWrittenAreRefusedAndNotShown(t *testing.T) {
+	for _, text := range []string{"", "a\nb", "a\rb", "a\x00b", "secret'`"} {
+		_, err := Change([]byte("K=1\n"), Value{"K", text})
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+var both = []Value{{"POSTGRES_USER", "new"}, {"POSTGRES_PASSWORD", "word"}}
+
+func write(t *testing.T, content string, mode os.FileMode) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), ".env")
+	if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, mode); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestAFileIsReplacedWithItsOwnerAndTheOneBeforeIsKept(t *testing.T) {
+	const before = "A=1\nPOSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n"
+	file := write(t, before, 0o644)
+	owner := os.Getuid()
+	if os.Geteuid() == 0 {
+		owner = 62104
+		if err := os.Chown(file, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed, err := Rewrite(file, both...)
+	if err != nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	for name, want := range map[string]string{file: "A=1\nPOSTGRES_USER=new\nPOSTGRES_PASSWORD=word\n", file + ".bak": before} {
+		content, err := os.ReadFile(name)
+		if err != nil || string(content) != want {
+			t.Errorf("%s holds %q: %v", name, content, err)
+		}
+		info, err := os.Stat(name)
+		if err != nil || info.Mode() != 0o600 || int(info.Sys().(*syscall.Stat_t).Uid) != owner {
+			t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
+		}
+	}
+	if changed, err = Rewrite(file, both...); err != nil || changed {
+		t.Errorf("a second time: changed %v, %v", changed, err)
+	}
+	if content, _ := os.ReadFile(file + ".bak"); string(content) != before {
+		t.Errorf("the backup is lost: %q", content)
+	}
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*.new"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestAProcessThatDiedWhileWritingIsNoHindrance(t *testing.T) {
+	file := write(t, "POSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n", 0o600)
+	for _, name := range []string{file + ".new", file + ".bak.new"} {
+		if err := os.WriteFile(name, []byte("half a li"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Rewrite(file, both...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneFileIsMadeLikeAnother(t *testing.T) {
+	file := write(t, "C=green\nPOSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n", 0o600)
+	other := write(t, "C=blue\nPOSTGRES_USER=u\nPOSTGRES_PASSWORD=\"it's \\$5\"\n", 0o600)
+	if changed, err := Like(file, other, "POSTGRES_USER", "POSTGRES_PASSWORD"); err != nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	if content, _ := os.ReadFile(file); string(content) != "C=green\nPOSTGRES_USER=u\nPOSTGRES_PASSWORD=\"it's \\$5\"\n" {
+		t.Errorf("%s", content)
+	}
+}
+
+func TestWhatCannotBeChangedSafelyIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	const good = "POSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n"
+	cases := map[string]struct {
+		make func(t *testing.T) string
+		want string
+	}{
+		"a link": {func(t *testing.T) string {
+			file := write(t, good, 0o600)
+			link := filepath.Join(t.TempDir(), ".env")
+			if err := os.Symlink(file, link); err != nil {
+				t.Fatal(err)
+			}
+			return link
+		}, "is a link"},
+		"a hard link": {func(t *testing.T) string {
+			file := write(t, good, 0o600)
+			if err := os.Link(file, file+".second"); err != nil {
+				t.Fatal(err)
+			}
+			return file
+		}, "second name"},
+		"nothing":           {func(t *testing.T) string { return filepath.Join(t.TempDir(), ".env") }, "is not there"},
+		"a folder":          {func(t *testing.T) string { return t.TempDir() }, "no regular file"},
+		"a missing key":     {func(t *testing.T) string { return write(t, "POSTGRES_USER=old\n", 0o600) }, "has no line POSTGRES_PASSWORD="},
+		"Windows line ends": {func(t *testing.T) string { return write(t, strings.ReplaceAll(good, "\n", "\r\n"), 0o600) }, "Windows line ends"},
+		"a read-only file":  {func(t *testing.T) string { return write(t, good, 0o400) }, "is read-only"},
+		"an open quote": {func(t *testing.T) string {
+			return write(t, "POSTGRES_USER=old\nPOSTGRES_PASSWORD='old\nword'\n", 0o600)
+		}, "several lines"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			file := c.make(t)
+			before, _ := os.ReadFile(file)
+			_, err := Rewrite(file, both...)
+			var refused *Refused
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), file) {
+				t.Errorf("error is %v", err)
+			}
+			if after, _ := os.ReadFile(file); !bytes.Equal(before, after) {
+				t.Error("the file was touched")
+			}
+			if beside, _ := filepath.Glob(file + ".*"); len(beside) > 0 && name != "a hard link" {
+				t.Errorf("left behind: %v", beside)
+			}
+		})
+	}
+}

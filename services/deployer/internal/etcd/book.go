@@ -1,0 +1,73 @@
+// Package etcd is where a deployer keeps its rollout: one document a region and credential, written under the leader's term together with what is announced.
+package etcd
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
+)
+
+// requestTimeout bounds one request.
+const requestTimeout = 3 * time.Second
+
+// LeaderKey is the lock of a region's deployers: one of them rolls out.
+func LeaderKey(region events.Region) string { return "/ofitec/deployer/" + string(region) + "/leader" }
+
+// Book is one credential's rollout in one region. It is safe for concurrent use.
+type Book struct {
+	cell   etcd.Cell[state.Deployment]
+	outbox *etcd.Outbox
+	origin events.Origin
+}
+
+// Open names the credential and who announces.
+func Open(client *etcd.Client, outbox *etcd.Outbox, name string, origin events.Origin) *Book {
+	codec := etcd.Codec[state.Deployment]{
+		Encode: func(d state.Deployment) ([]byte, error) { return state.Encode(d) },
+		Decode: state.Decode[state.Deployment],
+	}
+	return &Book{etcd.NewCell(client, state.DeploymentKey(origin.Region, name), codec), outbox, origin}
+}
+
+// Read gives the rollout; its Number is 0 when there has been none.
+func (b *Book) Read(ctx context.Context) (etcd.Value[state.Deployment], error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return b.cell.Get(ctx)
+}
+
+// Store writes the next state and what is announced with it in one transaction, in the leader's term only.
+func (b *Book) Store(ctx context.Context, l *etcd.Leadership, seen etcd.Value[state.Deployment], next state.Deployment, with []rollout.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	options := []etcd.SwapOption{etcd.Under(l)}
+	for _, action := range with {
+		if a, ok := action.(rollout.Announce); ok {
+			op, err := b.announce(a)
+			if err != nil {
+				return err
+			}
+			options = append(options, etcd.And(op))
+		}
+	}
+	_, err := b.cell.CompareAndSwap(ctx, seen, next, options...)
+	return err
+}
+
+func (b *Book) announce(a rollout.Announce) (clientv3.Op, error) {
+	var options []events.Option
+	if a.Correlation != "" && a.Causation != "" {
+		options = append(options, events.Correlated(a.Correlation, a.Causation))
+	}
+	event, err := events.New(b.origin, a.At, a.Payload, options...)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	return b.outbox.Announce(event)
+}

@@ -1,0 +1,291 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+// decision is one run of Decide.
+type decision struct {
+	state  state.Deployment
+	policy Policy
+	seen   Observation
+	now    time.Time
+	say    []Action // announcements and the wish's end, stored with the state
+}
+
+// Decide gives the state to be stored, what is to be stored with it (Announce, Heard), and what may then be done. The state's Number is 0 before the first version.
+// The given state is not changed.
+func Decide(s state.Deployment, o Observation, p Policy, now time.Time) (next state.Deployment, with, then []Action) {
+	d := &decision{state: s, policy: p, seen: o, now: now.UTC()}
+	if s.Number > 0 {
+		d.see()
+		d.learn()
+	}
+	d.hear()
+	if d.state.Number > 0 {
+		then = d.todo()
+	}
+	return d.state, d.say, then
+}
+
+// see takes in what the proxy says. A canary that has the traffic is switched already, by a process that died before it could say so or by hand; and no colour with
+// traffic is ever rendered or started.
+func (d *decision) see() {
+	s := &d.state
+	switch {
+	case d.seen.Hot == "":
+	case Ended(*s):
+		if s.Settled {
+			s.Hot = d.seen.Hot
+		}
+	case s.Phase == state.DeploymentSwitched:
+	case d.seen.Hot != s.Colour:
+		s.Hot = d.seen.Hot
+	case s.Phase == state.DeploymentWatching:
+		d.switched()
+	default:
+		s.Hot, s.Colour = d.seen.Hot, Other(d.seen.Hot)
+		d.enter(state.DeploymentPlanned)
+	}
+}
+
+func (d *decision) enter(phase state.DeploymentPhase) { d.state.Phase, d.state.Since = phase, d.now }
+
+func (d *decision) switched() {
+	d.enter(state.DeploymentSwitched)
+	d.state.Hot = d.state.Colour
+}
+
+// learn takes an outcome in. One that does not fit number and phase is of an action that something has overtaken, and changes nothing.
+func (d *decision) learn() {
+	s := &d.state
+	is := func(number int64, phase state.DeploymentPhase) bool { return s.Number == number && s.Phase == phase }
+	switch o := d.seen.Outcome.(type) {
+	case Rendered:
+		if is(o.Number, state.DeploymentPlanned) {
+			d.enter(state.DeploymentRendered)
+		}
+	case Refused:
+		if is(o.Number, state.DeploymentPlanned) {
+			d.rollBack("render", o.Reason)
+			s.Settled = true
+		}
+	case Started:
+		if is(o.Number, state.DeploymentRendered) {
+			d.enter(state.DeploymentStarted)
+		}
+	case Answered:
+		if is(o.Number, state.DeploymentStarted) {
+			d.answered(o)
+		}
+	case Read:
+		if is(o.Number, state.DeploymentWatching) {
+			d.read(o.Reading)
+		}
+	case Switched:
+		if is(o.Number, state.DeploymentWatching) {
+			d.switched()
+		}
+	case Settled:
+		if s.Number == o.Number {
+			d.settled("")
+		}
+	case Failed:
+		d.failed(o)
+	}
+}
+
+func (d *decision) answered(o Answered) {
+	s := &d.state
+	if o.Ready {
+		until := d.now.Add(d.policy.Window)
+		s.WatchUntil, s.Standby, s.Readings, s.Inconclusive, s.Gates = &until, o.Standby, &events.Readings{}, 0, nil
+		d.enter(state.DeploymentWatching)
+		return
+	}
+	if d.now.Before(s.Since.Add(d.policy.StartWithin)) {
+		return
+	}
+	step := "start"
+	if o.Alive {
+		step = "login"
+	}
+	d.rollBack(step, fmt.Sprintf("not ready %s after its start: %s", d.policy.StartWithin, o.Reason))
+}
+
+func (d *decision) read(r Reading) {
+	s := &d.state
+	counts := events.Readings{}
+	if s.Readings != nil {
+		counts = *s.Readings
+	}
+	s.Gates, s.Reason = r.Gates, r.Reason
+	s.Standby = s.Standby && r.Standby
+	switch r.Verdict {
+	case Green:
+		counts.Green++
+	case Red:
+		counts.Red++
+	default:
+		counts.Inconclusive++
+	}
+	s.Readings, s.Inconclusive = &counts, counts.Inconclusive
+	switch {
+	case r.Verdict == Red && counts.Red >= d.policy.Failures:
+		d.rollBack("gate", fmt.Sprintf("%d red readings: %s", counts.Red, r.Reason))
+	case r.Verdict == Unknown && counts.Inconclusive >= d.policy.Inconclusive:
+		d.rollBack("gate", fmt.Sprintf("%d readings without an answer: %s", counts.Inconclusive, r.Reason))
+	}
+}
+
+// failed gives up where trying again has not helped. A file that cannot be written now and a Vault that is away are waited for; so is a proxy that does not say
+// where the traffic goes.
+func (d *decision) failed(f Failed) {
+	s := &d.state
+	if f.Count < d.policy.Tries {
+		return
+	}
+	switch a := f.Action.(type) {
+	case Start:
+		if s.Number == a.Number && s.Phase == state.DeploymentRendered {
+			d.rollBack("start", f.Reason)
+		}
+	case Switch:
+		if s.Number == a.Number && s.Phase == state.DeploymentWatching && d.seen.Hot == s.Hot {
+			d.rollBack("switch", f.Reason)
+		}
+	case Settle:
+		if s.Number == a.Number && s.Phase == state.DeploymentSwitched {
+			d.settled(f.Reason)
+		}
+	}
+}
+
+// settled ends what was to be done for the colour without traffic; a problem is kept in mind and tried again.
+func (d *decision) settled(problem string) {
+	s := &d.state
+	if Ended(*s) {
+		s.Settled = true
+		if s.Phase == state.DeploymentDone {
+			s.Reason = ""
+		}
+		return
+	}
+	if s.Phase != state.DeploymentSwitched {
+		return
+	}
+	s.Settled, s.Reason = problem == "", ""
+	if problem != "" {
+		s.Reason = clip("the colour without traffic is not on this version yet: " + problem)
+	}
+	d.end(state.DeploymentDone)
+}
+
+func (d *decision) rollBack(step, reason string) {
+	d.state.Step, d.state.Reason = step, clip(reason)
+	d.end(state.DeploymentRolledBack)
+}
+
+func (d *decision) end(phase state.DeploymentPhase) {
+	at := d.now
+	d.enter(phase)
+	d.state.Ended = &at
+	d.state.Announced = events.ID(result(d.state))
+	d.announce()
+}
+
+// announce says the result, and says it again in the same words.
+func (d *decision) announce() {
+	d.say = append(d.say, Announce{Payload: result(d.state), At: *d.state.Ended, Correlation: d.state.Correlation, Causation: d.state.Cause})
+}
+
+// result is what a state that has ended says.
+func result(s state.Deployment) events.Payload {
+	rollout := events.Rollout{
+		Credential: events.Credential{Name: s.Name, Kind: s.Method, Version: s.Number, Path: s.Path, Fingerprint: s.Fingerprint},
+		Region:     s.Region, Colour: string(s.Colour), Standby: s.Standby, Started: s.Since, Ended: s.Since,
+	}
+	if s.Started != nil {
+		rollout.Started = *s.Started
+	}
+	if s.Ended != nil {
+		rollout.Ended = *s.Ended
+	}
+	if s.Readings != nil {
+		rollout.Readings = *s.Readings
+	}
+	if s.Phase == state.DeploymentDone {
+		return events.CredentialDeployed{Rollout: rollout, Previous: s.Previous}
+	}
+	return events.CredentialRolledBack{Rollout: rollout, Kept: s.Previous, Step: s.Step, Reason: s.Reason, Gates: s.Gates}
+}
+
+// hear takes a wish in. The same version again is answered with its result; an older one was answered when it was replaced; a newer one replaces what has not got
+// the traffic yet, and waits for what has.
+func (d *decision) hear() {
+	wish, s := d.seen.Wish, &d.state
+	if wish == nil {
+		return
+	}
+	switch {
+	case s.Number == 0:
+		d.plan(*wish, wish.Previous)
+	case wish.Credential.Version < s.Number:
+	case wish.Credential.Version == s.Number:
+		if Ended(*s) && len(d.say) == 0 {
+			d.announce()
+		}
+	case s.Phase == state.DeploymentSwitched:
+		return
+	case s.Phase == state.DeploymentDone:
+		d.plan(*wish, s.Number)
+	default:
+		if !Ended(*s) {
+			d.rollBack(stepOf(s.Phase), fmt.Sprintf("version %d replaces it", wish.Credential.Version))
+		}
+		d.plan(*wish, s.Previous)
+	}
+	d.say = append(d.say, Heard{})
+}
+
+func stepOf(phase state.DeploymentPhase) string {
+	switch phase {
+	case state.DeploymentPlanned:
+		return "render"
+	case state.DeploymentWatching:
+		return "gate"
+	}
+	return "start"
+}
+
+// plan begins with a version. Where the traffic goes is looked at again before anything is touched.
+func (d *decision) plan(w Wish, previous int64) {
+	hot := d.seen.Hot
+	if hot == "" {
+		hot = d.state.Hot
+	}
+	if hot == "" {
+		hot = state.Blue
+	}
+	at := d.now
+	d.state = state.Deployment{
+		Region: d.policy.Region, Name: w.Credential.Name, Number: w.Credential.Version, Previous: min(previous, w.Credential.Version-1), Hot: hot, Colour: Other(hot),
+		Phase: state.DeploymentPlanned, Since: at, Started: &at, Cause: w.Cause, Correlation: w.Correlation,
+		Method: w.Credential.Kind, Path: w.Credential.Path, Fingerprint: w.Credential.Fingerprint,
+	}
+}
+
+// clip keeps a reason within what an event takes.
+func clip(reason string) string {
+	if reason == "" {
+		return "no reason was given"
+	}
+	if len(reason) > 900 {
+		return reason[:900]
+	}
+	return reason
+}

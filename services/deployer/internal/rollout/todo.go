@@ -1,0 +1,87 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/ofitec/ofitec/events/state"
+)
+
+// todo is what the phase asks for. Nothing is touched while the proxy does not say where the traffic goes.
+func (d *decision) todo() []Action {
+	s, p := d.state, d.policy
+	known := d.seen.Hot != ""
+	switch s.Phase {
+	case state.DeploymentPlanned:
+		if known {
+			return []Action{Render{s.Number, s.Colour, s.Path}}
+		}
+	case state.DeploymentRendered:
+		if known {
+			return []Action{Start{s.Number, s.Colour}}
+		}
+	case state.DeploymentStarted:
+		return []Action{Try{s.Number, s.Colour}}
+	case state.DeploymentWatching:
+		return d.watch()
+	case state.DeploymentSwitched:
+		if d.drained() {
+			return []Action{Settle{s.Number, s.Hot, Other(s.Hot)}}
+		}
+		return []Action{Drain{s.Number, s.Hot, Other(s.Hot)}}
+	case state.DeploymentDone, state.DeploymentRolledBack:
+		if !s.Settled && d.seen.Hot == s.Hot && p.Tries > 0 {
+			return []Action{Settle{s.Number, s.Hot, Other(s.Hot)}}
+		}
+	}
+	return nil
+}
+
+// watch switches after the last green reading of a whole window, and reads until then.
+func (d *decision) watch() []Action {
+	s, p := d.state, d.policy
+	begun := s.Since
+	switch o := d.seen.Outcome.(type) {
+	case Read:
+		enough := s.Readings != nil && s.Readings.Green >= Enough(p)
+		if o.Number == s.Number && o.Verdict == Green && enough && !d.now.Before(begun.Add(p.Window)) {
+			return []Action{Switch{s.Number, s.Colour}}
+		}
+	case Failed:
+		if a, ok := o.Action.(Switch); ok && a.Number == s.Number {
+			return []Action{a}
+		}
+	}
+	due := begun.Add(p.Delay)
+	if again := d.seen.Looked.Add(p.Interval); again.After(due) {
+		due = again
+	}
+	if d.now.Before(due) {
+		return nil
+	}
+	return []Action{Look{s.Number, s.Colour, min(d.now.Sub(begun), p.Window)}}
+}
+
+// Enough is the number of green readings that a window must have: more than half of those that fit. A window that was slept through is no window.
+func Enough(p Policy) int {
+	return int(max(p.Window-p.Delay, 0)/p.Interval)/2 + 1
+}
+
+// drained says that the old colour has no request left, or has had its time.
+func (d *decision) drained() bool {
+	switch o := d.seen.Outcome.(type) {
+	case Drained:
+		return o.Number == d.state.Number && (o.Open == 0 || !d.now.Before(d.state.Since.Add(d.policy.DrainWithin)))
+	case Failed:
+		a, ok := o.Action.(Settle)
+		return ok && a.Number == d.state.Number
+	}
+	return false
+}
+
+// Patient says how long the next look may wait when nothing calls: a rollout under way is looked after, one that has ended is not.
+func Patient(s state.Deployment) time.Duration {
+	if s.Number > 0 && (!Ended(s) || !s.Settled) {
+		return 200 * time.Millisecond
+	}
+	return time.Second
+}
