@@ -96,7 +96,7 @@ func (s *Stack) webProxy(r layout.Region) (supervise.Spec, error) {
 
 // activeColour is what the deployer has written last; blue at first.
 func (s *Stack) activeColour(r layout.Region) (string, error) {
-	content, err := os.ReadFile(filepath.Join(s.layout.ComponentDir(r, "haproxy-web"), "active"))
+	content, err := os.ReadFile(s.layout.ActiveColourFile(r))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "blue", nil
 	}

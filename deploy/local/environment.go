@@ -12,6 +12,7 @@ import (
 var environments = map[string]func(s *Stack, r layout.Region) []string{
 	"failover-arbiter": (*Stack).arbiterEnv,
 	"rotator":          (*Stack).rotatorEnv,
+	"deployer":         (*Stack).deployerEnv,
 	"health-probe":     (*Stack).probeEnv,
 	"etl-ingest":       (*Stack).ingestEnv,
 }
@@ -71,6 +72,26 @@ func (s *Stack) probeEnv(r layout.Region) []string {
 		)
 	}
 	return env
+}
+
+// deployerEnv is how a region's deployer reaches the two colours, and gates that are short: a newcomer watches a rotation. Prometheus needs a few scrapes before it
+// can say something of a colour that has just started.
+func (s *Stack) deployerEnv(r layout.Region) []string {
+	a := s.layout.Addressing
+	return []string{
+		"OFITEC_ARBITER_URL=http://" + a.Addr(r, layout.PortArbiter),
+		"OFITEC_ODOO_BLUE_URL=http://" + a.Addr(r, layout.PortOdooBlue),
+		"OFITEC_ODOO_GREEN_URL=http://" + a.Addr(r, layout.PortOdooGreen),
+		"OFITEC_ODOO_SUPERVISOR_SOCKET=" + s.layout.OdooSocket(r),
+		"OFITEC_WEB_PROXY_SOCKET=" + s.layout.WebProxySocket(r),
+		"OFITEC_ACTIVE_COLOUR_FILE=" + s.layout.ActiveColourFile(r),
+		"OFITEC_PROMETHEUS_URL=http://" + a.Addr(r, layout.PortPrometheus),
+		"OFITEC_CANARY_READS=/web/health,/of/ledger?writer=deployer-$region",
+		"OFITEC_CANARY_WRITE=/of/ledger", `OFITEC_CANARY_WRITE_BODY={"writer":"deployer-$region","seq":$version}`,
+		"OFITEC_START_WITHIN=45s", "OFITEC_DRAIN_WITHIN=20s",
+		fmt.Sprintf("OFITEC_GATE_DELAY=%s", 3*scrapeInterval), fmt.Sprintf("OFITEC_GATE_INTERVAL=%s", scrapeInterval), fmt.Sprintf("OFITEC_GATE_WINDOW=%s", 7*scrapeInterval),
+		"OFITEC_GATE_FAILURES=3", "OFITEC_GATE_INCONCLUSIVE=8",
+	}
 }
 
 // dataRegions is a comma list of a port's address in the regions that hold data.

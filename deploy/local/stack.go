@@ -36,9 +36,6 @@ type Stack struct {
 	mu      sync.Mutex
 	pending map[string]bool // what is still being built or prepared
 	groups  [][]string      // units in the order in which they were started
-	lost    map[layout.Region]control.Loss
-
-	restores chan layout.Region // asked for, not yet begun; never closed
 }
 
 var _ control.Stack = (*Stack)(nil)
@@ -61,7 +58,6 @@ func Up(ctx context.Context, options Options) error {
 		options: options, folder: folder, layout: folder.layout, down: down,
 		programs: programs{folder: folder.layout.Root + "/programs", ours: options.Binaries},
 		terminal: newTerminal(options.Out), pending: map[string]bool{},
-		lost: map[layout.Region]control.Loss{}, restores: make(chan layout.Region, len(layout.Regions)),
 	}
 	s.supervisor = supervise.New(s.terminal.component)
 	err = s.run(ctx)
@@ -123,7 +119,6 @@ func (s *Stack) start(ctx context.Context) error {
 	}
 	s.setPending(regions, false)
 	beside.Go(func() { s.announce(ctx, began) })
-	beside.Go(func() { s.restoring(ctx) })
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -233,7 +228,7 @@ func (s *Stack) setPending(name string, pending bool) {
 	}
 }
 
-// serve opens the operator's socket and one for each data region's arbiter.
+// serve opens the operator's socket and, in each data region, one for the arbiter and one for the deployer.
 func (s *Stack) serve() (stop func(), err error) {
 	var closers []func()
 	stop = func() {
@@ -259,13 +254,17 @@ func (s *Stack) serve() (stop func(), err error) {
 			stop()
 			return nil, err
 		}
+		if err := open(s.layout.OdooSocket(r), s.owners.of("deployer"), control.OdooHandler(s, string(r), s.renderer(r))); err != nil {
+			stop()
+			return nil, err
+		}
 	}
 	return stop, nil
 }
 
 // Status implements control.Stack.
 func (s *Stack) Status() control.Status {
-	status := control.Status{PID: os.Getpid(), Data: s.layout.Root, Namespaces: s.options.Namespaces, Pending: []string{}, Components: s.supervisor.Statuses(), Lost: s.losses()}
+	status := control.Status{PID: os.Getpid(), Data: s.layout.Root, Namespaces: s.options.Namespaces, Pending: []string{}, Components: s.supervisor.Statuses()}
 	s.mu.Lock()
 	for name := range s.pending {
 		status.Pending = append(status.Pending, name)
@@ -282,12 +281,7 @@ func (s *Stack) Status() control.Status {
 func (s *Stack) Down() { s.down() }
 
 // StartUnit implements control.Stack.
-func (s *Stack) StartUnit(id string) error {
-	if err := s.refuseStart(id); err != nil {
-		return err
-	}
-	return s.supervisor.Start(id)
-}
+func (s *Stack) StartUnit(id string) error { return s.supervisor.Start(id) }
 
 // StopUnit implements control.Stack.
 func (s *Stack) StopUnit(ctx context.Context, id string, signal syscall.Signal) error {

@@ -41,7 +41,7 @@ func etcdGrants(service, region string) []grant {
 	case "rotator":
 		return append(watching, grant{state.PrefixCred, true, writes}, grant{"/ofitec/rotator/", true, writes}, grant{state.PrefixDepl, true, reads}, outbox)
 	case "deployer":
-		return append(watching, grant{state.PrefixCred, true, reads}, grant{state.PrefixDepl + region + "/", true, writes}, outbox)
+		return append(watching, grant{state.PrefixCred, true, reads}, grant{state.PrefixDepl + region + "/", true, writes}, grant{"/ofitec/deployer/" + region + "/", true, writes}, outbox)
 	case "console":
 		return []grant{{state.PrefixAll, true, reads}, {state.PrefixReq, true, writes}}
 	default:

@@ -56,8 +56,8 @@ func TestEtcdGivesEachServiceItsKeysAndNoOthers(t *testing.T) {
 	for range 2 { // the second time authorisation is on
 		eventually(t, "etcd", func(ctx context.Context) error { return bootstrap.Etcd(ctx, endpoints, s.tls) })
 	}
-	const fail, act, req, cred, rotator, depl, out = "/ofitec/failover/state", "/ofitec/active", "/ofitec/failover/requests/1", "/ofitec/credentials/odoo-app", "/ofitec/rotator/leader", "/ofitec/deployments/a/odoo-app", "/ofitec/outbox/"
-	all := []string{fail, act, req, cred, rotator, depl, "/ofitec/deployments/b/odoo-app", out + "failover-arbiter/1", out + "rotator/1", out + "deployer/1", "/other"}
+	const fail, act, req, cred, rotator, depl, lock, out = "/ofitec/failover/state", "/ofitec/active", "/ofitec/failover/requests/1", "/ofitec/credentials/odoo-app", "/ofitec/rotator/leader", "/ofitec/deployments/a/odoo-app", "/ofitec/deployer/a/leader", "/ofitec/outbox/"
+	all := []string{fail, act, req, cred, rotator, depl, lock, "/ofitec/deployments/b/odoo-app", "/ofitec/deployer/b/leader", out + "failover-arbiter/1", out + "rotator/1", out + "deployer/1", "/other"}
 	watching := fail + " " + act + " " + req
 	for _, c := range []struct {
 		service        string
@@ -66,7 +66,7 @@ func TestEtcdGivesEachServiceItsKeysAndNoOthers(t *testing.T) {
 	}{
 		{"failover-arbiter", layout.C, "", watching + " " + out + "failover-arbiter/1"},
 		{"rotator", layout.A, watching + " " + depl + " /ofitec/deployments/b/odoo-app", cred + " " + rotator + " " + out + "rotator/1"},
-		{"deployer", layout.A, watching + " " + cred, depl + " " + out + "deployer/1"},
+		{"deployer", layout.A, watching + " " + cred, depl + " " + lock + " " + out + "deployer/1"},
 		{"health-probe", layout.C, watching, ""},
 		{"etl-ingest", layout.B, watching, ""},
 		{"etl-transform", layout.A, watching, ""},

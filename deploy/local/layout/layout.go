@@ -241,6 +241,14 @@ func (l Layout) SupervisorSocket(r Region) string {
 	return filepath.Join(l.SocketDir(r), "supervisor.sock")
 }
 
+// OdooSocket is where the region's deployer asks for new environment files and starts of Odoo's colours.
+func (l Layout) OdooSocket(r Region) string { return filepath.Join(l.SocketDir(r), "odoo.sock") }
+
+// ActiveColourFile keeps which colour has the traffic, for the web proxy's next start; the deployer writes it.
+func (l Layout) ActiveColourFile(r Region) string {
+	return filepath.Join(l.ComponentDir(r, "haproxy-web"), "active")
+}
+
 // ControlSocket is where the operator's command reaches the running stack.
 func (l Layout) ControlSocket() string { return filepath.Join(l.SocketRoot(), "control.sock") }
 
