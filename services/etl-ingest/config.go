@@ -46,6 +46,8 @@ type S3Settings struct {
 // ExportSettings says how datasets are read.
 type ExportSettings struct {
 	Interval         time.Duration `env:"OFITEC_INTERVAL" yaml:"interval" doc:"time from one run to the next"`
+	Reconcile        time.Duration `env:"OFITEC_RECONCILE_INTERVAL" yaml:"reconcile_interval" doc:"time from one reconciliation to the next"`
+	Reread           time.Duration `env:"OFITEC_REREAD_INTERVAL" yaml:"reread_interval" doc:"time from one complete reading to the next, for a server without ids or summary"`
 	Lookback         time.Duration `env:"OFITEC_EXPORT_LOOKBACK" yaml:"lookback" doc:"how far before its cursor a walk begins; not shorter than the longest transaction, or rows are lost"`
 	FailoverLookback time.Duration `env:"OFITEC_EXPORT_FAILOVER_LOOKBACK" yaml:"failover_lookback" doc:"added to it at the first walk after a failover"`
 	PageRows         int           `env:"OFITEC_EXPORT_PAGE_ROWS" yaml:"page_rows" doc:"rows a page, 1 to 100000; a page is a raw file and an event"`
@@ -69,7 +71,7 @@ func NewConfig() *Config {
 	c.HTTPAddr = "127.0.0.1:8705"
 	c.S3.Region = "us-east-1"
 	c.Export = ExportSettings{
-		Interval: 15 * time.Minute, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, PageRows: defaultPageRows, Format: "csv",
+		Interval: 15 * time.Minute, Reconcile: 6 * time.Hour, Reread: 24 * time.Hour, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, PageRows: defaultPageRows, Format: "csv",
 		Connections: 2, Timeout: time.Minute, Attempts: 3, Bucket: events.BucketIngest,
 	}
 	return c
@@ -87,6 +89,8 @@ func (c *Config) Problems() []error {
 	bad(c.Odoo.URL != "" && !isURL(c.Odoo.URL, "http", "https"), "OFITEC_ODOO_URL", c.Odoo.URL, "a URL such as http://127.0.0.11:8069, without user or query")
 	e := c.Export
 	bad(e.Interval < time.Second, "OFITEC_INTERVAL", e.Interval.String(), "1s or more")
+	bad(e.Reconcile < time.Second, "OFITEC_RECONCILE_INTERVAL", e.Reconcile.String(), "1s or more")
+	bad(e.Reread < time.Second, "OFITEC_REREAD_INTERVAL", e.Reread.String(), "1s or more")
 	bad(e.Lookback <= 0, "OFITEC_EXPORT_LOOKBACK", e.Lookback.String(), "longer than the longest transaction")
 	bad(e.FailoverLookback < 0, "OFITEC_EXPORT_FAILOVER_LOOKBACK", e.FailoverLookback.String(), "0 or more")
 	bad(e.PageRows < 1 || e.PageRows > maxPageRows, "OFITEC_EXPORT_PAGE_ROWS", strconv.Itoa(e.PageRows), "1 to "+strconv.Itoa(maxPageRows))

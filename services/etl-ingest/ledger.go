@@ -94,6 +94,9 @@ func (l *ledger) commit(ctx context.Context, r manifest.Record, options ...event
 		if errors.Is(err, manifest.ErrExists) && attempt < appendAttempts {
 			continue
 		}
+		if errors.Is(err, manifest.ErrLaterEpoch) {
+			return extract.State{}, r, &extract.Failure{Code: extract.CodeFenced, Reason: "another region has taken over", Cause: err}
+		}
 		if err != nil {
 			return extract.State{}, r, storageFailure("write the manifest", err)
 		}
@@ -102,23 +105,24 @@ func (l *ledger) commit(ctx context.Context, r manifest.Record, options ...event
 	}
 }
 
-// complete gives a record what depends on its number. Clock and number make the batch unique within the dataset.
-func (l *ledger) complete(r *manifest.Record) {
+// complete gives a record what depends on its number. Clock and number make the batch unique within the dataset. A record that could not be announced is
+// refused: in the manifest it would be in everybody's way.
+func (l *ledger) complete(r *manifest.Record) error {
 	r.Batch = fmt.Sprintf("%s-%06d", r.AsOf.SourceClock.UTC().Format("20060102T150405Z"), r.Sequence)
 	r.EventID = events.ID(r.Ready(l.root))
 	r.EventTime = time.Now().UTC()
+	_, err := events.New(events.Origin{Region: l.region, Service: name}, r.EventTime, r.Ready(l.root))
+	return err
 }
 
 // announce publishes a record's event until it is acknowledged, and then moves the cursor. It may be repeated.
 func (l *ledger) announce(ctx context.Context, r manifest.Record, options ...events.Option) (extract.State, error) {
-	if r.Kind == manifest.KindRows {
-		event, err := events.New(events.Origin{Region: l.region, Service: name}, r.EventTime, r.Ready(l.root), options...)
-		if err != nil {
-			return extract.State{}, fmt.Errorf("announce record %d: %w", r.Sequence, err)
-		}
-		if err := l.publish(ctx, event); err != nil {
-			return extract.State{}, &extract.Failure{Code: extract.CodeBus, Reason: "announce the raw file", Cause: err}
-		}
+	event, err := events.New(events.Origin{Region: l.region, Service: name}, r.EventTime, r.Ready(l.root), options...)
+	if err != nil {
+		return extract.State{}, fmt.Errorf("announce record %d: %w", r.Sequence, err)
+	}
+	if err := l.publish(ctx, event); err != nil {
+		return extract.State{}, &extract.Failure{Code: extract.CodeBus, Reason: "announce the raw file", Cause: err}
 	}
 	state, err := l.states.Advance(ctx, r.Dataset, extract.Recorded{Sequence: r.Sequence, At: r.At, SHA256: r.SHA256, AsOf: r.AsOf, To: r.To})
 	if err != nil {

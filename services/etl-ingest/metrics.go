@@ -16,6 +16,10 @@ type metrics struct {
 	fresh       *prometheus.GaugeVec
 	sequence    prometheus.Gauge
 	active      prometheus.Gauge
+	failing     prometheus.Gauge
+	absent      *prometheus.CounterVec
+	asserted    *prometheus.CounterVec
+	reconciled  *prometheus.CounterVec
 }
 
 func newMetrics(r *chassismetrics.Registry) *metrics {
@@ -26,9 +30,13 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		pulls: r.CounterVec("pulls_total", "Pulls by outcome: done, absent (the server does not offer the dataset), failed.", "dataset", "outcome"),
 		seconds: r.HistogramVec("pull_duration_seconds", "How long a pull of a dataset took.",
 			[]float64{.05, .2, 1, 5, 30, 120, 600, 3600}, "outcome"),
-		cursor:   r.GaugeVec("cursor_timestamp_seconds", "The write_date up to which a dataset was read.", "dataset"),
-		fresh:    r.GaugeVec("source_clock_timestamp_seconds", "The source's clock at the last pull that was done: how fresh the dataset is.", "dataset"),
-		sequence: r.Gauge("manifest_sequence", "Last record of the manifest that this process has announced."),
-		active:   r.Gauge("active_region", "1 while this region is the active one and pulls, else 0."),
+		cursor:     r.GaugeVec("cursor_timestamp_seconds", "The write_date up to which a dataset was read.", "dataset"),
+		fresh:      r.GaugeVec("source_clock_timestamp_seconds", "The source's clock at the last pull that was done: how fresh the dataset is.", "dataset"),
+		sequence:   r.Gauge("manifest_sequence", "Last record of the manifest that this process has announced."),
+		failing:    r.Gauge("failing_parts", "How many datasets, or parts that all need, did not work in the last run."),
+		absent:     r.CounterVec("absent_rows_total", "Rows that reconciliations found to be no more.", "dataset"),
+		asserted:   r.CounterVec("asserted_rows_total", "Rows that reconciliations read again.", "dataset"),
+		reconciled: r.CounterVec("reconciliations_total", "Reconciliations by outcome: agrees, differs (something changed meanwhile), failed.", "dataset", "outcome"),
+		active:     r.Gauge("active_region", "1 while this region is the active one and pulls, else 0."),
 	}
 }

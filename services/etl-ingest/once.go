@@ -30,7 +30,7 @@ func once(ctx context.Context, c *Config, out io.Writer) error {
 		return err
 	}
 	again := func(*extract.Failure) time.Time { return time.Now().UTC().Add(c.Export.Interval) }
-	outcomes, err := i.runner.run(ctx, nil, again)
+	outcomes, err := i.runner.run(ctx, nil, reconcileAll, again)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,24 @@ func (p *progress) finished(o outcome) {
 		fmt.Fprintf(p.out, "%-20s FAILED after %d rows: %v\n", o.Dataset, o.Tally.Rows, o.Err)
 	default:
 		p.line(o.Dataset, o.Tally, "done")
+		if o.Found != nil {
+			p.compared(o.Dataset, *o.Found)
+		}
 	}
+}
+
+func (p *progress) compared(dataset string, f found) {
+	how, end := "compared by count and digest", "agrees with the source"
+	if f.Reread {
+		how = "all read again, since the server lists no ids or sums nothing up"
+	}
+	if !f.Agrees {
+		end = "differs from the source, which may have changed meanwhile: the next reconciliation looks again"
+	}
+	if f.Reread && f.Absent+f.Asserted > 0 {
+		end = "recorded what differed"
+	}
+	fmt.Fprintf(p.out, "%-20s %s: %d deleted, %d rows recorded anew; %s\n", dataset, how, f.Absent, f.Asserted, end)
 }
 
 func (p *progress) line(dataset string, t tally, what string) {

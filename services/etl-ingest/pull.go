@@ -26,6 +26,7 @@ type source interface {
 type store interface {
 	manifest.Shelf
 	Put(ctx context.Context, name, from string) error
+	Get(ctx context.Context, name string) (io.ReadCloser, error)
 	URL() string
 	SpoolDir() string
 	Check(ctx context.Context) error
@@ -59,6 +60,7 @@ type tally struct {
 	Pages, Stored, Seen int
 	StoredRows          int64
 	Took                time.Duration
+	FromStart           bool // the whole dataset was read
 }
 
 // pull walks through one dataset. What it has stored and announced before an error stays, and the next pull goes on behind it.
@@ -77,6 +79,7 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 	if err != nil {
 		return t, err
 	}
+	t.FromStart = walk.At == extract.Place{}
 	for {
 		var goOn bool
 		walk, state, goOn, err = p.page(ctx, dataset, walk, state, &t, options)
@@ -90,7 +93,7 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 
 // page fetches one page and does what is decided about it.
 func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, t *tally, options []events.Option) (extract.Walk, extract.State, bool, error) {
-	draft, page, err := p.fetch(ctx, dataset, walk)
+	draft, page, err := p.fetch(ctx, p.request(dataset, walk.At))
 	if err != nil {
 		return walk, state, false, err
 	}
@@ -126,77 +129,95 @@ func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.
 	return walk, state, true, nil
 }
 
-// fetch reads the walk's next page into a spooled file, several times if that helps. The file is complete but has no lasting name.
-func (p *puller) fetch(ctx context.Context, dataset models.Dataset, walk extract.Walk) (*spool.File, extract.Page, error) {
-	request := odoo.Request{Dataset: dataset.Name, Columns: odoo.Columns{Key: dataset.Key, Cursor: dataset.Cursor}, Format: p.format, At: walk.At, Limit: p.policy.Limit}
+// fetch reads a page into a spooled file, several times if that helps. The file is complete but has no lasting name.
+func (p *puller) fetch(ctx context.Context, request odoo.Request) (draft *spool.File, page extract.Page, err error) {
+	err = p.again(ctx, func() error {
+		if draft, err = spool.Create(p.store.SpoolDir()); err != nil {
+			return storageFailure("spool the page", err)
+		}
+		if page, err = p.source.Page(ctx, request, draft); err != nil {
+			draft.Discard()
+		}
+		return err
+	})
+	return draft, page, err
+}
+
+// request is for a page of a dataset.
+func (p *puller) request(dataset models.Dataset, at extract.Place) odoo.Request {
+	return odoo.Request{Dataset: dataset.Name, Columns: odoo.Columns{Key: dataset.Key, Cursor: dataset.Cursor}, Format: p.format, At: at, Limit: p.policy.Limit}
+}
+
+// again asks the source several times, if that helps.
+func (p *puller) again(ctx context.Context, ask func() error) error {
 	for failures := 1; ; failures++ {
-		draft, err := spool.Create(p.store.SpoolDir())
-		if err != nil {
-			return nil, extract.Page{}, storageFailure("spool the page", err)
-		}
-		page, err := p.source.Page(ctx, request, draft)
-		if err == nil {
-			return draft, page, nil
-		}
-		draft.Discard()
+		err := ask()
 		var failure *extract.Failure
-		if !errors.As(err, &failure) {
-			return nil, page, err
+		if err == nil || !errors.As(err, &failure) {
+			return err
 		}
 		wait, again := extract.Retry(failure, failures, p.attempts)
 		if !again {
-			return nil, page, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, page, ctx.Err()
+			return ctx.Err()
 		case <-time.After(wait):
 		}
 	}
 }
 
-// keep makes a page last: raw file, then record, then event, then cursor. The mandate is asked for again right before, since reading a page may take long.
+// keep makes a page last.
 func (p *puller) keep(ctx context.Context, dataset models.Dataset, walk extract.Walk, draft *spool.File, page extract.Page, a extract.Store, options []events.Option) (extract.State, error) {
-	path, err := draft.Finish()
-	if err != nil {
-		return extract.State{}, storageFailure("spool the page", err)
-	}
-	if err := p.stillAllowed(ctx, walk); err != nil {
-		return extract.State{}, err
-	}
-	raw := rawPath(dataset.Name, page, p.fileFormat())
-	if err := p.store.Put(ctx, raw, path); err != nil {
-		return extract.State{}, storageFailure("store the raw file", err)
-	}
-	state, _, err := p.ledger.commit(ctx, manifest.Record{
-		Kind: manifest.KindRows, Dataset: dataset.Name, Region: p.region, Path: raw, Format: p.fileFormat(), SHA256: page.SHA256, Rows: page.Rows, Bytes: page.Bytes,
+	return p.commit(ctx, draft, manifest.Record{
+		Kind: manifest.KindRows, Dataset: dataset.Name, Format: p.fileFormat(), SHA256: page.SHA256, Rows: page.Rows, Bytes: page.Bytes,
 		AsOf: events.AsOf{Epoch: walk.Epoch, SourceClock: page.Clock}, At: page.At.String(), From: a.From, To: a.To,
-	}, options...)
-	return state, err
+	}, options)
 }
 
 var nothing = sha256.Sum256(nil)
 
 // record writes down that there was nothing new, and how fresh the source was. There is no raw file.
 func (p *puller) record(ctx context.Context, dataset models.Dataset, walk extract.Walk, a extract.Record, options []events.Option) (extract.State, error) {
-	if err := p.stillAllowed(ctx, walk); err != nil {
+	return p.commit(ctx, nil, manifest.Record{
+		Kind: manifest.KindRows, Dataset: dataset.Name, Format: p.fileFormat(), SHA256: hex.EncodeToString(nothing[:]),
+		AsOf: events.AsOf{Epoch: walk.Epoch, SourceClock: a.Clock}, From: walk.At.Cursor(),
+	}, options)
+}
+
+// commit makes a file last: raw file, then record, then event, then cursor. The mandate is asked for again right before, since reading a page may take long.
+// Without a draft there is no raw file.
+func (p *puller) commit(ctx context.Context, draft *spool.File, r manifest.Record, options []events.Option) (extract.State, error) {
+	r.Region = p.region
+	var path string
+	if draft != nil {
+		var err error
+		if path, err = draft.Finish(); err != nil {
+			return extract.State{}, storageFailure("spool the page", err)
+		}
+		r.Path = rawPath(r)
+	}
+	if err := p.stillAllowed(ctx, r.AsOf.Epoch); err != nil {
 		return extract.State{}, err
 	}
-	state, _, err := p.ledger.commit(ctx, manifest.Record{
-		Kind: manifest.KindRows, Dataset: dataset.Name, Region: p.region, Format: p.fileFormat(), SHA256: hex.EncodeToString(nothing[:]),
-		AsOf: events.AsOf{Epoch: walk.Epoch, SourceClock: a.Clock}, From: walk.At.Cursor(),
-	}, options...)
+	if draft != nil {
+		if err := p.store.Put(ctx, r.Path, path); err != nil {
+			return extract.State{}, storageFailure("store the raw file", err)
+		}
+	}
+	state, _, err := p.ledger.commit(ctx, r, options...)
 	return state, err
 }
 
-// stillAllowed is nil while the epoch is the walk's.
-func (p *puller) stillAllowed(ctx context.Context, walk extract.Walk) error {
+// stillAllowed is nil while the epoch is that in which reading began.
+func (p *puller) stillAllowed(ctx context.Context, begun events.Epoch) error {
 	epoch, err := p.mandate(ctx)
 	if err != nil {
 		return err
 	}
-	if epoch != walk.Epoch {
-		return &extract.Failure{Code: extract.CodeFenced, Reason: fmt.Sprintf("the walk began in epoch %d, this is epoch %d", walk.Epoch, epoch)}
+	if epoch != begun {
+		return &extract.Failure{Code: extract.CodeFenced, Reason: fmt.Sprintf("reading began in epoch %d, this is epoch %d", begun, epoch)}
 	}
 	return nil
 }
@@ -210,6 +231,6 @@ func (p *puller) fileFormat() string {
 }
 
 // rawPath names a raw file by its content. The date is the source's, UTC.
-func rawPath(dataset string, page extract.Page, format string) string {
-	return dataset + "/dt=" + page.Clock.UTC().Format(time.DateOnly) + "/" + page.SHA256 + "." + format + ".zst"
+func rawPath(r manifest.Record) string {
+	return r.Dataset + "/dt=" + r.AsOf.SourceClock.UTC().Format(time.DateOnly) + "/" + r.SHA256 + "." + r.Format + ".zst"
 }

@@ -20,6 +20,7 @@ import (
 // runner pulls datasets, one run at a time. What becomes of a dataset does not touch the others.
 type runner struct {
 	puller      *puller
+	reconciler  *reconciler
 	datasets    []models.Dataset
 	connections int
 	bus         bus.Sender
@@ -31,20 +32,31 @@ type runner struct {
 	one sync.Mutex // held while a run is under way
 }
 
+// depth is how much a run does.
+type depth int
+
+// The depths: pulls only; also a reconciliation, which reads everything again where a server has no other way, but that only now and then; the same, but that too.
+const (
+	pullOnly depth = iota
+	reconcileToo
+	reconcileAll
+)
+
 // outcome is what became of a dataset in a run.
 type outcome struct {
 	Dataset string
 	Tally   tally
-	Absent  bool // the server does not offer it
+	Absent  bool   // the server does not offer it
+	Found   *found // by the reconciliation, when there was one
 	Err     error
 }
 
 // announceFailure is how long the bus may take for an export.failed.
 const announceFailure = 5 * time.Second
 
-// run pulls the named datasets, all when there are none, and waits for them. retryAt is what failures say of the next attempt. The error is that of what no
+// run pulls the named datasets, all when there are none, reconciles them when that is asked for, and waits for them. retryAt is what failures say of the next attempt. The error is that of what no
 // dataset can do without: the manifest or the bus.
-func (r *runner) run(ctx context.Context, names []string, retryAt func(*extract.Failure) time.Time, options ...events.Option) ([]outcome, error) {
+func (r *runner) run(ctx context.Context, names []string, deep depth, retryAt func(*extract.Failure) time.Time, options ...events.Option) ([]outcome, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
 	if _, err := r.puller.mandate(ctx); err != nil {
@@ -66,7 +78,7 @@ func (r *runner) run(ctx context.Context, names []string, retryAt func(*extract.
 		slots <- struct{}{}
 		working.Go(func() {
 			defer func() { <-slots }()
-			outcomes[n] = r.pull(ctx, dataset, retryAt, options)
+			outcomes[n] = r.pull(ctx, dataset, deep, retryAt, options)
 			r.finished(outcomes[n])
 		})
 	}
@@ -82,9 +94,18 @@ func (r *runner) names() []string {
 	return names
 }
 
-func (r *runner) pull(ctx context.Context, dataset models.Dataset, retryAt func(*extract.Failure) time.Time, options []events.Option) outcome {
+// has says whether there is such a dataset.
+func (r *runner) has(name string) bool { return slices.Contains(r.names(), name) }
+
+func (r *runner) pull(ctx context.Context, dataset models.Dataset, deep depth, retryAt func(*extract.Failure) time.Time, options []events.Option) outcome {
 	t, err := r.puller.pull(ctx, dataset, options...)
-	o := outcome{Dataset: dataset.Name, Tally: t, Err: err}
+	o := outcome{Dataset: dataset.Name, Tally: t}
+	if err == nil && deep != pullOnly {
+		var f found
+		f, err = r.reconciler.dataset(ctx, dataset, deep, t.FromStart, options...)
+		o.Found = &f
+	}
+	o.Err = err
 	label := "done"
 	switch {
 	case errors.Is(err, odoo.ErrNotOffered):
@@ -101,7 +122,7 @@ func (r *runner) pull(ctx context.Context, dataset models.Dataset, retryAt func(
 // fail says on the bus that a dataset was not pulled. It is told once: whoever missed it sees that the dataset is not fresh.
 func (r *runner) fail(ctx context.Context, dataset string, cause error, retryAt func(*extract.Failure) time.Time, options []events.Option) {
 	var failure *extract.Failure
-	if ctx.Err() != nil || !errors.As(cause, &failure) || failure.Code == extract.CodeFenced {
+	if ctx.Err() != nil || !errors.As(cause, &failure) || isFenced(cause) {
 		return // stopped, or not ours to read any more
 	}
 	now := time.Now().UTC()
@@ -130,7 +151,7 @@ func shorten(text string, limit int) string {
 // failedIn lists what failed, and the longest wait that a server asked for.
 func failedIn(outcomes []outcome) (failed []string, retryAfter time.Duration) {
 	for _, o := range outcomes {
-		if o.Err == nil {
+		if o.Err == nil || isFenced(o.Err) {
 			continue
 		}
 		failed = append(failed, o.Dataset+": "+o.Err.Error())
@@ -140,4 +161,10 @@ func failedIn(outcomes []outcome) (failed []string, retryAfter time.Duration) {
 		}
 	}
 	return failed, retryAfter
+}
+
+// isFenced says that the region is not, or no more, the one that reads: no failure, but somebody else's turn.
+func isFenced(err error) bool {
+	var failure *extract.Failure
+	return errors.As(err, &failure) && failure.Code == extract.CodeFenced
 }

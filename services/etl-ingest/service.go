@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -24,13 +25,21 @@ import (
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/spool"
 )
 
-// serve joins the bus and runs until ctx ends. What it needs may be away at the start: the service is then alive and not ready.
+// serve joins the bus and etcd and runs until ctx ends. What it needs may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
 	i, err := assemble(ctx, c, func(string, tally) {}, func(outcome) {})
 	if err != nil {
 		return err
 	}
 	defer i.close()
+	consumer := bus.Consumer{Service: name, Region: events.Region(c.Region), Stream: events.StreamJobs, Log: i.service.Log, Metrics: i.metered, Create: c.alone()}
+	s := &schedule{
+		runner: i.runner, interval: c.Export.Interval, fullEach: c.Export.Reconcile, prepare: i.provision, metrics: i.runner.metrics, log: i.service.Log,
+		jobs: func(ctx context.Context, handler bus.Handler) error { return i.bus.Consume(ctx, consumer, handler) },
+	}
+	i.service.Health.Register("raw", i.store.Check)
+	i.service.Health.Register("export", s.check)
+	i.service.Add("schedule", s.run)
 	return i.service.Run(ctx)
 }
 
@@ -92,14 +101,18 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 	i.bus = bus.NewJetStream(i.stream, i.metered)
 	counted := newMetrics(service.Metrics)
 	region := events.Region(c.Region)
-	i.runner = &runner{
-		puller: &puller{
-			source: source, store: i.store, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, progress: page,
-			ledger: &ledger{
-				chain: manifest.NewChain(i.store), states: kv.New(i.stream, c.Export.Bucket, c.alone()), bus: i.bus, root: i.store.URL(), region: region, metrics: counted, log: service.Log,
-			},
+	pull := &puller{
+		source: source, store: i.store, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, progress: page,
+		ledger: &ledger{
+			chain: manifest.NewChain(i.store), states: kv.New(i.stream, c.Export.Bucket, c.alone()), bus: i.bus, root: i.store.URL(), region: region, metrics: counted, log: service.Log,
 		},
-		datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,
+	}
+	compare := &reconciler{
+		puller: pull, source: source, metrics: counted, log: service.Log, every: c.Export.Reread,
+		books: &books{dir: c.booksDir(), store: i.store, datasets: warehouse.Datasets(), log: service.Log, chain: manifest.NewChain(i.store)},
+	}
+	i.runner = &runner{
+		puller: pull, reconciler: compare, datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,
 	}
 	return i, nil
 }
@@ -141,9 +154,17 @@ func (c *Config) openStore() (store, error) {
 }
 
 // spoolDir is where pages wait for their upload: what is in it may be lost.
-func (c *Config) spoolDir() string {
-	if c.DataDir != "" {
-		return filepath.Join(c.DataDir, "spool")
+func (c *Config) spoolDir() string { return filepath.Join(c.ownDir(), "spool") }
+
+// booksDir is where it stands what the raw files say that the source has; it may be lost, too.
+func (c *Config) booksDir() string { return filepath.Join(c.ownDir(), "books") }
+
+func (c *Config) ownDir() string {
+	switch {
+	case c.DataDir != "":
+		return c.DataDir
+	case c.Warehouse != "":
+		return filepath.Join(c.Warehouse, "etl-ingest")
 	}
-	return filepath.Join(c.Warehouse, "spool")
+	return filepath.Join(os.TempDir(), name)
 }

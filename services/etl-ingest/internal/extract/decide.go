@@ -88,7 +88,7 @@ func Begin(s State, policy Policy, epoch events.Epoch) (Walk, error) {
 
 // Decide says what becomes of a page and how the walk goes on.
 func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
-	if f := wrong(w, p); f != nil {
+	if f := wrong(w.At, p); f != nil {
 		return w, []Action{Refuse{f}}
 	}
 	if w.Pages == 0 {
@@ -104,7 +104,7 @@ func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
 		w.Stored++
 		actions = append(actions, Store{From: w.At.Cursor(), To: s.moved(w, p)})
 	}
-	if goesOn(p, policy.Limit) {
+	if GoesOn(p, policy.Limit) {
 		w.At = p.Last
 		return w, append(actions, Ask{w.At})
 	}
@@ -114,8 +114,8 @@ func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
 	return w, append(actions, Done{})
 }
 
-// goesOn says whether there is more behind a page. A server that says nothing and sends more than was asked for knows no limit: that was all.
-func goesOn(p Page, limit int) bool {
+// GoesOn says whether there is more behind a page. A server that says nothing and sends more than was asked for knows no limit: that was all.
+func GoesOn(p Page, limit int) bool {
 	if p.Rows == 0 {
 		return false
 	}
@@ -125,8 +125,15 @@ func goesOn(p Page, limit int) bool {
 	return p.Rows == int64(limit)
 }
 
-// wrong is what makes a page useless: it would be taken for progress that it is not.
-func wrong(w Walk, p Page) *Failure {
+// Follows is what makes a page that was asked for at a place useless, or nil: it would be taken for progress that it is not.
+func Follows(at Place, p Page) error {
+	if f := wrong(at, p); f != nil {
+		return f
+	}
+	return nil
+}
+
+func wrong(at Place, p Page) *Failure {
 	contract := func(format string, args ...any) *Failure {
 		return &Failure{Code: CodeContract, Status: 200, Reason: fmt.Sprintf(format, args...)}
 	}
@@ -135,8 +142,8 @@ func wrong(w Walk, p Page) *Failure {
 		return nil
 	case p.Last.Compare(p.First) < 0:
 		return contract("the page's last row (%s) comes before its first (%s), want the order of write_date and id", p.Last, p.First)
-	case p.Last.Compare(w.At) <= 0:
-		return contract("asked for rows behind %s, the page ends at %s: the server ignores since, after_id or limit", w.At, p.Last)
+	case p.Last.Compare(at) <= 0:
+		return contract("asked for rows behind %s, the page ends at %s: the server ignores since, after_id or limit", at, p.Last)
 	}
 	return nil
 }

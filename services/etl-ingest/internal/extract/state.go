@@ -55,6 +55,9 @@ func (s State) Advance(r Recorded) State {
 }
 
 // knows says whether the page stands at its place as it did when it was last read. A page that was changed and changed back is not known: it is the last content that counts.
-func (s State) knows(p Page) bool {
-	return slices.Contains(s.Seen, Seen{At: p.At.String(), SHA256: p.SHA256})
+func (s State) knows(p Page) bool { return s.Knows(p.At.String(), p.SHA256) }
+
+// Knows says whether this content was the last that was recorded for a place.
+func (s State) Knows(at, sha256 string) bool {
+	return slices.Contains(s.Seen, Seen{At: at, SHA256: sha256})
 }

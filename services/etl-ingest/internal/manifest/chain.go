@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/ofitec/ofitec/events"
 )
 
 // ErrExists is what a Shelf answers when the name is taken.
 var ErrExists = errors.New("exists already")
+
+// ErrLaterEpoch is what Append answers when the chain's last record is of a later epoch: another region has taken over.
+var ErrLaterEpoch = errors.New("a later epoch has written")
 
 // Shelf keeps small files by name. It must be linearizable for one name: of several Adds at once one wins.
 type Shelf interface {
@@ -22,6 +27,7 @@ type Chain struct {
 	shelf Shelf
 	last  int64
 	hash  string
+	epoch events.Epoch
 }
 
 // NewChain makes the chain; the first call to Head finds its end.
@@ -78,22 +84,28 @@ func (c *Chain) Head(ctx context.Context) (int64, error) {
 	if low == c.last {
 		return low, nil
 	}
-	_, hash, found, err := c.Get(ctx, low)
+	r, hash, found, err := c.Get(ctx, low)
 	if err != nil {
 		return 0, err
 	}
 	if !found {
 		return 0, fmt.Errorf("read manifest record %s: %w: it was there a moment ago", Name(low), ErrBroken)
 	}
-	c.last, c.hash = low, hash
+	c.last, c.hash, c.epoch = low, hash, r.AsOf.Epoch
 	return low, nil
 }
 
 // Append adds a record behind the end that the last Head or Append has seen and gives it its sequence and previous hash; complete is called for what depends on the
-// sequence. ErrExists means that another writer was first: nothing was written, call Head and see what it did.
-func (c *Chain) Append(ctx context.Context, r Record, complete func(*Record)) (Record, error) {
+// sequence, and its error means that the record is not fit to be added. ErrExists means that another writer was first: nothing was written, call Head and see what it did. Since a number is given once, a writer that was
+// paused while its region lost its mandate cannot add behind its successor: it must see the successor's record first, and is then refused with ErrLaterEpoch.
+func (c *Chain) Append(ctx context.Context, r Record, complete func(*Record) error) (Record, error) {
+	if r.AsOf.Epoch < c.epoch {
+		return r, fmt.Errorf("add manifest record: %w: %d, this is %d", ErrLaterEpoch, c.epoch, r.AsOf.Epoch)
+	}
 	r.Version, r.Sequence, r.Previous = Version, c.last+1, c.hash
-	complete(&r)
+	if err := complete(&r); err != nil {
+		return r, err
+	}
 	line, hash, err := Seal(r)
 	if err != nil {
 		return r, err
@@ -101,13 +113,13 @@ func (c *Chain) Append(ctx context.Context, r Record, complete func(*Record)) (R
 	if err := c.shelf.Add(ctx, Name(r.Sequence), line); err != nil {
 		return r, fmt.Errorf("add manifest record %d: %w", r.Sequence, err)
 	}
-	c.last, c.hash = r.Sequence, hash
+	c.last, c.hash, c.epoch = r.Sequence, hash, r.AsOf.Epoch
 	return r, nil
 }
 
 // Verify walks the whole chain and calls visit, which may be nil, for each record.
 func (c *Chain) Verify(ctx context.Context, visit func(Record) error) (records int64, err error) {
-	previous := Origin
+	previous, epoch := Origin, events.Epoch(0)
 	for sequence := int64(1); ; sequence++ {
 		r, hash, found, err := c.Get(ctx, sequence)
 		if err != nil || !found {
@@ -116,7 +128,10 @@ func (c *Chain) Verify(ctx context.Context, visit func(Record) error) (records i
 		if r.Previous != previous {
 			return sequence - 1, fmt.Errorf("verify manifest record %d: %w: it follows on %s, the record before is %s", sequence, ErrBroken, r.Previous, previous)
 		}
-		previous = hash
+		if r.AsOf.Epoch < epoch {
+			return sequence - 1, fmt.Errorf("verify manifest record %d: %w: its epoch %d comes after epoch %d", sequence, ErrBroken, r.AsOf.Epoch, epoch)
+		}
+		previous, epoch = hash, r.AsOf.Epoch
 		if visit == nil {
 			continue
 		}

@@ -32,7 +32,7 @@ type Record struct {
 	Version   int            `json:"version"`
 	Sequence  int64          `json:"sequence"` // from 1, without gaps
 	Previous  string         `json:"previous"` // hash of the record before, Origin for the first
-	Kind      string         `json:"kind"`     // "rows"; others are of other writers
+	Kind      string         `json:"kind"`     // one of the kinds below
 	Dataset   string         `json:"dataset"`
 	Region    events.Region  `json:"region"` // where the source ran
 	Batch     string         `json:"batch"`
@@ -49,8 +49,13 @@ type Record struct {
 	EventTime time.Time      `json:"event_time"`
 }
 
-// KindRows is the kind of records of rows, none included.
-const KindRows = "rows"
+// The kinds of records; what their files hold stands in the service's README.
+const (
+	KindRows    = "rows"    // a page of an export, or that there was nothing new
+	KindAbsent  = "absent"  // ids that are no more
+	KindAssert  = "assert"  // rows as the source has them, whatever was seen before
+	KindSummary = "summary" // what was compared with the source
+)
 
 // Ready is the event that announces the record. root is the store's URL, without a slash at its end. A record without a raw file names the dataset's folder.
 func (r Record) Ready(root string) events.ExportReady {

@@ -27,10 +27,10 @@ func clockOf(response *http.Response, asked time.Time) time.Time {
 }
 
 // refused makes a failure of an answer other than 200. The answer's text is not repeated: it may hold anything.
-func refused(r Request, response *http.Response) error {
+func refused(what string, response *http.Response) error {
 	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // so that the connection can be used again
 	if response.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("read dataset %s: %w", r.Dataset, ErrNotOffered)
+		return fmt.Errorf("read %s: %w", what, ErrNotOffered)
 	}
 	f := &extract.Failure{Code: extract.CodeStatus, Status: response.StatusCode, Reason: http.StatusText(response.StatusCode)}
 	f.Again = response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusRequestTimeout || response.StatusCode >= 500

@@ -67,46 +67,92 @@ func New(s Server) (*Client, error) {
 	return &Client{server: s, http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
-// Request is a page that is wanted.
+// Request is a page that is wanted: rows from a place on, or rows by id.
 type Request struct {
 	Dataset string
 	Columns Columns
 	Format  string // csv or json
 	At      extract.Place
 	Limit   int
+	IDs     []int64 // these rows as they are now, in place of At and Limit
+
+	// Visit, when set, is called at the beginning, and what it returns for each row.
+	Visit func() func(extract.Place) error
 }
 
 // Page writes a page's plain bytes to sink as they arrive and says what they are. On an error, what sink got is worth nothing. Errors are
-// *extract.Failure, except ErrNotOffered, the context's and the sink's.
+// *extract.Failure, except ErrNotOffered, the context's and those of Visit.
 func (c *Client) Page(ctx context.Context, r Request, sink io.Writer) (extract.Page, error) {
+	counted := &rows{format: r.Format, columns: r.Columns}
+	if r.Visit != nil {
+		counted.visit = r.Visit()
+	}
+	page := extract.Page{At: r.At}
+	err := c.get(ctx, r.Dataset, "", r.query(), func(a answer) (err error) {
+		page.Clock = a.clock
+		if more, err := strconv.ParseBool(a.response.Header.Get(headerMore)); err == nil {
+			page.More = &more
+		}
+		if page.SHA256, page.Bytes, err = receive(a.body, counted, sink); err != nil {
+			return err
+		}
+		return complete(&page, counted, a.response)
+	})
+	return page, err
+}
+
+func (r Request) query() url.Values {
+	query := url.Values{"format": {r.Format}}
+	if len(r.IDs) > 0 {
+		ids := make([]string, len(r.IDs))
+		for n, id := range r.IDs {
+			ids[n] = strconv.FormatInt(id, 10)
+		}
+		query.Set("ids", strings.Join(ids, ","))
+		return query
+	}
+	query.Set("limit", strconv.Itoa(r.Limit))
+	if !r.At.Since.IsZero() {
+		query.Set("since", r.At.Since.UTC().Format(extract.Moment))
+	}
+	if r.At.HasID {
+		query.Set("after_id", strconv.FormatInt(r.At.ID, 10))
+	}
+	return query
+}
+
+// answer is a 200 and its body, without Content-Encoding.
+type answer struct {
+	response *http.Response
+	clock    time.Time // the source's, before it looked
+	body     io.Reader
+}
+
+// get asks for /of/export/<dataset><suffix> and hands a good answer to use. The server may take its time, as long as it gives signs of life.
+func (c *Client) get(ctx context.Context, dataset, suffix string, query url.Values, use func(answer) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	life := time.AfterFunc(c.server.Timeout, func() { cancel(errSilent) })
 	defer life.Stop()
-	begun := time.Now()
-	response, err := c.ask(ctx, r)
+	asked := time.Now()
+	response, err := c.ask(ctx, dataset+suffix, query)
 	if err != nil {
-		return extract.Page{}, failed(ctx, err)
+		return failed(ctx, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return extract.Page{}, refused(r, response)
-	}
-	page := extract.Page{At: r.At, Clock: clockOf(response, begun)}
-	if more, err := strconv.ParseBool(response.Header.Get(headerMore)); err == nil {
-		page.More = &more
+		return refused(dataset+suffix, response)
 	}
 	alive := readerFunc(func(p []byte) (int, error) {
 		n, err := response.Body.Read(p)
 		life.Reset(c.server.Timeout)
 		return n, err
 	})
-	counted := &rows{format: r.Format, columns: r.Columns}
-	page.SHA256, page.Bytes, err = receive(response, alive, counted, sink)
+	body, err := decoded(response, alive)
 	if err == nil {
-		err = complete(&page, counted, response)
+		err = use(answer{response, clockOf(response, asked), body})
 	}
-	return page, failed(ctx, err)
+	return failed(ctx, err)
 }
 
 var errSilent = errors.New("no sign of life")
@@ -115,15 +161,11 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func (c *Client) ask(ctx context.Context, r Request) (*http.Response, error) {
-	query := url.Values{"limit": {strconv.Itoa(r.Limit)}, "format": {r.Format}}
-	if !r.At.Since.IsZero() {
-		query.Set("since", r.At.Since.UTC().Format(extract.Moment))
+func (c *Client) ask(ctx context.Context, what string, query url.Values) (*http.Response, error) {
+	address := strings.TrimRight(c.server.URL, "/") + "/of/export/" + what
+	if len(query) > 0 {
+		address += "?" + query.Encode()
 	}
-	if r.At.HasID {
-		query.Set("after_id", strconv.FormatInt(r.At.ID, 10))
-	}
-	address := strings.TrimRight(c.server.URL, "/") + "/of/export/" + r.Dataset + "?" + query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
@@ -142,19 +184,20 @@ type sinkError struct{ err error }
 func (e *sinkError) Error() string { return e.err.Error() }
 func (e *sinkError) Unwrap() error { return e.err }
 
-// receive hands the body to the row counter and the sink.
-func receive(response *http.Response, body io.Reader, counted *rows, sink io.Writer) (sum string, size int64, err error) {
+// decoded undoes the Content-Encoding.
+func decoded(response *http.Response, body io.Reader) (io.Reader, error) {
 	switch encoding := response.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":
+		return body, nil
 	case "gzip", "x-gzip":
-		unzipped, err := gzip.NewReader(body)
-		if err != nil {
-			return "", 0, err
-		}
-		body = unzipped
+		return gzip.NewReader(body)
 	default:
-		return "", 0, &extract.Failure{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("Content-Encoding %q was not asked for", encoding)}
+		return nil, &extract.Failure{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("Content-Encoding %.20q was not asked for", encoding)}
 	}
+}
+
+// receive hands the body to the row counter and the sink.
+func receive(body io.Reader, counted *rows, sink io.Writer) (sum string, size int64, err error) {
 	hash := sha256.New()
 	buffer := make([]byte, 128<<10)
 	for {
@@ -180,8 +223,7 @@ func receive(response *http.Response, body io.Reader, counted *rows, sink io.Wri
 
 // complete checks that the page is whole.
 func complete(page *extract.Page, counted *rows, response *http.Response) error {
-	framed := response.ContentLength >= 0 || len(response.TransferEncoding) > 0 || response.Header.Get("Content-Encoding") != "" || response.ProtoMajor > 1
-	if err := counted.close(framed); err != nil {
+	if err := counted.close(framed(response)); err != nil {
 		return err
 	}
 	if counted.format == "csv" && counted.header == nil && page.Bytes > 0 {
@@ -194,4 +236,9 @@ func complete(page *extract.Page, counted *rows, response *http.Response) error 
 	var err error
 	page.First, page.Last, err = counted.places()
 	return err
+}
+
+// framed says that the end of a body is known, so that one that was cut off is an error by itself.
+func framed(response *http.Response) bool {
+	return response.ContentLength >= 0 || len(response.TransferEncoding) > 0 || response.Header.Get("Content-Encoding") != "" || response.ProtoMajor > 1
 }

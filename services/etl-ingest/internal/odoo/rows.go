@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -15,7 +16,7 @@ import (
 // longestRow keeps a body without line ends from filling the memory.
 const longestRow = 16 << 20
 
-// Columns name what a page's place is read from.
+// Columns name what a page's place is read from. Without a Cursor, rows have no write_date.
 type Columns struct{ Key, Cursor string }
 
 // rows counts the rows that pass through it and remembers the first and the last one. Nothing else of them is looked at: what is in between is for whoever loads
@@ -23,7 +24,8 @@ type Columns struct{ Key, Cursor string }
 type rows struct {
 	format  string
 	columns Columns
-	header  []string // of a CSV, once it was read
+	visit   func(extract.Place) error // for each row, when set
+	header  []string                  // of a CSV, once it was read
 	width   int
 	key, at int
 	partial []byte // a row that goes on in the next piece
@@ -89,7 +91,14 @@ func (r *rows) whole(row []byte) error {
 		r.first = bytes.Clone(row)
 	}
 	r.last = append(r.last[:0], row...)
-	return nil
+	if r.visit == nil {
+		return nil
+	}
+	place, err := r.place(row)
+	if err != nil {
+		return err
+	}
+	return r.visit(place)
 }
 
 // close takes the row without a line end that a body may end with. framed says that the body's length was known, so that the row is whole.
@@ -110,7 +119,7 @@ func (r *rows) readHeader(row []byte) error {
 	}
 	r.header, r.width = fields, len(fields)
 	r.key, r.at = slices.Index(fields, r.columns.Key), slices.Index(fields, r.columns.Cursor)
-	if r.key < 0 || r.at < 0 {
+	if r.key < 0 || r.at < 0 && r.columns.Cursor != "" {
 		return schema("the header line has no column %s or no column %s", r.columns.Key, r.columns.Cursor)
 	}
 	return nil
@@ -135,7 +144,10 @@ func (r *rows) place(row []byte) (extract.Place, error) {
 		if err != nil || len(fields) != r.width {
 			return extract.Place{}, schema("a row has not the header's %d columns", r.width)
 		}
-		id, at = fields[r.key], fields[r.at]
+		id = fields[r.key]
+		if r.at >= 0 {
+			at = fields[r.at]
+		}
 	} else {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(row, &object); err != nil {
@@ -168,6 +180,15 @@ func plain(value json.RawMessage) string {
 		return ""
 	}
 	return string(value)
+}
+
+// Places calls visit for each row of a raw file's plain bytes.
+func Places(file io.Reader, format string, columns Columns, visit func(extract.Place) error) error {
+	r := &rows{format: format, columns: columns, visit: visit}
+	if _, err := io.CopyBuffer(r, struct{ io.Reader }{file}, make([]byte, 128<<10)); err != nil {
+		return err
+	}
+	return r.close(true)
 }
 
 func fieldsOf(row []byte) ([]string, error) {

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+)
+
+// Rhythm of the schedule.
+const (
+	lookEvery = 2 * time.Second // at the mandate: after a failover the other side begins that soon
+	sayAgain  = time.Minute     // between two log lines about what does not work
+	bindRetry = 5 * time.Second // for a durable that the operator has not made yet
+)
+
+// schedule runs pulls when they are due or asked for, while the region is the active one.
+type schedule struct {
+	runner   *runner
+	interval time.Duration // between two runs
+	fullEach time.Duration // between two reconciliations
+	jobs     func(ctx context.Context, handler bus.Handler) error
+	prepare  func(ctx context.Context) error // what must be there first; may be repeated
+	metrics  *metrics
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	failing []string // what did not work in the last run
+	said    time.Time
+	full    time.Time // when the last reconciliation began
+}
+
+// run works until ctx ends.
+func (s *schedule) run(ctx context.Context) error {
+	var due time.Time
+	failedInARow := 0
+	var stopJobs context.CancelFunc
+	defer func() {
+		if stopJobs != nil {
+			stopJobs()
+		}
+	}()
+	for {
+		active := s.isActive(ctx)
+		if active && stopJobs == nil {
+			s.log.InfoContext(ctx, "this region is active and reads")
+			due, stopJobs = time.Time{}, s.takeJobs(ctx)
+		}
+		if !active && stopJobs != nil {
+			s.log.InfoContext(ctx, "this region is not active any more and stops reading")
+			stopJobs()
+			stopJobs = nil
+			s.note(ctx, nil)
+		}
+		if active && !time.Now().Before(due) {
+			failed, retryAfter := s.once(ctx)
+			failedInARow = (failedInARow + 1) * failed
+			due = extract.NextRun(time.Now(), s.interval, failedInARow, retryAfter)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(min(lookEvery, max(time.Until(due), 10*time.Millisecond))):
+		}
+	}
+}
+
+func (s *schedule) isActive(ctx context.Context) bool {
+	_, err := s.runner.puller.mandate(ctx)
+	value := 0.0
+	if err == nil {
+		value = 1
+	}
+	s.metrics.active.Set(value)
+	return err == nil
+}
+
+// once runs what is due. failed is 1 when something did not work.
+func (s *schedule) once(ctx context.Context) (failed int, retryAfter time.Duration) {
+	outcomes, err := s.pull(ctx, nil, s.due())
+	what, retryAfter := failedIn(outcomes)
+	if err != nil && !isFenced(err) {
+		what = append(what, err.Error())
+	}
+	if ctx.Err() != nil {
+		return 0, 0
+	}
+	s.note(ctx, what)
+	return min(len(what), 1), retryAfter
+}
+
+// due says how deep the next run goes.
+func (s *schedule) due() depth {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.full) < s.fullEach {
+		return pullOnly
+	}
+	s.full = time.Now()
+	return reconcileToo
+}
+
+func (s *schedule) pull(ctx context.Context, names []string, deep depth, options ...events.Option) ([]outcome, error) {
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	again := func(f *extract.Failure) time.Time {
+		return extract.NextRun(time.Now(), s.interval, 1, f.RetryAfter).UTC()
+	}
+	return s.runner.run(ctx, names, deep, again, options...)
+}
+
+// note keeps what does not work for /readyz and says it, at once when it begins and then once a minute.
+func (s *schedule) note(ctx context.Context, failing []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.metrics.failing.Set(float64(len(failing)))
+	was := len(s.failing)
+	s.failing = failing
+	switch {
+	case len(failing) == 0 && was > 0:
+		s.log.InfoContext(ctx, "export works again")
+		s.said = time.Time{}
+	case len(failing) > 0 && time.Since(s.said) >= sayAgain:
+		s.log.WarnContext(ctx, "export does not work; cursors stay and it is tried again", "failing", len(failing), "reasons", failing)
+		s.said = time.Now()
+	}
+}
+
+// check is for /readyz.
+func (s *schedule) check(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.failing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the last run failed: %s", shorten(strings.Join(s.failing, "; "), 1000))
+}
+
+// takeJobs takes commands until stop is called. Only the active region does: both share one durable, and a command that the other took would wait there.
+func (s *schedule) takeJobs(ctx context.Context) (stop context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			err := s.jobs(ctx, s.handle)
+			if err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "commands wait", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(bindRetry):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// handle does what a command asks for. A dataset that fails is announced and tried again by the schedule: the command is done with that.
+func (s *schedule) handle(ctx context.Context, delivery bus.Delivery) error {
+	job, ok := delivery.Payload.(events.JobExport)
+	if !ok {
+		return bus.Park(fmt.Sprintf("%s is no command for %s", delivery.Event.Type, name))
+	}
+	var names []string
+	if job.Dataset != events.AllDatasets {
+		if !s.runner.has(job.Dataset) {
+			return bus.Park(fmt.Sprintf("there is no dataset %q in the models", job.Dataset))
+		}
+		names = []string{job.Dataset}
+	}
+	s.log.InfoContext(ctx, "export was asked for", "dataset", job.Dataset, "reconcile", job.Reconcile, "actor", job.Act.Actor, "request", job.Act.Request)
+	deep := pullOnly
+	if job.Reconcile {
+		deep = reconcileAll
+	}
+	outcomes, err := s.pull(ctx, names, deep, events.CausedBy(delivery.Event))
+	if err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		if isFenced(o.Err) || errors.Is(o.Err, context.Canceled) {
+			return o.Err
+		}
+	}
+	return nil
+}
