@@ -36,6 +36,9 @@ type Stack struct {
 	mu      sync.Mutex
 	pending map[string]bool // what is still being built or prepared
 	groups  [][]string      // units in the order in which they were started
+	lost    map[layout.Region]control.Loss
+
+	restores chan layout.Region // asked for, not yet begun; never closed
 }
 
 var _ control.Stack = (*Stack)(nil)
@@ -58,6 +61,7 @@ func Up(ctx context.Context, options Options) error {
 		options: options, folder: folder, layout: folder.layout, down: down,
 		programs: programs{folder: folder.layout.Root + "/programs", ours: options.Binaries},
 		terminal: newTerminal(options.Out), pending: map[string]bool{},
+		lost: map[layout.Region]control.Loss{}, restores: make(chan layout.Region, len(layout.Regions)),
 	}
 	s.supervisor = supervise.New(s.terminal.component)
 	err = s.run(ctx)
@@ -119,6 +123,7 @@ func (s *Stack) start(ctx context.Context) error {
 	}
 	s.setPending(regions, false)
 	beside.Go(func() { s.announce(ctx, began) })
+	beside.Go(func() { s.restoring(ctx) })
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -264,7 +269,7 @@ func (s *Stack) serve() (stop func(), err error) {
 
 // Status implements control.Stack.
 func (s *Stack) Status() control.Status {
-	status := control.Status{PID: os.Getpid(), Data: s.layout.Root, Namespaces: s.options.Namespaces, Pending: []string{}, Components: s.supervisor.Statuses()}
+	status := control.Status{PID: os.Getpid(), Data: s.layout.Root, Namespaces: s.options.Namespaces, Pending: []string{}, Components: s.supervisor.Statuses(), Lost: s.losses()}
 	s.mu.Lock()
 	for name := range s.pending {
 		status.Pending = append(status.Pending, name)
@@ -281,7 +286,12 @@ func (s *Stack) Status() control.Status {
 func (s *Stack) Down() { s.down() }
 
 // StartUnit implements control.Stack.
-func (s *Stack) StartUnit(id string) error { return s.supervisor.Start(id) }
+func (s *Stack) StartUnit(id string) error {
+	if err := s.refuseStart(id); err != nil {
+		return err
+	}
+	return s.supervisor.Start(id)
+}
 
 // StopUnit implements control.Stack.
 func (s *Stack) StopUnit(ctx context.Context, id string, signal syscall.Signal) error {
