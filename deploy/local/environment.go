@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/ofitec/ofitec/deploy/local/bootstrap"
+	"github.com/ofitec/ofitec/deploy/local/debian"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 )
 
@@ -19,11 +20,25 @@ var environments = map[string]func(s *Stack, r layout.Region) []string{
 
 // arbiterEnv are the hands of a data region's arbiter; region c has none.
 func (s *Stack) arbiterEnv(r layout.Region) []string {
-	env := []string{"OFITEC_FIRST_ACTIVE=a", "OFITEC_TIMING=local"}
+	a := s.layout.Addressing
+	env := []string{
+		"OFITEC_FIRST_ACTIVE=a", "OFITEC_TIMING=local",
+		"OFITEC_DNS_SERVER=" + s.outside(layout.PortDNS), "OFITEC_DNS_ZONE=" + layout.Zone, "OFITEC_DNS_NAME=" + layout.Name, "OFITEC_DNS_TTL=1s",
+		"OFITEC_DNS_KEY_FILE=" + filepath.Join(s.layout.IdentityDir(r, "failover-arbiter"), "tsig.key"),
+		"OFITEC_REGION_A_ADDRESS=" + a.Region[layout.A], "OFITEC_REGION_B_ADDRESS=" + a.Region[layout.B],
+	}
 	if !r.HoldsData() {
 		return env
 	}
+	postgres := s.postgresSettings(r)
 	return append(env,
+		"OFITEC_POSTGRES_ADDRESS="+postgres.Listen,
+		"OFITEC_DATABASE_PROXY_SOURCE="+postgres.ProxySource,
+		"OFITEC_POSTGRES_BIN_DIR="+debian.PostgresBin,
+		"OFITEC_POSTGRES_DATA_DIR="+postgres.DataDir,
+		"OFITEC_POSTGRES_UPSTREAM="+postgres.Upstream,
+		"OFITEC_POSTGRES_PASS_FILE="+postgres.PassFile,
+		"OFITEC_POSTGRES_CA_FILE="+postgres.TLS.CA,
 		"OFITEC_DATABASE_PROXY_SOCKET="+s.layout.DatabaseProxySocket(r),
 		"OFITEC_POSTGRES_SOCKET_DIR="+s.layout.PostgresSocketDir(r),
 		"OFITEC_POSTGRES_CONF_DIR="+s.layout.PostgresConfDir(r),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"github.com/ofitec/ofitec/chassis"
@@ -21,12 +22,21 @@ type Config struct {
 	PostgresSocketDir string `env:"OFITEC_POSTGRES_SOCKET_DIR" yaml:"postgres_socket_dir" doc:"folder of PostgreSQL's Unix socket"`
 	PostgresPort      uint16 `env:"OFITEC_POSTGRES_PORT" yaml:"postgres_port" doc:"port in the name of that socket"`
 	PostgresConfDir   string `env:"OFITEC_POSTGRES_CONF_DIR" yaml:"postgres_conf_dir" doc:"folder of pg_hba.open.conf, pg_hba.fenced.conf and of pg_hba.conf, the copy in force"`
-	SupervisorSocket  string `env:"OFITEC_SUPERVISOR_SOCKET" yaml:"supervisor_socket" doc:"socket on which PostgreSQL is stopped when it cannot be fenced"`
+	PostgresAddress   string `env:"OFITEC_POSTGRES_ADDRESS" yaml:"postgres_address" doc:"host:port of PostgreSQL, as the region's database proxy reaches it; a login is tried there after a fence"`
+	ProxySource       string `env:"OFITEC_DATABASE_PROXY_SOURCE" yaml:"database_proxy_source" doc:"IP address from which the database proxy reaches PostgreSQL"`
+	PostgresBinDir    string `env:"OFITEC_POSTGRES_BIN_DIR" yaml:"postgres_bin_dir" doc:"folder of pg_controldata and pg_basebackup"`
+	PostgresDataDir   string `env:"OFITEC_POSTGRES_DATA_DIR" yaml:"postgres_data_dir" doc:"PGDATA; its parent folder belongs to PostgreSQL's user and takes the copy of a rejoin"`
+	PostgresUpstream  string `env:"OFITEC_POSTGRES_UPSTREAM" yaml:"postgres_upstream" doc:"host:port of the other region's PostgreSQL"`
+	PostgresPassFile  string `env:"OFITEC_POSTGRES_PASS_FILE" yaml:"postgres_pass_file" doc:"libpq password file with ofitec_replication's line for it"`
+	PostgresCAFile    string `env:"OFITEC_POSTGRES_CA_FILE" yaml:"postgres_ca_file" doc:"certificates of the authority that has signed its certificate"`
+	SupervisorSocket  string `env:"OFITEC_SUPERVISOR_SOCKET" yaml:"supervisor_socket" doc:"socket on which PostgreSQL is stopped and started: when it cannot be fenced, for a switchover, for a rejoin"`
+
+	DNS DNS `yaml:"dns"`
 }
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
-	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433}
+	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, DNS: newDNS()}
 	c.HTTPAddr = "127.0.0.1:8702"
 	return c
 }
@@ -51,6 +61,15 @@ func (c *Config) Problems() []error {
 	if c.DataDir == "" {
 		bad("OFITEC_DATA_DIR", "", "a folder of this arbiter's own, for the epochs that it has seen")
 	}
+	for variable, address := range map[string]string{"OFITEC_POSTGRES_ADDRESS": c.PostgresAddress, "OFITEC_POSTGRES_UPSTREAM": c.PostgresUpstream} {
+		if _, _, err := net.SplitHostPort(address); c.holdsData() && err != nil {
+			bad(variable, address, "host:port, in a region with data")
+		}
+	}
+	if c.holdsData() && net.ParseIP(c.ProxySource) == nil {
+		bad("OFITEC_DATABASE_PROXY_SOURCE", c.ProxySource, "an IP address, in a region with data")
+	}
+	problems = append(problems, c.DNS.problems()...)
 	for variable, path := range c.hands() {
 		switch {
 		case path == "" && c.holdsData():
@@ -66,10 +85,13 @@ func (c *Config) Problems() []error {
 
 func (c *Config) holdsData() bool { return events.Region(c.Region).HoldsData() }
 
-// hands are the paths that only a region with data has; the supervisor is one too, but not required: without it a fence that fails is tried again.
+// hands are the paths that only a region with data has; the supervisor is one too, but not required: without it a fence that fails is tried again, and there is
+// neither switchover nor rejoin.
 func (c *Config) hands() map[string]string {
 	paths := map[string]string{
 		"OFITEC_DATABASE_PROXY_SOCKET": c.ProxySocket, "OFITEC_POSTGRES_SOCKET_DIR": c.PostgresSocketDir, "OFITEC_POSTGRES_CONF_DIR": c.PostgresConfDir,
+		"OFITEC_POSTGRES_BIN_DIR": c.PostgresBinDir, "OFITEC_POSTGRES_DATA_DIR": c.PostgresDataDir,
+		"OFITEC_POSTGRES_PASS_FILE": c.PostgresPassFile, "OFITEC_POSTGRES_CA_FILE": c.PostgresCAFile,
 	}
 	if c.SupervisorSocket != "" {
 		paths["OFITEC_SUPERVISOR_SOCKET"] = c.SupervisorSocket

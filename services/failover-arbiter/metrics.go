@@ -40,7 +40,7 @@ var (
 	descEpoch     = prometheus.NewDesc(prefix+"epoch", "Epoch of the state in etcd; missing until one was seen.", nil, nil)
 	descRemaining = prometheus.NewDesc(prefix+"mandate_remaining_seconds", "How long this region's own mandate is still valid; 0 without one.", nil, nil)
 	descStandby   = prometheus.NewDesc(prefix+"standby", "1 while /standby answers yes, else 0; only in regions with data.", nil, nil)
-	descActs      = prometheus.NewDesc(prefix+"acts_total", "What the hands have done: opened and closed pools of the proxy, fences, stops of the database, failures of these.", []string{"act"}, nil)
+	descActs      = prometheus.NewDesc(prefix+"acts_total", "What the hands have done: opened and closed pools of the proxy, fences, stops of the database, promotions, handovers, rejoins, reports written, failures of these.", []string{"act"}, nil)
 )
 
 // collector reads what was published last when Prometheus asks.
@@ -74,6 +74,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	counts := c.hands.Counts()
 	for act, n := range map[string]int64{
 		"open": counts.Openings.Load(), "close": counts.Closings.Load(), "fence": counts.Fences.Load(), "stop": counts.Stops.Load(), "failure": counts.Failures.Load(),
+		"promotion": counts.Promotions.Load(), "handover": counts.Handovers.Load(), "rejoin": counts.Rejoins.Load(), "report": counts.Reports.Load(),
 	} {
 		to <- prometheus.MustNewConstMetric(descActs, prometheus.CounterValue, float64(n), act)
 	}

@@ -132,6 +132,20 @@ func (d *database) run(t *testing.T, program string, args ...string) {
 	}
 }
 
+// environment is what an arbiter must know of the database.
+func (d *database) environment() []string {
+	upstream := d.Upstream
+	if upstream == "" {
+		upstream = "127.0.0.1:1" // there is no other region
+	}
+	return []string{
+		"OFITEC_POSTGRES_SOCKET_DIR=" + d.SocketDir, "OFITEC_POSTGRES_PORT=" + d.port, "OFITEC_POSTGRES_CONF_DIR=" + d.ConfDir,
+		"OFITEC_POSTGRES_ADDRESS=" + d.Listen, "OFITEC_DATABASE_PROXY_SOURCE=" + d.ProxySource, "OFITEC_POSTGRES_BIN_DIR=/usr/lib/postgresql/15/bin",
+		"OFITEC_POSTGRES_DATA_DIR=" + d.DataDir, "OFITEC_POSTGRES_UPSTREAM=" + upstream, "OFITEC_POSTGRES_PASS_FILE=" + d.dir + "/pgpass",
+		"OFITEC_POSTGRES_CA_FILE=" + d.TLS.CA,
+	}
+}
+
 // super runs SQL as the superuser over the Unix socket and gives what psql printed.
 func (d *database) super(t *testing.T, database, sql string) string {
 	t.Helper()

@@ -69,11 +69,9 @@ func (r *region) startProxy(t *testing.T) {
 func (r *region) arbiter(t *testing.T, name, address string, more ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append([]string{
-		"OFITEC_TEST_RUN_AS_SERVICE=1", "OFITEC_REGION=a", "OFITEC_HTTP_ADDR=" + address, "OFITEC_DATA_DIR=" + filepath.Join(r.dir, name),
-		"ETCD_ENDPOINTS=" + r.etcd.client.String(), "OFITEC_DATABASE_PROXY_SOCKET=" + r.proxy.Socket,
-		"OFITEC_POSTGRES_SOCKET_DIR=" + r.database.SocketDir, "OFITEC_POSTGRES_PORT=" + r.database.port, "OFITEC_POSTGRES_CONF_DIR=" + r.database.ConfDir,
-	}, more...)
+	cmd.Env = append(r.database.environment(), "OFITEC_TEST_RUN_AS_SERVICE=1", "OFITEC_REGION=a", "OFITEC_HTTP_ADDR="+address,
+		"OFITEC_DATA_DIR="+filepath.Join(r.dir, name), "ETCD_ENDPOINTS="+r.etcd.client.String(), "OFITEC_DATABASE_PROXY_SOCKET="+r.proxy.Socket)
+	cmd.Env = append(cmd.Env, more...)
 	start(t, cmd)
 	return cmd
 }

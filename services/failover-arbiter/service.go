@@ -9,7 +9,9 @@ import (
 	"github.com/ofitec/ofitec/chassis"
 	chassisetcd "github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/clock"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/cluster"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/epochfile"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/hands"
@@ -63,7 +65,9 @@ func serve(ctx context.Context, c *Config) error {
 	if c.holdsData() {
 		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir)
 		defer database.Close()
-		a.addHands(database, epochs)
+		if err := a.addHands(database, epochs, store, self.Incarnation); err != nil {
+			return err
+		}
 	}
 	a.addKeeper(store, self.Incarnation)
 	a.serveHTTP()
@@ -75,18 +79,37 @@ func serve(ctx context.Context, c *Config) error {
 }
 
 // addHands makes the hands; they tell the keeper what the database knows.
-func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File) {
-	options := hands.Options{
-		Region: events.Region(a.config.Region), Proxy: haproxy.New(a.config.ProxySocket), Database: database, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
-		Learned: func(ctx context.Context, o mandate.Learned) { a.keeper.Learned(ctx, o) },
-		Every:   a.profile.Renew, Deadline: a.profile.RenewDeadline, FenceIn: a.profile.Fence, Pause: a.profile.AuthenticationTimeout,
+func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, store *chassisetcd.Client, self mandate.Incarnation) error {
+	c, region := a.config, events.Region(a.config.Region)
+	upstream := postgres.Upstream{Address: c.PostgresUpstream, PassFile: c.PostgresPassFile, CAFile: c.PostgresCAFile, Slot: hands.SlotOf(region)}
+	conninfo, err := upstream.ConnInfo()
+	if err != nil {
+		return err
 	}
-	if a.config.SupervisorSocket != "" {
-		options.Supervisor = supervisor.New(a.config.SupervisorSocket)
+	options := hands.Options{
+		Region: region, Proxy: haproxy.New(c.ProxySocket), Database: database, Branching: database, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
+		Door: postgres.Door{Address: c.PostgresAddress, Source: c.ProxySource}, Cluster: cluster.New(c.PostgresBinDir, c.PostgresDataDir),
+		Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot},
+		Reports: etcd.NewReports(store.Endpoints(), region), Incarnation: self.String(), State: a.stateRead,
+		Learned: func(ctx context.Context, o mandate.Learned) { a.keeper.Learned(ctx, o) },
+		Every:   a.profile.Renew, Deadline: a.profile.RenewDeadline, FenceIn: a.profile.Fence, Pause: a.profile.AuthenticationTimeout, PromoteIn: a.profile.Promote,
+	}
+	if c.SupervisorSocket != "" {
+		options.Supervisor = supervisor.New(c.SupervisorSocket)
 	}
 	a.hands = hands.New(options)
 	a.service.Health.Register("postgres", func(context.Context) error { return a.hands.Answers() })
 	a.service.Add("hands", a.hands.Run)
+	return nil
+}
+
+// stateRead is the failover's state while it is no older than a mandate may be: the hands do nothing about one that has not been read for so long.
+func (a *arbiter) stateRead() *state.Failover {
+	view := a.keeper.View()
+	if view.LookedAt == 0 || clock.Now().Boot-view.LookedAt > a.profile.Mandate {
+		return nil
+	}
+	return view.Failover
 }
 
 func (a *arbiter) addKeeper(store *chassisetcd.Client, self mandate.Incarnation) {

@@ -15,11 +15,11 @@ import (
 	"github.com/ofitec/ofitec/events"
 )
 
-// The files beside PGDATA. While the first stands, PGDATA is being replaced, and the supervisor starts nothing, whatever PGDATA holds. The second says that this
-// arbiter has stopped the server for a switchover, and nobody else did for a reason of his own.
+// The files beside PGDATA. While the first stands, PGDATA is being replaced, and the supervisor starts nothing, whatever PGDATA holds. The second says that the
+// arbiter has stopped the server, and nobody else for a reason of his own: whoever is the arbiter next starts it again.
 const (
-	marker   = "rejoin.inprogress"
-	handover = "handover"
+	marker  = "rejoin.inprogress"
+	stopped = "stopped-by-arbiter"
 )
 
 // Cluster is one PGDATA. Its methods are called by one goroutine, and those that write only while no server runs on it.
@@ -38,7 +38,7 @@ type Condition struct {
 	Exists     bool // there is a cluster
 	Standby    bool // a server started on it is a standby
 	InProgress bool // a copy was begun and not ended
-	HandedOver bool // the server was stopped for a switchover, see HandOver
+	Stopped    bool // the server was stopped by the arbiter, see NoteStop
 }
 
 // Look says what the files are.
@@ -46,7 +46,7 @@ func (c *Cluster) Look() (Condition, error) {
 	var found Condition
 	for path, into := range map[string]*bool{
 		filepath.Join(c.dataDir, "PG_VERSION"): &found.Exists, filepath.Join(c.dataDir, "standby.signal"): &found.Standby, c.marker(): &found.InProgress,
-		c.beside(handover): &found.HandedOver,
+		c.beside(stopped): &found.Stopped,
 	} {
 		_, err := os.Stat(path)
 		if *into = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -60,18 +60,18 @@ func (c *Cluster) beside(name string) string { return filepath.Join(filepath.Dir
 
 func (c *Cluster) marker() string { return c.beside(marker) }
 
-// HandOver notes, before the server is stopped for a switchover, that it is.
-func (c *Cluster) HandOver() error {
-	if err := c.touch(c.beside(handover)); err != nil {
-		return fmt.Errorf("note the switchover: %w", err)
+// NoteStop says, before the server is stopped, that it is by the arbiter.
+func (c *Cluster) NoteStop() error {
+	if err := c.touch(c.beside(stopped)); err != nil {
+		return fmt.Errorf("note that the server is stopped: %w", err)
 	}
 	return nil
 }
 
-// TakeBack removes that note, before the server is started again.
-func (c *Cluster) TakeBack() error {
-	if err := os.Remove(c.beside(handover)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the note of the switchover: %w", err)
+// ForgetStop removes that note, after the server was started.
+func (c *Cluster) ForgetStop() error {
+	if err := os.Remove(c.beside(stopped)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget that the server was stopped: %w", err)
 	}
 	return nil
 }

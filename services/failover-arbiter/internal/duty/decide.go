@@ -15,7 +15,7 @@ const (
 	None     Duty = "none"
 	Promote  Duty = "promote"   // make a primary of the standby; it opens nothing
 	HandOver Duty = "hand over" // stop the fenced primary, so that the standby has all of it
-	Start    Duty = "start"     // start what was stopped for a switchover that did not come
+	Start    Duty = "start"     // start what the arbiter has stopped
 	Rejoin   Duty = "rejoin"    // make a standby of the other region out of what is here
 	Confirm  Duty = "confirm"   // say that this region is a standby again, or find out why it does not follow
 )
@@ -37,7 +37,7 @@ type Situation struct {
 	Cluster    bool // there are files of one
 	Signal     bool // which start as a standby
 	InProgress bool // a copy was begun
-	HandedOver bool // stopped for a switchover
+	Stopped    bool // by the arbiter, which has not started it since
 }
 
 // Decide says what has to be done now.
@@ -58,12 +58,14 @@ func Decide(s Situation) Duty {
 			return None // handed over, or not yet fenced
 		}
 		return HandOver
-	case f.Active == s.Region && s.HandedOver:
+	case f.Active == s.Region && s.Stopped:
 		return Start
 	case f.Active == s.Region || !granted:
 		return None
 	case !s.Cluster || s.InProgress || s.Running && !s.Standby || !s.Running && !s.Signal:
 		return Rejoin
+	case s.Stopped:
+		return Start
 	case f.Rejoin != nil && f.Rejoin.Region == s.Region && (s.Rejoined == nil || s.Rejoined.Epoch != f.Epoch):
 		return Confirm
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
@@ -14,6 +15,7 @@ import (
 var (
 	errNotLooked = errors.New("the database was not looked at yet")
 	errStale     = errors.New("the database has not answered lately")
+	errRejoining = errors.New("the database is made a standby of the other region")
 )
 
 // stopWithin bounds an immediate stop by the supervisor.
@@ -29,6 +31,20 @@ type keeping struct {
 	raised  events.Epoch // recorded in file and database by this process
 	facts   etcd.Facts
 	failing bool
+
+	// The proof of the last fence; void as soon as applications are let in again.
+	counts  []int // of sessions
+	refused bool  // a new login was
+	stopped bool  // sessions would not end otherwise
+
+	said         state.DatabaseReport
+	receipt      *events.Receipt
+	promotion    *state.Promotion
+	rejoined     *state.Rejoined
+	checkpointed events.Epoch  // whose switchover was prepared
+	pending      *rejoining    // started, and not following yet
+	rejoinAt     time.Duration // not before, on the boot clock
+	lonely       time.Duration // since when a standby that should follow does not
 }
 
 // runDatabase looks at the database every r, and brings it to where the order wants it: open under the mandate, open as a standby for readers, else fenced.
@@ -54,12 +70,16 @@ func (h *Hands) runDatabase(ctx context.Context) {
 // round is one look and what follows from it.
 func (h *Hands) round(ctx context.Context, k *keeping) {
 	look, err := timed(ctx, h.Deadline, h.Database.Look)
+	looked := err
 	if err == nil {
 		k.facts.FlushLSN, k.facts.Timeline = look.FlushLSN, look.Timeline
 		if !look.StartedAt.Equal(k.started) {
-			k.started, k.rules = look.StartedAt, unknown // whoever started it may have put the fenced rules in place
+			k.started, k.rules, k.counts, k.refused = look.StartedAt, unknown, nil, false // whoever started it may have put the fenced rules in place
 		}
+		h.pulse(ctx, k, look)
 	}
+	h.say(ctx, k, look, err)
+	h.prepareSwitchover(ctx, k, look, err)
 	wanted := *h.order.Load()
 	before := h.condition.Load()
 	h.publish(k, look, err)
@@ -80,6 +100,15 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		if k.rules != barred {
 			h.fence(ctx, k)
 		}
+		if k.rules == barred {
+			err = h.prove(ctx, k)
+		}
+	}
+	performed := h.perform(ctx, k, look, looked)
+	if err == nil {
+		err = performed
+	} else if performed != nil {
+		err = errors.Join(err, performed)
 	}
 	h.publish(k, look, err)
 	if (err != nil) != k.failing {
@@ -93,7 +122,36 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 
 // publish says how the database was found.
 func (h *Hands) publish(k *keeping, look postgres.Condition, err error) {
-	h.condition.Store(&condition{Condition: look, at: h.Now().Boot, err: err, rules: k.rules, facts: k.facts})
+	last := h.condition.Load()
+	h.condition.Store(&condition{
+		Condition: look, at: h.Now().Boot, err: err, rules: k.rules, facts: k.facts,
+		said: k.said, receipt: k.receipt, promotion: k.promotion, rejoined: k.rejoined,
+	})
+	if last.said.Condition != k.said.Condition || last.receipt != k.receipt || last.promotion != k.promotion || last.rejoined != k.rejoined {
+		kick(h.reportKick)
+	}
+}
+
+// pulse reads the newest heartbeat of a standby; a primary's own is known.
+func (h *Hands) pulse(ctx context.Context, k *keeping, look postgres.Condition) {
+	if !look.Standby {
+		return
+	}
+	if p, err := timed(ctx, h.Deadline, h.Branching.Pulse); err == nil {
+		k.facts.HeartbeatNumber, k.facts.HeartbeatAt = p.Number, mandate.Instant{Wall: p.At.UTC()}
+	}
+}
+
+// prepareSwitchover writes a checkpoint as soon as a switchover from here is known, while sessions are being ended: the one at the stop has less to do.
+func (h *Hands) prepareSwitchover(ctx context.Context, k *keeping, look postgres.Condition, looked error) {
+	f := h.State()
+	if looked != nil || look.Standby || f == nil || f.Phase != state.PhaseIntent {
+		return
+	}
+	if i := f.Intent; i.Cause == events.CauseSwitchover && i.From == h.Region && k.checkpointed != i.Epoch {
+		k.checkpointed = i.Epoch
+		h.checkpoint(ctx)
+	}
 }
 
 // serve lets applications in under an epoch that file and database have recorded, and writes a heartbeat.
@@ -114,6 +172,7 @@ func (h *Hands) serve(ctx context.Context, k *keeping, epoch events.Epoch) error
 		k.raised = epoch
 	}
 	k.served = true
+	k.counts, k.refused, k.stopped, k.receipt = nil, false, false, nil
 	if err := h.admit(ctx, k); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (h *Hands) fence(ctx context.Context, k *keeping) {
 	counts, err := h.Database.Fence(ctx, h.Pause)
 	switch {
 	case err == nil:
-		k.rules, k.served = barred, false
+		k.rules, k.served, k.counts, k.refused = barred, false, lastOf(counts), false
 		h.counts.Fences.Add(1)
 		h.Log.Info("fenced", "counts", counts, "took", h.Now().Boot-began.Boot)
 	case h.order.Load().open:
@@ -62,12 +62,18 @@ func (h *Hands) stop(ctx context.Context, k *keeping) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
+	if err := h.Cluster.NoteStop(); err != nil {
+		h.Log.Warn("an arbiter that takes over now will not know who has stopped PostgreSQL", "error", err)
+	}
 	if err := h.Supervisor.StopImmediately(ctx); err != nil {
 		h.Log.Error("cannot stop PostgreSQL", "error", err)
 		return
 	}
 	h.counts.Stops.Add(1)
-	k.rules, k.served = written, false
-	err := errors.Join(h.Database.Bar(), h.Supervisor.Start(ctx))
+	k.rules, k.served, k.stopped, k.counts, k.refused = written, false, true, nil, false
+	err := errors.Join(h.Database.Bar(), h.Supervisor.Start(ctx), h.Cluster.ForgetStop())
 	h.Log.Warn("PostgreSQL was stopped because it could not be fenced, and started fenced", "error", err)
 }
+
+// lastOf are the counts that a receipt shows.
+func lastOf(counts []int) []int { return append([]int(nil), counts[max(len(counts)-10, 0):]...) }

@@ -1,5 +1,6 @@
 // Package hands carries out a region's orders on its database proxy and its PostgreSQL. It works towards what is ordered, over and over, so that a proxy or
-// a database that restarts in between ends up in the same place. The proxies and the database have a loop each: closing never waits for a database.
+// a database that restarts in between ends up in the same place. The proxies, the database and the reports have a loop each: closing never waits for a database,
+// and nothing waits for a report.
 package hands
 
 import (
@@ -10,10 +11,13 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/cluster"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/supervisor"
 )
 
 // Proxy is the region's database proxy.
@@ -34,10 +38,48 @@ type Database interface {
 	Fence(ctx context.Context, pause time.Duration) (counts []int, err error)
 }
 
-// Supervisor stops a database that cannot be fenced otherwise.
+// Branching is what makes a primary of the region's PostgreSQL.
+type Branching interface {
+	Withdraw(ctx context.Context) error
+	Promote(ctx context.Context, within time.Duration) error
+	Branch(ctx context.Context) (postgres.Branch, error)
+	RenewSlot(ctx context.Context, name string) error
+	DropSlots(ctx context.Context) error
+	Checkpoint(ctx context.Context) error
+	Pulse(ctx context.Context) (postgres.Pulse, error)
+}
+
+// Door is tried as an application would.
+type Door interface {
+	Refuses(ctx context.Context) error
+}
+
+// Supervisor starts and stops PostgreSQL's process.
 type Supervisor interface {
 	StopImmediately(ctx context.Context) error
+	StopFast(ctx context.Context) error
 	Start(ctx context.Context) error
+	Status(ctx context.Context) (supervisor.Status, error)
+}
+
+// Cluster is the files of the region's PostgreSQL.
+type Cluster interface {
+	Look() (cluster.Condition, error)
+	Control(ctx context.Context) (cluster.Control, error)
+	NoteStop() error
+	ForgetStop() error
+	Follow() error
+	Copy(ctx context.Context, from cluster.Source) (kept string, err error)
+}
+
+// Upstream is the other region's PostgreSQL.
+type Upstream interface {
+	Prepare(ctx context.Context, timeline int) (postgres.Branch, error)
+}
+
+// Reports is where the region reports.
+type Reports interface {
+	Put(ctx context.Context, report state.Report) error
 }
 
 // Epochs is the region's own memory of epochs.
@@ -47,8 +89,14 @@ type Epochs interface {
 }
 
 var (
-	_ Proxy    = (*haproxy.Proxy)(nil)
-	_ Database = (*postgres.Server)(nil)
+	_ Proxy      = (*haproxy.Proxy)(nil)
+	_ Database   = (*postgres.Server)(nil)
+	_ Branching  = (*postgres.Server)(nil)
+	_ Door       = postgres.Door{}
+	_ Supervisor = (*supervisor.Supervisor)(nil)
+	_ Cluster    = (*cluster.Cluster)(nil)
+	_ Upstream   = postgres.Upstream{}
+	_ Reports    = (*etcd.Reports)(nil)
 )
 
 // Options are what hands work with.
@@ -56,26 +104,39 @@ type Options struct {
 	Region     events.Region
 	Proxy      Proxy
 	Database   Database
+	Branching  Branching
+	Door       Door
 	Supervisor Supervisor // nil: a database that cannot be fenced is tried again
+	Cluster    Cluster
+	Upstream   Upstream
+	Source     cluster.Source // the same server, for a copy of its cluster
 	Epochs     Epochs
-	Now        func() mandate.Instant
-	Log        *slog.Logger
-	Learned    func(ctx context.Context, o mandate.Learned) // is told what the database knows whenever that changes
+
+	Reports     Reports
+	Incarnation string                 // of this process, for the reports
+	State       func() *state.Failover // as it was read lately; nil: not known
+	Now         func() mandate.Instant
+	Log         *slog.Logger
+	Learned     func(ctx context.Context, o mandate.Learned) // is told what the database knows whenever that changes
 
 	Every    time.Duration // r: between two looks
 	Deadline time.Duration // of one call to the database
 	FenceIn  time.Duration // F: until a fence must have ended all sessions
 	Pause    time.Duration // PostgreSQL's authentication_timeout
+
+	PromoteIn time.Duration // X
 }
 
-// Hands is safe for concurrent use. Run starts both loops.
+// Hands is safe for concurrent use. Run starts the loops.
 type Hands struct {
 	Options
 	order     atomic.Pointer[order]
 	condition atomic.Pointer[condition]
 
 	closeNow                atomic.Bool   // the order to close was not yet carried out, whatever the proxy says of its state
+	promoting               atomic.Bool   // readers are out while the standby becomes a primary
 	proxyKick, databaseKick chan struct{} // room for one: a kick that finds another one waiting is the same kick
+	reportKick              chan struct{}
 
 	fencing sync.Mutex
 	abandon context.CancelFunc // of the fence under way; guarded by fencing
@@ -97,6 +158,11 @@ type condition struct {
 	err   error
 	rules rules
 	facts etcd.Facts
+
+	said      state.DatabaseReport
+	receipt   *events.Receipt
+	promotion *state.Promotion
+	rejoined  *state.Rejoined
 }
 
 // rules are those that this process has put in force.
@@ -110,13 +176,16 @@ const (
 )
 
 // Counts are totals since the process started.
-type Counts struct{ Openings, Closings, Fences, Failures, Stops atomic.Int64 }
+type Counts struct {
+	Openings, Closings, Fences, Failures, Stops atomic.Int64
+	Promotions, Handovers, Rejoins, Reports     atomic.Int64
+}
 
 // New makes hands that are ordered to be closed; nothing happens before Run.
 func New(o Options) *Hands {
-	h := &Hands{Options: o, proxyKick: make(chan struct{}, 1), databaseKick: make(chan struct{}, 1)}
+	h := &Hands{Options: o, proxyKick: make(chan struct{}, 1), databaseKick: make(chan struct{}, 1), reportKick: make(chan struct{}, 1)}
 	h.order.Store(&order{since: o.Now().Boot})
-	h.condition.Store(&condition{err: errNotLooked})
+	h.condition.Store(&condition{err: errNotLooked, said: state.DatabaseReport{Condition: state.DatabaseUnknown, Reason: errNotLooked.Error()}})
 	return h
 }
 
@@ -154,6 +223,8 @@ func (h *Hands) Standby() (bool, string) {
 	switch {
 	case h.order.Load().open:
 		return false, "this region holds the mandate"
+	case h.promoting.Load():
+		return false, "this region is being promoted"
 	case c.err != nil:
 		return false, c.err.Error()
 	case h.Now().Boot-c.at > h.fresh():
@@ -178,10 +249,12 @@ func (h *Hands) fresh() time.Duration { return 3*h.Every + h.Deadline }
 
 // Run works until ctx ends. It then closes the proxies, fences a primary, and returns.
 func (h *Hands) Run(ctx context.Context) error {
-	var both sync.WaitGroup
-	both.Go(func() { h.runProxy(ctx) })
-	both.Go(func() { h.runDatabase(ctx) })
-	both.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { h.runProxy(ctx) })
+	all.Go(func() { h.runDatabase(ctx) })
+	all.Go(func() { h.runReports(ctx) })
+	all.Go(func() { h.watchState(ctx) })
+	all.Wait()
 	return nil
 }
 

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/clock"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/cluster"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/supervisor"
 )
 
 // world is a region of which each part can be told to fail. It keeps what was done to it, in order.
@@ -24,6 +27,14 @@ type world struct {
 	fence  func(ctx context.Context) ([]int, error)
 	epoch  events.Epoch
 	primed []mandate.Learned
+
+	failover *state.Failover
+	found    cluster.Condition
+	ahead    postgres.Branch
+	status   supervisor.Status
+	lets     error // of a login
+	reported state.Report
+	wrong    []error
 }
 
 func (w *world) did(act string) {
@@ -92,10 +103,91 @@ func (d database) Fence(ctx context.Context, _ time.Duration) ([]int, error) {
 	return d.world.fence(ctx)
 }
 
-type supervisor struct{ *world }
+func (d database) Withdraw(context.Context) error { d.did("withdraw"); return nil }
+func (d database) Promote(context.Context, time.Duration) error {
+	d.did("promote")
+	return nil
+}
+func (d database) Branch(context.Context) (postgres.Branch, error) {
+	return postgres.Branch{Timeline: 2, LSN: 7}, nil
+}
+func (d database) RenewSlot(_ context.Context, name string) error { d.did("slot " + name); return nil }
+func (d database) DropSlots(context.Context) error                { d.did("drop slots"); return nil }
+func (d database) Checkpoint(context.Context) error               { d.did("checkpoint"); return nil }
+func (d database) Pulse(context.Context) (postgres.Pulse, error)  { return postgres.Pulse{}, nil }
 
-func (s supervisor) StopImmediately(context.Context) error { s.did("stop"); return nil }
-func (s supervisor) Start(context.Context) error           { s.did("start"); return nil }
+type boss struct{ *world }
+
+func (s boss) StopImmediately(context.Context) error { s.did("stop"); return nil }
+func (s boss) StopFast(context.Context) error        { s.did("stop fast"); return nil }
+func (s boss) Start(context.Context) error           { s.did("start"); return nil }
+func (s boss) Status(context.Context) (supervisor.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, nil
+}
+
+type door struct{ *world }
+
+func (d door) Refuses(context.Context) error {
+	d.did("try a login")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lets
+}
+
+type files struct{ *world }
+
+func (f files) Look() (cluster.Condition, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.found, nil
+}
+func (f files) Control(context.Context) (cluster.Control, error) {
+	return cluster.Control{ShutDown: true, Timeline: 1, End: 90}, nil
+}
+func (f files) NoteStop() error   { f.did("note stop"); return nil }
+func (f files) ForgetStop() error { f.did("forget stop"); return nil }
+func (f files) Follow() error     { f.did("follow"); return nil }
+func (f files) Copy(context.Context, cluster.Source) (string, error) {
+	f.did("copy")
+	return "kept", nil
+}
+
+type upstream struct{ *world }
+
+func (u upstream) Prepare(context.Context, int) (postgres.Branch, error) {
+	u.did("prepare")
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ahead, nil
+}
+
+type reports struct{ *world }
+
+func (r reports) Put(_ context.Context, report state.Report) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := report.Validate(); err != nil {
+		r.wrong = append(r.wrong, err)
+	}
+	r.reported = report
+	return nil
+}
+
+// said is the newest report.
+func (w *world) said() state.Report {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reported
+}
+
+// set changes the world while hands work on it.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
 
 type epochs struct{}
 
@@ -107,24 +199,32 @@ func run(t *testing.T, w *world) *Hands {
 	t.Helper()
 	w.open = map[haproxy.Pool]bool{}
 	if w.look == nil {
-		w.look = func() (postgres.Condition, error) { return postgres.Condition{}, nil }
+		w.look = func() (postgres.Condition, error) { return postgres.Condition{FlushLSN: 100, Timeline: 1}, nil }
 	}
 	if w.fence == nil {
 		w.fence = func(context.Context) ([]int, error) { return []int{0, 0}, nil }
 	}
 	h := New(Options{
-		Region: events.RegionA, Proxy: proxy{w}, Database: database{w}, Supervisor: supervisor{w}, Epochs: epochs{}, Now: clock.Now, Log: slog.New(slog.DiscardHandler),
+		Region: events.RegionA, Proxy: proxy{w}, Database: database{w}, Supervisor: boss{w}, Epochs: epochs{}, Now: clock.Now, Log: slog.New(slog.DiscardHandler),
+		Branching: database{w}, Door: door{w}, Cluster: files{w}, Upstream: upstream{w}, Reports: reports{w}, Incarnation: "f.p",
+		State: func() *state.Failover { w.mu.Lock(); defer w.mu.Unlock(); return w.failover },
 		Learned: func(_ context.Context, o mandate.Learned) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.primed = append(w.primed, o)
 		},
-		Every: 10 * time.Millisecond, Deadline: 8 * time.Millisecond, FenceIn: 100 * time.Millisecond, Pause: 20 * time.Millisecond,
+		Every: 10 * time.Millisecond, Deadline: 8 * time.Millisecond, FenceIn: 100 * time.Millisecond, Pause: 20 * time.Millisecond, PromoteIn: 50 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		for _, err := range w.wrong {
+			t.Errorf("a report that nobody can read: %v", err)
+		}
+	})
 	return h
 }
 

@@ -1,0 +1,122 @@
+package hands
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
+)
+
+const (
+	rejoinPause   = 2 * time.Second  // between two attempts
+	prepareWithin = 5 * time.Second  // to reach the other region's database
+	lonelyAfter   = 15 * time.Second // a standby that should follow and does not is compared with its source
+)
+
+// rejoining is a standby that was made and does not follow yet.
+type rejoining struct {
+	manner    string
+	fork      events.LSN
+	discarded int64
+	kept      string
+}
+
+// rejoin makes a standby of the other region out of what is here. A cluster that was shut down before the other region left its timeline just follows; any other is
+// replaced by a copy. Nothing is given up before the other region has answered.
+func (h *Hands) rejoin(ctx context.Context, k *keeping, look postgres.Condition, running bool) error {
+	if h.Supervisor == nil {
+		return errors.New("rejoin: there is no supervisor to stop the database")
+	}
+	if h.Now().Boot < k.rejoinAt {
+		return nil
+	}
+	defer func() { k.rejoinAt = h.Now().Boot + rejoinPause }()
+	last, timeline := look.FlushLSN, look.Timeline
+	if !running {
+		control, err := h.Cluster.Control(ctx)
+		if err != nil {
+			h.Log.Info("rejoin: nothing is known of a cluster here", "error", err)
+		}
+		last, timeline = control.End, control.Timeline
+	}
+	ahead, err := timed(ctx, prepareWithin, func(ctx context.Context) (postgres.Branch, error) { return h.Upstream.Prepare(ctx, timeline) })
+	if err != nil {
+		return err
+	}
+	h.Log.Info("rejoin begins", "own_timeline", timeline, "own_end", last, "timeline", ahead.Timeline, "fork", ahead.LSN)
+	k.said.Condition, k.said.Reason = state.DatabaseRejoining, ""
+	h.publish(k, postgres.Condition{}, errRejoining)
+	if err := h.Cluster.NoteStop(); err != nil {
+		return err
+	}
+	if _, err := timed(ctx, handOverWithin, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Supervisor.StopFast(ctx) }); err != nil {
+		return err
+	}
+	made, err := h.remake(ctx, ahead, last)
+	if err != nil {
+		return err
+	}
+	k.pending, k.served, k.counts, k.refused = made, false, nil, false
+	return h.startAgain(ctx)
+}
+
+// remake works on the files while nothing runs.
+func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.LSN) (*rejoining, error) {
+	found, err := h.Cluster.Look()
+	if err != nil {
+		return nil, err
+	}
+	if found.Exists && !found.InProgress && !found.Standby {
+		control, err := h.Cluster.Control(ctx)
+		if err == nil && control.ShutDown && control.Timeline < ahead.Timeline && control.End <= ahead.LSN {
+			return &rejoining{manner: "followed", fork: ahead.LSN}, h.Cluster.Follow()
+		}
+	}
+	kept, err := h.Cluster.Copy(ctx, h.Source)
+	if err != nil {
+		return nil, err
+	}
+	made := &rejoining{manner: "rebuilt", fork: ahead.LSN, kept: kept}
+	if ahead.LSN > 0 && last > ahead.LSN {
+		made.discarded = int64(last - ahead.LSN)
+	}
+	return made, nil
+}
+
+// confirm says that this region is a standby again once it follows. One that does not for long is compared with its source: where that has left the timeline before
+// what is here, no waiting helps, and it is replaced.
+func (h *Hands) confirm(ctx context.Context, k *keeping, f *state.Failover, look postgres.Condition) error {
+	if !look.Standby {
+		return nil // it does not answer at this moment
+	}
+	now := h.Now()
+	if look.Receiving && look.Timeline >= f.Rejoin.Timeline {
+		made := k.pending
+		if made == nil {
+			made = &rejoining{manner: "followed"}
+		}
+		k.rejoined = &state.Rejoined{
+			Epoch: f.Epoch, Manner: made.manner, Timeline: look.Timeline, ForkLSN: made.fork, Discarded: made.discarded, Kept: made.kept, At: now.Wall,
+		}
+		k.pending, k.lonely = nil, 0
+		h.counts.Rejoins.Add(1)
+		h.Log.Info("a standby again", "epoch", f.Epoch, "manner", made.manner, "timeline", look.Timeline, "discarded_bytes", made.discarded, "kept", made.kept)
+		_, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Branching.DropSlots(ctx) })
+		return err
+	}
+	if k.lonely == 0 {
+		k.lonely = now.Boot
+	}
+	if now.Boot-k.lonely < lonelyAfter {
+		return nil
+	}
+	k.lonely = now.Boot
+	ahead, err := timed(ctx, prepareWithin, func(ctx context.Context) (postgres.Branch, error) { return h.Upstream.Prepare(ctx, look.Timeline) })
+	if err != nil || ahead.LSN == 0 || look.FlushLSN <= ahead.LSN {
+		return err
+	}
+	return h.rejoin(ctx, k, look, true)
+}
