@@ -17,12 +17,16 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if err := chassis.NoArguments(args); err != nil {
+	single := len(args) == 1 && args[0] == "--once"
+	if err := chassis.NoArguments(args); err != nil && !single {
 		return err
 	}
 	c := NewConfig()
 	if err := config.Load(c, chassis.EarlierNames...); err != nil {
 		return err
+	}
+	if single {
+		return once(ctx, c, os.Stdout)
 	}
 	return serve(ctx, c)
 }

@@ -2,23 +2,260 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ofitec/ofitec/chassis"
+	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/models"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/postgres"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/s3"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
+
+// transform is the service put together.
+type transform struct {
+	config    *Config
+	service   *chassis.Service
+	conn      *nats.Conn
+	stream    jetstream.JetStream
+	etcd      *etcd.Client // nil when alone
+	bus       *bus.JetStream
+	metered   *bus.Metrics
+	warehouse *warehouse.Warehouse
+	intake    *intake
+	outbox    *bus.Outbox
+	publisher *publisher // nil without a database for readers
+}
+
+// assemble opens what is on this machine and starts to connect to the rest.
+func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
+	t := &transform{config: c}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	if t.service, err = chassis.New(name, c.Settings); err != nil {
+		return nil, err
+	}
+	store, err := c.openStore()
+	if err != nil {
+		return nil, err
+	}
+	if t.warehouse, err = c.openWarehouse(ctx, t.service.Log); err != nil {
+		return nil, err
+	}
+	if t.conn, t.stream, err = natsclient.Connect(ctx, c.Settings, name, c.Region); err != nil {
+		return nil, err
+	}
+	natsclient.Observe(t.service.Metrics, t.conn)
+	t.service.Health.Register("nats", natsclient.Check(t.conn))
+	if t.metered, err = bus.NewMetrics(t.service.Metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	t.bus = bus.NewJetStream(t.stream, t.metered)
+	t.outbox = bus.NewOutbox(t.warehouse, t.bus, t.service.Log, t.metered)
+	counted := newMetrics(t.service.Metrics)
+	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter)}
+	active := activity(always)
+	if !c.alone() {
+		if t.etcd, err = etcd.Connect(c.Settings); err != nil {
+			return nil, err
+		}
+		t.service.Health.Register("etcd", t.etcd.Check)
+		active = activityOf(t.etcd, events.Region(c.Region))
+	}
+	if c.Analytics.DSN == "" {
+		return t, nil
+	}
+	server, err := postgres.New(c.Analytics.DSN.Reveal(), c.Analytics.Password.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	t.publisher = &publisher{
+		warehouse: t.warehouse, server: server, active: active, region: events.Region(c.Region), metrics: counted, log: t.service.Log, told: t.outbox.Wake, wake: make(chan struct{}, 1),
+	}
+	return t, nil
+}
+
+func (t *transform) loaded(warehouse.Result) {
+	t.outbox.Wake()
+	if t.publisher != nil {
+		t.publisher.Wake()
+	}
+}
+
+func (t *transform) close() {
+	if t.conn != nil {
+		natsclient.Drain(t.conn)
+	}
+	if t.etcd != nil {
+		_ = t.etcd.Close() // nothing is under way
+	}
+	if t.warehouse != nil {
+		if err := t.warehouse.Close(); err != nil {
+			t.service.Log.Warn("warehouse not closed", "error", err)
+		}
+	}
+}
+
+func (c *Config) openStore() (*raw.Store, error) {
+	u, err := c.rawURL()
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "file" {
+		folder := raw.OpenFolder(u)
+		return raw.New(folder.URL(), folder), nil
+	}
+	ca := c.S3.CAFile
+	if ca == "" {
+		ca = c.TLS.CA
+	}
+	source, err := s3.Open(u, s3.Access{Endpoint: c.S3.Endpoint, Region: c.S3.Region, CAFile: ca, AccessKey: c.S3.AccessKey.Reveal(), SecretKey: c.S3.SecretKey.Reveal()})
+	if err != nil {
+		return nil, err
+	}
+	return raw.New(source.URL(), source), nil
+}
+
+// openWarehouse opens the file. One that was made by other models or another key is put aside, and made anew from the raw files and their manifest.
+func (c *Config) openWarehouse(ctx context.Context, log *slog.Logger) (*warehouse.Warehouse, error) {
+	m, err := models.Open(c.Models)
+	if err != nil {
+		return nil, fmt.Errorf("read OFITEC_MODELS: %w", err)
+	}
+	tokens, err := token.OpenFile(c.TokenKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	options := warehouse.Options{Region: events.Region(c.Region), Models: m, Tokens: tokens, TokenVersion: tokens.Version(), Spool: filepath.Join(c.ownDir(), "spool"), Log: log}
+	w, err := c.openFile(ctx, options)
+	if !errors.Is(err, warehouse.ErrOtherRules) {
+		return w, err
+	}
+	aside := c.file() + "." + time.Now().UTC().Format("20060102T150405Z")
+	log.WarnContext(ctx, "the warehouse is made anew from the raw files", "because", err.Error(), "the_one_before", aside)
+	if err := os.Rename(c.file(), aside); err != nil {
+		return nil, fmt.Errorf("put warehouse aside: %w", err)
+	}
+	return c.openFile(ctx, options)
+}
+
+func (c *Config) openFile(ctx context.Context, options warehouse.Options) (*warehouse.Warehouse, error) {
+	db, err := duckdb.Open(ctx, c.file(), duckdb.Options{MemoryLimit: c.Engine.MemoryLimit, Threads: c.threads(), TempDir: filepath.Join(c.ownDir(), "spill")})
+	if err != nil {
+		return nil, err
+	}
+	w, err := warehouse.New(ctx, db, options)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// consumer says how announcements are read.
+func (t *transform) consumer() bus.Consumer {
+	return bus.Consumer{
+		Service: name, Region: events.Region(t.config.Region), Stream: events.StreamFacts, Workers: handlers, Create: t.config.alone(), Log: t.service.Log, Metrics: t.metered,
+	}
+}
+
+// provision makes what the operator makes in the stack.
+func (t *transform) provision(ctx context.Context) error {
+	if !t.config.alone() {
+		return nil
+	}
+	if _, err := bus.Provision(ctx, t.stream, bus.Setup{Replicas: 1}); err != nil {
+		return fmt.Errorf("make streams: %w", err)
+	}
+	return nil
+}
+
+// catchUpRetry is the pause after a raw store that did not answer.
+const catchUpRetry = 15 * time.Second
 
 // serve joins the bus and runs until ctx ends. The bus may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
-	service, err := chassis.New(name, c.Settings)
+	t, err := assemble(ctx, c)
 	if err != nil {
 		return err
 	}
-	bus, _, err := natsclient.Connect(ctx, c.Settings, name, c.Region)
-	if err != nil {
-		return err
+	defer t.close()
+	var consuming atomic.Value // text of what keeps the consumer from working, "" when it works
+	consuming.Store("not begun")
+	t.service.Health.Register("consumer", func(context.Context) error {
+		if why := consuming.Load().(string); why != "" {
+			return errors.New(why)
+		}
+		return nil
+	})
+	t.service.HTTP.HandleFunc("GET /v1/status", t.serveStatus)
+	t.service.Add("load", t.intake.run)
+	t.service.Add("outbox", t.outbox.Run)
+	if t.publisher != nil {
+		t.service.Health.Register("analytics", t.publisher.check)
+		t.service.Add("publish", t.publisher.run)
 	}
-	defer natsclient.Drain(bus)
-	natsclient.Observe(service.Metrics, bus)
-	service.Health.Register("nats", natsclient.Check(bus))
-	return service.Run(ctx)
+	t.service.Add("consume", func(ctx context.Context) error {
+		if err := t.ready(ctx, &consuming); err != nil {
+			return err
+		}
+		consumer := t.consumer()
+		consumer.OnState = func(err error) {
+			consuming.Store("")
+			if err != nil {
+				consuming.Store(err.Error())
+			}
+		}
+		return t.bus.Consume(ctx, consumer, t.intake.handle)
+	})
+	return t.service.Run(ctx)
+}
+
+// ready makes the streams when alone, and brings in what the manifest has: after the loss of the warehouse there may be nothing on the bus that would.
+func (t *transform) ready(ctx context.Context, why *atomic.Value) error {
+	for _, step := range []func(context.Context) error{t.provision, t.intake.catchUp} {
+		for {
+			err := step(ctx)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			why.Store(err.Error())
+			t.service.Log.WarnContext(ctx, "not ready", "error", err.Error())
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(min(catchUpRetry, t.retry())):
+			}
+		}
+	}
+	return nil
+}
+
+// retry is short while the bus is away: then nothing else is asked.
+func (t *transform) retry() time.Duration {
+	if !t.conn.IsConnected() {
+		return time.Second
+	}
+	return catchUpRetry
 }

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/manifest"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
+)
+
+// handlers is how many announcements wait at the same time for one transaction: what is pending is drained so far into one micro-batch.
+const handlers = 128
+
+// quiet is how long a micro-batch waits for one more announcement.
+const quiet = 100 * time.Millisecond
+
+// waiter is an announcement that somebody waits for.
+type waiter struct {
+	batch.Announced
+	answer chan error // has room for its one value
+}
+
+// intake gathers announcements into micro-batches and loads them, one after the other.
+type intake struct {
+	warehouse *warehouse.Warehouse
+	store     *raw.Store
+	limits    batch.Limits
+	metrics   *metrics
+	log       *slog.Logger
+	loaded    func(warehouse.Result) // after each load
+
+	waiting chan waiter // never closed
+}
+
+// handle is the bus's handler: it answers when the announced file is in the warehouse.
+func (i *intake) handle(ctx context.Context, d bus.Delivery) error {
+	ready, ok := d.Payload.(events.ExportReady)
+	if !ok {
+		return bus.Park(fmt.Sprintf("%s is no export.ready", d.Event.Type))
+	}
+	w := waiter{Announced: batch.Announced{Event: d.Event, Ready: ready}, answer: make(chan error, 1)}
+	select {
+	case i.waiting <- w:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-w.answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run loads what comes until the context ends. A load under way is finished.
+func (i *intake) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case first := <-i.waiting:
+			i.work(context.WithoutCancel(ctx), i.gather(first))
+		}
+	}
+}
+
+// gather takes what else is there, until there is nothing for a moment.
+func (i *intake) gather(first waiter) []waiter {
+	list := []waiter{first}
+	for len(list) < i.limits.Files {
+		select {
+		case w := <-i.waiting:
+			list = append(list, w)
+		case <-time.After(quiet):
+			return list
+		}
+	}
+	return list
+}
+
+// work loads all of them and answers each.
+func (i *intake) work(ctx context.Context, list []waiter) {
+	announced := make([]batch.Announced, len(list))
+	for n, w := range list {
+		announced[n] = w.Announced
+	}
+	errs := i.load(ctx, announced)
+	for n, w := range list {
+		w.answer <- errs[n]
+	}
+}
+
+// load brings announced files in, in as many transactions as the limits ask for, and says for each what became of it: nil when it is in.
+func (i *intake) load(ctx context.Context, list []batch.Announced) []error {
+	outcome := map[batch.ID]error{}
+	changed := map[string]bool{} // by event: announced before with other content
+	left := list
+	for len(left) > 0 {
+		ledger, err := i.warehouse.Ledger(ctx, left)
+		if err != nil {
+			return fill(make([]error, len(list)), err)
+		}
+		plan := batch.Decide(left, ledger, i.limits)
+		for _, a := range plan.Changed {
+			changed[a.Ready.SHA256+a.Ready.Batch] = true
+		}
+		if len(plan.Load) > 0 {
+			i.transaction(ctx, plan.Load, outcome)
+		}
+		left = plan.Later
+	}
+	errs := make([]error, len(list))
+	for n, a := range list {
+		errs[n] = outcome[batch.Of(a.Ready)]
+		if changed[a.Ready.SHA256+a.Ready.Batch] {
+			errs[n] = bus.Park(fmt.Sprintf("batch %s of %s was announced before with other content", a.Ready.Batch, a.Ready.Dataset))
+		}
+	}
+	return errs
+}
+
+func fill(errs []error, err error) []error {
+	for n := range errs {
+		errs[n] = err
+	}
+	return errs
+}
+
+// transaction loads files together, or, when the engine refuses that, one by one, so that one file does not hold up the others.
+func (i *intake) transaction(ctx context.Context, files []batch.Announced, outcome map[batch.ID]error) {
+	result, err := i.warehouse.Load(ctx, files, i.store)
+	i.count(result, err)
+	if err != nil && len(files) > 1 && ctx.Err() == nil {
+		i.log.WarnContext(ctx, "micro-batch failed, its files are tried one by one", "files", len(files), "error", err)
+		for _, file := range files {
+			i.transaction(ctx, []batch.Announced{file}, outcome)
+		}
+		return
+	}
+	for _, file := range files {
+		outcome[batch.Of(file.Ready)] = err
+	}
+	for id, err := range result.Failed {
+		outcome[id] = err
+	}
+	if err == nil && result.Load != 0 {
+		i.log.InfoContext(ctx, "loaded", "load", result.Load, "files", result.Files, "manifest_sequence", result.Sequence, "seconds", result.Seconds)
+		i.loaded(result)
+	}
+}
+
+func (i *intake) count(r warehouse.Result, err error) {
+	if err != nil {
+		i.metrics.loads.WithLabelValues("failed").Inc()
+		return
+	}
+	if r.Load == 0 {
+		return
+	}
+	i.metrics.loads.WithLabelValues("loaded").Inc()
+	i.metrics.sequence.Set(float64(r.Sequence))
+	for dataset, volume := range r.Read {
+		i.metrics.rows.WithLabelValues(dataset).Add(float64(volume.Rows))
+		i.metrics.bytes.WithLabelValues(dataset).Add(float64(volume.Bytes))
+	}
+	for dataset, rows := range r.Rejected {
+		i.metrics.rejected.WithLabelValues(dataset).Add(float64(rows))
+	}
+	for stage, seconds := range r.Seconds {
+		i.metrics.seconds.WithLabelValues(stage).Observe(seconds)
+	}
+	for _, m := range r.Marts {
+		i.metrics.quarantine.WithLabelValues(m.Mart).Set(float64(m.Quarantined))
+		blocked := 0.0
+		if m.BlockedBy != "" {
+			blocked = 1
+		}
+		i.metrics.blocked.WithLabelValues(m.Mart).Set(blocked)
+	}
+}
+
+// catchUp loads what the manifest has and the warehouse has not: after the loss of either the warehouse or of events.
+func (i *intake) catchUp(ctx context.Context) error {
+	next, err := i.warehouse.NextMissing(ctx)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for {
+		found, after, err := manifest.From(ctx, i.store, i.store.URL(), next, i.limits.Files)
+		if err != nil {
+			return fmt.Errorf("catch up with the manifest: %w", err)
+		}
+		for n, err := range i.load(ctx, found) {
+			if err != nil {
+				failed = append(failed, fmt.Errorf("record %d: %w", found[n].Ready.Sequence, err))
+			}
+		}
+		if next = after; len(found) < i.limits.Files {
+			break
+		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("catch up with the manifest: %d records are not in: %w", len(failed), errors.Join(failed[:min(len(failed), 3)]...))
+	}
+	return nil
+}

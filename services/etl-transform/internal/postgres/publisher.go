@@ -1,0 +1,210 @@
+// Package postgres publishes marts to a PostgreSQL database for readers: all of them in one transaction, during which readers see what was there before.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Column is one of a mart: its name and its type as PostgreSQL calls it.
+type Column struct{ Name, Type string }
+
+// Mart is a table to be published. Write gives its rows in the text format of COPY, columns in their order.
+type Mart struct {
+	Name    string
+	Comment string
+	Columns []Column
+	Digest  string
+	Rows    int64
+	Write   func(ctx context.Context, out io.Writer) error
+}
+
+// Publication is what readers see as a whole.
+type Publication struct {
+	Region   string
+	Load     int64
+	Sequence int64
+	At       time.Time
+}
+
+// Server is a database. It connects for each call and keeps nothing open, so that a failover needs no care.
+type Server struct {
+	config *pgx.ConnConfig
+}
+
+// Times of a publication.
+const (
+	connectWithin = 5 * time.Second
+	lockWithin    = "10s" // how long a change of a table's columns may wait for readers
+)
+
+// New reads a DSN; password replaces the one in it when it is not empty. It does not connect.
+func New(dsn, password string) (*Server, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("read OFITEC_ANALYTICS_DSN: it is not a DSN such as postgres://user@host:5432/analytics?sslmode=verify-full") // the cause may show the password
+	}
+	if password != "" {
+		config.Password = password
+	}
+	config.ConnectTimeout = connectWithin
+	config.RuntimeParams["application_name"] = "etl-transform"
+	config.RuntimeParams["lock_timeout"] = lockWithin
+	return &Server{config: config}, nil
+}
+
+const bookkeeping = `
+CREATE TABLE IF NOT EXISTS etl_publication (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), region text NOT NULL, load bigint NOT NULL, manifest_sequence bigint NOT NULL, published_at timestamptz NOT NULL);
+CREATE TABLE IF NOT EXISTS etl_published_mart (mart text PRIMARY KEY, rows bigint NOT NULL, digest text NOT NULL, columns text NOT NULL, load bigint NOT NULL);`
+
+// Current tells what readers see; the zero Publication when nothing was published yet.
+func (s *Server) Current(ctx context.Context) (Publication, error) {
+	conn, err := pgx.ConnectConfig(ctx, s.config)
+	if err != nil {
+		return Publication{}, fmt.Errorf("connect to analytics: %w", err)
+	}
+	defer closeSoon(conn)
+	return current(ctx, conn)
+}
+
+func current(ctx context.Context, conn *pgx.Conn) (Publication, error) {
+	var p Publication
+	err := conn.QueryRow(ctx, "SELECT region, load, manifest_sequence, published_at FROM etl_publication").Scan(&p.Region, &p.Load, &p.Sequence, &p.At)
+	var missing *pgconn.PgError
+	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &missing) && missing.Code == "42P01" {
+		return Publication{}, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read publication: %w", err)
+	}
+	return p, nil
+}
+
+// Publish replaces the marts that differ from what is there, in one transaction, and tells which. Readers neither wait nor see a half, unless the columns of a mart have changed:
+// then they wait for the commit.
+func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (replaced []string, err error) {
+	conn, err := pgx.ConnectConfig(ctx, s.config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to analytics: %w", err)
+	}
+	defer closeSoon(conn)
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("begin publication: %w", err)
+	}
+	defer tx.Rollback(ctx) // does nothing after a commit
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('ofitec etl publication'))"); err != nil {
+		return nil, fmt.Errorf("begin publication: %w", err)
+	}
+	if _, err := conn.Exec(ctx, bookkeeping); err != nil {
+		return nil, fmt.Errorf("make tables of the publication: %w", err)
+	}
+	for _, m := range marts {
+		done, err := replace(ctx, conn, m, p.Load)
+		if err != nil {
+			return nil, fmt.Errorf("publish %s: %w", m.Name, err)
+		}
+		if done {
+			replaced = append(replaced, m.Name)
+		}
+	}
+	_, err = conn.Exec(ctx, `INSERT INTO etl_publication (region, load, manifest_sequence, published_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (only_one) DO UPDATE SET region = EXCLUDED.region, load = EXCLUDED.load, manifest_sequence = EXCLUDED.manifest_sequence, published_at = EXCLUDED.published_at`,
+		p.Region, p.Load, p.Sequence, p.At)
+	if err != nil {
+		return nil, fmt.Errorf("write publication: %w", err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, fmt.Errorf("commit publication: %w", err)
+	}
+	return replaced, nil
+}
+
+func replace(ctx context.Context, conn *pgx.Conn, m Mart, load int64) (bool, error) {
+	var digest, columns string
+	err := conn.QueryRow(ctx, "SELECT digest, columns FROM etl_published_mart WHERE mart = $1 AND to_regclass(quote_ident(mart)) IS NOT NULL", m.Name).Scan(&digest, &columns)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return false, fmt.Errorf("read what is there: %w", err)
+	}
+	want := definition(m.Columns)
+	if digest == m.Digest && columns == want {
+		return false, nil
+	}
+	table := pgx.Identifier{m.Name}.Sanitize()
+	if columns == want {
+		// Not TRUNCATE, which readers would have to wait for.
+		_, err = conn.Exec(ctx, "DELETE FROM "+table)
+	} else {
+		_, err = conn.PgConn().Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %[1]s; CREATE TABLE %[1]s (%[2]s); COMMENT ON TABLE %[1]s IS %[3]s", table, want, literal(m.Comment))).ReadAll()
+	}
+	if err != nil {
+		return false, fmt.Errorf("clear: %w", err)
+	}
+	rows, err := copyIn(ctx, conn, table, m)
+	if err != nil {
+		return false, err
+	}
+	if rows != m.Rows {
+		return false, fmt.Errorf("%d rows went in, the warehouse has %d", rows, m.Rows)
+	}
+	_, err = conn.Exec(ctx, `INSERT INTO etl_published_mart VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (mart) DO UPDATE SET rows = EXCLUDED.rows, digest = EXCLUDED.digest, columns = EXCLUDED.columns, load = EXCLUDED.load`, m.Name, m.Rows, m.Digest, want, load)
+	if err != nil {
+		return false, fmt.Errorf("write what is there: %w", err)
+	}
+	return true, nil
+}
+
+func copyIn(ctx context.Context, conn *pgx.Conn, table string, m Mart) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	names := make([]string, len(m.Columns))
+	for i, c := range m.Columns {
+		names[i] = pgx.Identifier{c.Name}.Sanitize()
+	}
+	in, out := io.Pipe()
+	written := make(chan error, 1) // one value: how writing ended
+	go func() {
+		err := m.Write(ctx, out)
+		_ = out.CloseWithError(err) // it never fails
+		written <- err
+	}()
+	tag, err := conn.PgConn().CopyFrom(ctx, in, fmt.Sprintf("COPY %s (%s) FROM STDIN", table, strings.Join(names, ", ")))
+	_ = in.CloseWithError(errors.New("copy has ended"))
+	if wrote := <-written; wrote != nil && err == nil {
+		err = wrote
+	}
+	if err != nil {
+		return 0, fmt.Errorf("copy: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+func definition(columns []Column) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = pgx.Identifier{c.Name}.Sanitize() + " " + c.Type
+	}
+	return strings.Join(parts, ", ")
+}
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+func closeSoon(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// Sorted gives marts in order of their names: of two publications at once none waits for the other in a circle.
+func Sorted(marts []Mart) []Mart {
+	return slices.SortedFunc(slices.Values(marts), func(a, b Mart) int { return strings.Compare(a.Name, b.Name) })
+}

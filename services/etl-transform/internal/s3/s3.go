@@ -1,0 +1,89 @@
+// Package s3 reads the raw store in a bucket of any server that speaks the S3 API. It needs the rights s3:GetObject and s3:ListBucket.
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
+)
+
+// Access is how the server is reached.
+type Access struct {
+	Endpoint             string // URL, without a path
+	Region               string
+	CAFile               string // the system's authorities when empty
+	AccessKey, SecretKey string
+}
+
+// Source is a prefix in a bucket. It is safe for concurrent use.
+type Source struct {
+	client         *minio.Client
+	bucket, prefix string
+}
+
+var _ raw.Source = (*Source)(nil)
+
+// answerWithin is how long the server may think before it answers.
+const answerWithin = 30 * time.Second
+
+// Open opens the prefix of a URL s3://bucket/prefix. It does not connect.
+func Open(u *url.URL, a Access) (*Source, error) {
+	endpoint, err := url.Parse(a.Endpoint)
+	if err != nil || endpoint.Host == "" {
+		return nil, fmt.Errorf("open raw store: endpoint %q is not a URL such as https://127.0.0.1:9000", a.Endpoint)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout, transport.DisableCompression = answerWithin, true
+	if a.CAFile != "" {
+		pem, err := os.ReadFile(a.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the object store's authority: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read the object store's authority: %s holds no certificate", a.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	client, err := minio.New(endpoint.Host, &minio.Options{
+		Creds: credentials.NewStaticV4(a.AccessKey, a.SecretKey, ""), Secure: endpoint.Scheme == "https", Region: a.Region, Transport: transport, BucketLookup: minio.BucketLookupAuto, MaxRetries: 3,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open raw store: %w", err)
+	}
+	return &Source{client: client, bucket: u.Host, prefix: strings.Trim(u.Path, "/")}, nil
+}
+
+// URL is the source's root without a slash at its end.
+func (s *Source) URL() string {
+	return strings.TrimRight((&url.URL{Scheme: "s3", Host: s.bucket, Path: "/" + s.prefix}).String(), "/")
+}
+
+// Get implements raw.Source.
+func (s *Source) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	object, err := s.client.GetObject(ctx, s.bucket, path.Join(s.prefix, name), minio.GetObjectOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := object.Stat(); err != nil { // asks the server
+		_ = object.Close()
+		if minio.ToErrorResponse(err).Code == "NoSuchKey" {
+			return nil, fmt.Errorf("%w: %w", raw.ErrNotThere, err)
+		}
+		return nil, err
+	}
+	return object, nil
+}
