@@ -51,8 +51,10 @@ func (s *Stack) postgresSettings(r layout.Region) deploy.Postgres {
 // configurePostgres writes what stands outside PGDATA. The hba in force is not touched here.
 func (s *Stack) configurePostgres(r layout.Region) error {
 	settings, owner := s.postgresSettings(r), s.owners.of("postgres")
-	if err := makeDir(settings.ConfDir, 0o700, owner); err != nil {
-		return err
+	for _, dir := range []string{s.layout.ComponentDir(r, "postgres"), settings.ConfDir} {
+		if err := makeDir(dir, 0o700, owner); err != nil {
+			return err
+		}
 	}
 	password, err := s.identities.Password("ofitec_replication")
 	if err != nil {
@@ -91,21 +93,22 @@ func (s *Stack) fence(r layout.Region) error {
 	return writeFile(filepath.Join(conf, "pg_hba.conf"), content, 0o600, s.owners.of("postgres"))
 }
 
-// postgres is the supervised server. It boots fenced, and not at all while a rejoin is under way or without data.
+// postgres is the supervised server. It boots fenced, and not at all while a rejoin is under way or without data: the region's arbiter then copies the other
+// region's cluster, for which it needs the configuration, and asks for a start.
 func (s *Stack) postgres(r layout.Region) supervise.Spec {
 	conf, data := s.layout.PostgresConfDir(r), s.layout.PostgresDataDir(r)
 	spec := s.component(r, "postgres", debian.PostgresBin+"/postgres", s.layout.Addressing.Addr(r, layout.PortPostgres))
 	spec.Args = []string{"-D", data, "-c", "config_file=" + filepath.Join(conf, "postgresql.conf")}
 	spec.Dir, spec.Folder = data, data
 	spec.Before = func(context.Context) error {
-		if _, err := os.Stat(filepath.Join(s.layout.ComponentDir(r, "postgres"), rejoinMarker)); !errors.Is(err, fs.ErrNotExist) {
+		if err := s.configurePostgres(r); err != nil {
+			return err
+		}
+		if s.isRejoining(r) {
 			return fmt.Errorf("%w: %s is there: a rejoin has begun and not ended", supervise.ErrHeld, rejoinMarker)
 		}
 		if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil {
 			return fmt.Errorf("%w: %s holds no cluster", supervise.ErrHeld, data)
-		}
-		if err := s.configurePostgres(r); err != nil {
-			return err
 		}
 		if err := os.Remove(filepath.Join(data, "postmaster.pid")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove stale postmaster.pid: %w", err) // sweep has made sure that nobody runs on this folder
@@ -117,77 +120,93 @@ func (s *Stack) postgres(r layout.Region) supervise.Spec {
 	return spec
 }
 
-// startPostgres brings both regions' servers up. The first time the cluster is made in a and copied to b; afterwards a region that has lost its
-// data is copied from the other one, and nothing is ever made anew.
+// startPostgres brings both regions' servers up. The first time the cluster is made in a and copied to b; nothing is ever made anew.
 func (s *Stack) startPostgres(ctx context.Context) error {
-	install := func(r layout.Region) bootstrap.Postgres { return s.postgresInstall(r) }
+	if s.folder.stamp.PostgresMade {
+		return s.resumePostgres(ctx)
+	}
 	for _, r := range layout.DataRegions {
-		if err := makeDir(s.layout.ComponentDir(r, "postgres"), 0o700, s.owners.of("postgres")); err != nil {
-			return err
-		}
 		if err := s.configurePostgres(r); err != nil {
 			return err
 		}
 	}
-	if !s.folder.stamp.PostgresMade {
-		s.terminal.say("making the database cluster in region a")
-		if err := bootstrap.InitPrimary(ctx, install(layout.A)); err != nil {
-			return err
-		}
-	}
-	for _, r := range layout.DataRegions {
-		if s.hasCluster(r) {
-			if err := s.add(s.postgres(r)); err != nil {
-				return err
-			}
-		}
-	}
-	var source layout.Region
-	if err := s.retry(ctx, "owner of the mandate", shortAttempt, func(ctx context.Context) (err error) {
-		source, err = s.active(ctx)
+	source, target := layout.A, layout.B
+	s.terminal.say("making the database cluster in region %s", source)
+	if err := bootstrap.InitPrimary(ctx, s.postgresInstall(source)); err != nil {
 		return err
+	}
+	if err := s.add(s.postgres(source)); err != nil {
+		return err
+	}
+	if err := s.makeRoles(ctx, source); err != nil {
+		return err
+	}
+	s.terminal.say("copying the database from region %s to region %s", source, target)
+	if err := s.retry(ctx, "copy of the database", longAttempt, func(ctx context.Context) error {
+		return bootstrap.CloneStandby(ctx, s.postgresInstall(source), s.postgresInstall(target))
 	}); err != nil {
 		return err
 	}
-	if source == "" || !s.hasCluster(source) { // nobody has held the mandate yet, or its owner's data are gone
-		source = layout.A
-		if !s.hasCluster(layout.A) || s.isStandby(layout.A) {
-			source = layout.B
-		}
-	}
-	if !s.hasCluster(source) || s.isStandby(source) {
-		return fmt.Errorf("data folder %s: no region holds a primary database any more; restore %s from a backup", s.layout.Root, s.layout.PostgresDataDir(layout.A))
-	}
-	if err := s.await(ctx, string(source)+"/postgres"); err != nil {
+	if err := s.add(s.postgres(target)); err != nil {
 		return err
 	}
-	if err := s.retry(ctx, "database roles", 4*shortAttempt, func(ctx context.Context) error {
-		return bootstrap.Roles(ctx, install(source), s.identities)
-	}); err != nil {
+	s.folder.stamp.PostgresMade = true
+	if err := s.folder.writeStamp(); err != nil {
 		return err
-	}
-	target := source.Peer()
-	if !s.hasCluster(target) {
-		s.terminal.say("copying the database from region %s to region %s", source, target)
-		if err := s.retry(ctx, "copy of the database", longAttempt, func(ctx context.Context) error {
-			return bootstrap.CloneStandby(ctx, install(source), install(target))
-		}); err != nil {
-			return err
-		}
-		if err := s.add(s.postgres(target)); err != nil {
-			return err
-		}
-	}
-	if !s.folder.stamp.PostgresMade {
-		s.folder.stamp.PostgresMade = true
-		if err := s.folder.writeStamp(); err != nil {
-			return err
-		}
-	}
-	if _, err := os.Stat(filepath.Join(s.layout.ComponentDir(target, "postgres"), rejoinMarker)); err == nil {
-		return nil // its arbiter goes on with the copy
 	}
 	return s.await(ctx, string(target)+"/postgres")
+}
+
+// resumePostgres starts what is there. Which region takes writes stands in etcd, and which one is copied anew is for the arbiters: a region without data,
+// and one that lost the mandate and has not rejoined yet, keep nobody waiting.
+func (s *Stack) resumePostgres(ctx context.Context) error {
+	var primaries, standbys []layout.Region
+	for _, r := range layout.DataRegions {
+		switch {
+		case s.isRejoining(r) || !s.hasCluster(r):
+			s.terminal.say("region %s has no whole database: its arbiter copies the other region's", r)
+		case s.isStandby(r):
+			standbys = append(standbys, r)
+		default:
+			primaries = append(primaries, r)
+		}
+	}
+	if len(primaries) == 0 {
+		return fmt.Errorf("data folder %s: no region holds a primary database any more; restore %s from a backup", s.layout.Root, s.layout.PostgresDataDir(layout.A))
+	}
+	for _, r := range layout.DataRegions {
+		if err := s.add(s.postgres(r)); err != nil {
+			return err
+		}
+	}
+	if len(primaries) > 1 {
+		s.terminal.say("both regions' databases were primaries: the one without the mandate becomes a standby of the other")
+		return nil
+	}
+	if err := s.makeRoles(ctx, primaries[0]); err != nil {
+		return err
+	}
+	for _, r := range standbys {
+		if err := s.await(ctx, string(r)+"/postgres"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeRoles waits for a primary and brings its roles to where this version wants them.
+func (s *Stack) makeRoles(ctx context.Context, r layout.Region) error {
+	if err := s.await(ctx, string(r)+"/postgres"); err != nil {
+		return err
+	}
+	return s.retry(ctx, "database roles", 4*shortAttempt, func(ctx context.Context) error {
+		return bootstrap.Roles(ctx, s.postgresInstall(r), s.identities)
+	})
+}
+
+func (s *Stack) isRejoining(r layout.Region) bool {
+	_, err := os.Stat(filepath.Join(s.layout.ComponentDir(r, "postgres"), rejoinMarker))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func (s *Stack) hasCluster(r layout.Region) bool {
