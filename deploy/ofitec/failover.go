@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ofitec/ofitec/deploy/local"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+func newFailover() *cobra.Command {
+	command := &cobra.Command{
+		Use: "failover", Short: "Move the writes by hand, hold the arbiters back, and read what they did",
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	command.AddCommand(
+		newManual(manual{verb: state.VerbSwitchover, moves: true,
+			short: "Move the writes to the other region, as planned: no acknowledged write is lost"}),
+		newManual(manual{verb: state.VerbOverride, moves: true,
+			short: "Take the failover that a rule holds back; what may be lost is in failover.overridden"}),
+		newManual(manual{verb: state.VerbPause, short: "Let the arbiters decide nothing; a failover under way is finished"}),
+		newManual(manual{verb: state.VerbResume, short: "Let the arbiters decide again"}),
+		newManual(manual{verb: state.VerbAcknowledge, short: "Say that the last failover was seen; its cooldown ends"}),
+		newHistory(),
+	)
+	return command
+}
+
+// manual is one of the manual acts.
+type manual struct {
+	verb  state.Verb
+	moves bool // it names a region, and is done when that one is active
+	short string
+}
+
+// manualFlags are what the operator says.
+type manualFlags struct {
+	to, reason           string
+	dryRun               bool
+	pauseFor             time.Duration
+	answerIn, completeIn time.Duration
+}
+
+// outcome is the printed result.
+type outcome struct {
+	Request  state.Request   `json:"request"`
+	Epoch    uint64          `json:"epoch,omitempty"`
+	Active   string          `json:"active,omitempty"`
+	Timeline []timelineEntry `json:"timeline,omitempty"`
+	Error    string          `json:"error,omitempty"`
+}
+
+func newManual(m manual) *cobra.Command {
+	var given manualFlags
+	command := &cobra.Command{
+		Use: string(m.verb), Short: m.short,
+		Long: m.short + ".\n\nThe request is compared and swapped into etcd and works without the bus. The elected arbiter answers it; one that nobody answers in time is taken back.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inJSON, err := asJSON(cmd)
+			if err != nil {
+				return err
+			}
+			if err := given.check(m); err != nil {
+				return err
+			}
+			l, err := local.Open(dataFolder(cmd))
+			if err != nil {
+				return err
+			}
+			o, err := newOperator(l)
+			if err != nil {
+				return err
+			}
+			client, err := o.etcd(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = client.Close() }()
+			progress := io.Discard
+			if !inJSON {
+				progress = cmd.OutOrStdout()
+			}
+			result, err := m.carryOut(cmd.Context(), etcdCells{client}, given, progress)
+			return report(cmd, inJSON, result, err)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&given.reason, "reason", "", "why; it stands in the audit trail for ever (required)")
+	flags.DurationVar(&given.answerIn, "answer-within", 15*time.Second, "how long the elected arbiter may take to answer")
+	if m.moves {
+		flags.StringVar(&given.to, "to", "", "region that takes the writes: a or b (required)")
+		flags.BoolVar(&given.dryRun, "dry-run", false, "ask only whether it would be done")
+		flags.DurationVar(&given.completeIn, "within", time.Minute, "how long the change may take")
+	}
+	if m.verb == state.VerbPause {
+		flags.DurationVar(&given.pauseFor, "for", 0, "end of the pause, such as 30m; until resumed when not given")
+	}
+	outputFlag(command)
+	return command
+}
+
+func (f manualFlags) check(m manual) error {
+	switch {
+	case strings.TrimSpace(f.reason) == "":
+		return wrongUse{fmt.Errorf("failover %s: --reason is required: why is this done?", m.verb)}
+	case len(f.reason) > 1000:
+		return wrongUse{fmt.Errorf("--reason has %d bytes: at most 1000", len(f.reason))}
+	case m.moves && !events.Region(f.to).HoldsData():
+		return wrongUse{fmt.Errorf("--to %q: must be a or b", f.to)}
+	case f.pauseFor < 0:
+		return wrongUse{fmt.Errorf("--for %s: must be more than 0", f.pauseFor)}
+	}
+	return nil
+}
+
+// carryOut asks, waits for the answer and, where the writes move, until they have.
+func (m manual) carryOut(ctx context.Context, c cells, given manualFlags, progress io.Writer) (outcome, error) {
+	before, revision, err := readFailover(ctx, c)
+	if err != nil {
+		return outcome{}, err
+	}
+	if before.Active == "" {
+		return outcome{}, fmt.Errorf("failover %s: no region has ever held the mandate; is the stack up?", m.verb)
+	}
+	request := state.Request{Verb: m.verb, Epoch: before.Epoch, DryRun: given.dryRun, Act: act(given.reason, time.Now())}
+	if m.moves {
+		request.To = events.Region(given.to)
+	}
+	if given.pauseFor > 0 {
+		until := request.Act.At.Add(given.pauseFor)
+		request.Until = &until
+	}
+	result := outcome{Request: request, Epoch: uint64(before.Epoch), Active: string(before.Active)}
+	_, _ = fmt.Fprintf(progress, "asked for %s as request %s, under epoch %d\n", m.verb, request.Act.Request, uint64(before.Epoch))
+	answered, err := submit(ctx, c, request, given.answerIn)
+	result.Request = answered
+	if err != nil {
+		return result, err
+	}
+	if !answered.Answer.Accepted {
+		return result, fmt.Errorf("refused: %s", answered.Answer.Reason)
+	}
+	_, _ = fmt.Fprintf(progress, "accepted: %s\n", answered.Answer.Reason)
+	if !m.moves || given.dryRun {
+		return result, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, given.completeIn)
+	defer cancel()
+	seen, err := follow(limited, c, before, revision, request.To)
+	last := seen.states[len(seen.states)-1]
+	result.Epoch, result.Active = uint64(last.Epoch), string(last.Active)
+	marks := append([]mark{{"asked", request.Act.At}, {"accepted", answered.Answer.At}}, seen.marks(uint64(before.Epoch))...)
+	result.Timeline = timelineOf(request.Act.At, marks...)
+	if err != nil {
+		return result, fmt.Errorf("failover %s to %s: %w", m.verb, request.To, err)
+	}
+	return result, nil
+}
+
+// report prints what came out; an error is part of the JSON.
+func report(cmd *cobra.Command, inJSON bool, result outcome, err error) error {
+	if inJSON {
+		if err != nil {
+			result.Error = err.Error()
+		}
+		if printing := writeJSON(cmd.OutOrStdout(), result); printing != nil {
+			return printing
+		}
+		if err != nil {
+			return &failed{}
+		}
+		return nil
+	}
+	if len(result.Timeline) > 0 {
+		if printing := printTimeline(cmd.OutOrStdout(), result.Timeline); printing != nil {
+			return printing
+		}
+	}
+	if err == nil && len(result.Timeline) > 0 {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "region %s is active under epoch %d\n", result.Active, result.Epoch)
+	}
+	return err
+}
