@@ -238,8 +238,11 @@ func (s *Stack) service(r layout.Region, unit layout.ServiceUnit) (supervise.Spe
 	if own, ok := environments[unit.Name]; ok {
 		spec.Env = append(spec.Env, own(s, r)...)
 	}
-	if unit.Name == "failover-arbiter" {
+	switch unit.Name {
+	case "failover-arbiter":
 		spec.Nice = -5
+	case "etl-transform":
+		spec = before(spec, func(context.Context) error { return s.writeReaderDSN(r) })
 	}
 	spec.Ready = httpReady("http://"+spec.Addr+"/readyz", plainClient())
 	return spec, nil
@@ -252,6 +255,7 @@ func (s *Stack) console() (supervise.Spec, error) {
 		return supervise.Spec{}, err
 	}
 	spec := s.component("", "console", program, fmt.Sprintf("%s:%d", s.layout.Addressing.Console, layout.PortConsole))
+	spec = before(spec, func(context.Context) error { return s.writeConsoleDSNs() })
 	spec.Env = append(spec.Env, s.serviceEnv("", "console", spec.Addr)...)
 	spec.Nice = 10
 	spec.Ready = httpReady("http://"+spec.Addr+"/readyz", plainClient())

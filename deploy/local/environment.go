@@ -16,7 +16,11 @@ var environments = map[string]func(s *Stack, r layout.Region) []string{
 	"deployer":         (*Stack).deployerEnv,
 	"health-probe":     (*Stack).probeEnv,
 	"etl-ingest":       (*Stack).ingestEnv,
+	"etl-transform":    (*Stack).transformEnv,
 }
+
+// rawURL is where all regions find the raw files.
+const rawURL = "s3://" + bootstrap.RawBucket + "/raw"
 
 // arbiterEnv are the hands of a data region's arbiter; region c has none.
 func (s *Stack) arbiterEnv(r layout.Region) []string {
@@ -61,7 +65,7 @@ func (s *Stack) ingestEnv(r layout.Region) []string {
 	return []string{
 		"OFITEC_ODOO_URL=http://" + a.Addr(r, layout.PortWebProxy),
 		"OFITEC_ODOO_TOKEN_FILE=" + filepath.Join(dir, "export-token"),
-		"OFITEC_RAW_URL=s3://" + bootstrap.RawBucket + "/raw",
+		"OFITEC_RAW_URL=" + rawURL,
 		"OFITEC_S3_ENDPOINT=https://" + fmt.Sprintf("%s:%d", a.Outside, layout.PortObjects),
 		"OFITEC_S3_ACCESS_KEY_FILE=" + filepath.Join(dir, "s3-access-key"),
 		"OFITEC_S3_SECRET_KEY_FILE=" + filepath.Join(dir, "s3-secret-key"),

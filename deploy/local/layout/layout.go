@@ -202,6 +202,11 @@ func (l Layout) OdooEnvFile(r Region, colour string) string {
 	return filepath.Join(l.RegionDir(r), "odoo", colour, ".env")
 }
 
+// AnalyticsFile is the DSN of readers of a region's marts; 0600, with the password.
+func (l Layout) AnalyticsFile(r Region) string {
+	return filepath.Join(l.RegionDir(r), "analytics.dsn")
+}
+
 // PostgresConfDir holds configuration and host-based authentication outside PGDATA, so that pg_rewind cannot overwrite them.
 func (l Layout) PostgresConfDir(r Region) string {
 	return filepath.Join(l.ComponentDir(r, "postgres"), "conf")
