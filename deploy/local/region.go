@@ -17,7 +17,6 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/netns"
 	"github.com/ofitec/ofitec/deploy/local/supervise"
-	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 )
 
@@ -219,9 +218,4 @@ func (s *Stack) active(ctx context.Context) (layout.Region, error) {
 		return "", err
 	}
 	return layout.Region(failover.Active), nil
-}
-
-// rejoins says whether the state leaves it to the region's arbiter to make it a standby.
-func rejoins(f state.Failover, r layout.Region) bool {
-	return f.Rejoin != nil && f.Rejoin.Region == events.Region(r)
 }

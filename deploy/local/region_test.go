@@ -14,8 +14,6 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/control"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/supervise"
-	"github.com/ofitec/ofitec/events"
-	"github.com/ofitec/ofitec/events/state"
 )
 
 // regionStack is a stack without servers: sleeping processes stand where a region's components would.
@@ -147,12 +145,5 @@ func TestOnlyAnExpectedMemberIsKept(t *testing.T) {
 		if got := isExpected(&c.member, peer); got != c.want {
 			t.Errorf("%v: %v", c.member.PeerURLs, got)
 		}
-	}
-}
-
-func TestTheStateSaysWhetherTheArbiterMakesTheStandby(t *testing.T) {
-	named := state.Failover{Rejoin: &state.Rejoin{Region: events.RegionA}}
-	if !rejoins(named, "a") || rejoins(named, "b") || rejoins(state.Failover{}, "a") {
-		t.Error("the rejoin is read wrongly")
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 
-	"github.com/ofitec/ofitec/deploy/local/bootstrap"
 	"github.com/ofitec/ofitec/deploy/local/control"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/netns"
@@ -172,7 +171,8 @@ func (s *Stack) restoreComponents(_ context.Context, r layout.Region) error {
 	return nil
 }
 
-// restoreDatabase waits until the region's database is what the state says. One that has lost its data is copied here when nobody else will.
+// restoreDatabase waits until the region's database is what the state says. One that has lost its data is copied by the region's arbiter, and by nobody else:
+// two copies into one folder would be one too many.
 func (s *Stack) restoreDatabase(ctx context.Context, r layout.Region) error {
 	if !r.HoldsData() {
 		return nil
@@ -187,17 +187,6 @@ func (s *Stack) restoreDatabase(ctx context.Context, r layout.Region) error {
 			return fmt.Errorf("region %s owns the mandate and its data are gone: let the other one take over first, with ofitec failover override --to %s", r, r.Peer())
 		}
 		return s.await(ctx, string(r)+"/postgres")
-	}
-	if !s.hasCluster(r) && !rejoins(failover, r) {
-		install := s.postgresInstall
-		if err := s.retry(ctx, "copy of the database", longAttempt, func(ctx context.Context) error {
-			return bootstrap.CloneStandby(ctx, install(owner), install(r))
-		}); err != nil {
-			return err
-		}
-		if err := s.supervisor.Start(string(r) + "/postgres"); err != nil {
-			return err
-		}
 	}
 	return s.awaitStreaming(ctx, r)
 }
