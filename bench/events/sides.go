@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -162,6 +163,9 @@ func consumePlain(ctx context.Context, g *ground, count, ahead int) (time.Durati
 	defer messages.Stop()
 	for range count {
 		msg, err := messages.Next()
+		for errors.Is(err, jetstream.ErrNoHeartbeat) { // a busy machine; the client has asked again
+			msg, err = messages.Next()
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -213,7 +217,11 @@ func replayRaw(ctx context.Context, g *ground, count int) (time.Duration, error)
 	}
 	defer messages.Stop()
 	for range count {
-		if _, err := messages.Next(); err != nil {
+		_, err := messages.Next()
+		for errors.Is(err, jetstream.ErrNoHeartbeat) {
+			_, err = messages.Next()
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
