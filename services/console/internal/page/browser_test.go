@@ -1,0 +1,146 @@
+package page_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/console/internal/board"
+	"github.com/ofitec/ofitec/services/console/internal/board/boardtest"
+	"github.com/ofitec/ofitec/services/console/internal/page"
+)
+
+// site is the page on a real port, with what a board knows.
+type site struct {
+	url, file string
+	stream    *page.Stream
+	board     *board.Board
+	sent      []events.Payload
+	fails     error
+}
+
+func (s *site) Detail(sequence uint64) (events.Event, bool) { return s.board.Detail(sequence) }
+
+func (s *site) Command(_ context.Context, payload events.Payload) error {
+	s.sent = append(s.sent, payload)
+	return s.fails
+}
+
+// open serves the page; inputs are what the board has heard.
+func open(t *testing.T, inputs ...board.Input) *site {
+	t.Helper()
+	s := &site{file: filepath.Join(t.TempDir(), "link"), stream: page.NewStream(), board: &board.Board{}}
+	for _, input := range inputs {
+		s.board.Apply(input, time.Now())
+	}
+	s.publish(t)
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	s.url = server.URL
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	door := page.NewDoor(s.file, s.url, time.Now, log)
+	(&page.Page{
+		Door: door, Stream: s.stream, Facts: s, Commands: s, Version: "test", Host: "127.0.0.1", Now: time.Now, Log: log,
+		Refused: func(string) {}, Commanded: func(string, error) {},
+	}).Register(mux)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = door.Keep(ctx)
+	}()
+	t.Cleanup(func() {
+		s.stream.Close()
+		server.Close()
+		cancel()
+		<-ended
+	})
+	s.link(t)
+	return s
+}
+
+func (s *site) publish(t *testing.T) {
+	t.Helper()
+	if err := s.stream.Publish(board.Decide(s.board, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// link reads the one-time link as the operator does, and waits for it.
+func (s *site) link(t *testing.T) string {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if content, err := os.ReadFile(s.file); err == nil {
+			return strings.TrimSpace(string(content))
+		}
+	}
+	t.Fatal("no link after 10 s")
+	return ""
+}
+
+// sizes are the ones that the page must look finished at.
+var sizes = []struct {
+	name          string
+	width, height int
+}{{"1280", 1280, 900}, {"390", 390, 844}}
+
+func TestABrowserShowsTheDayWithoutAnyComplaint(t *testing.T) {
+	for _, language := range []string{"en", "es"} {
+		t.Run(language, func(t *testing.T) {
+			b := newBrowser(t, language)
+			s := open(t, boardtest.Day(time.Now())...)
+			for _, scheme := range []string{"light", "dark"} {
+				for _, size := range sizes {
+					b.open(s.link(t), size.width, size.height, scheme)
+					b.await(`!!document.querySelector(".u-wrap canvas") && document.querySelectorAll(".event").length > 10`)
+					text := b.eval("document.body.innerText")
+					for _, want := range map[string][]string{
+						"en": {"may write", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7.2 s without writes", "Live"},
+						"es": {"puede escribir", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7,2 s sin escrituras", "En vivo"},
+					}[language] {
+						if !strings.Contains(text, want) {
+							t.Errorf("%s: the page has no %q", size.name, want)
+						}
+					}
+					if wide := b.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide != "0" {
+						t.Errorf("%s: the page is %s pixels wider than the window", size.name, wide)
+					}
+					b.picture(language + "-" + scheme + "-" + size.name + "-top")
+					b.size(size.width, 2600)
+					b.picture(language + "-" + scheme + "-" + size.name)
+				}
+			}
+			if len(b.said) > 0 {
+				t.Errorf("the browser says %v", b.said)
+			}
+		})
+	}
+}
+
+func TestABrowserShowsWhatIsMissing(t *testing.T) {
+	b := newBrowser(t, "en")
+	s := open(t, board.Answers{Name: "etcd", Reason: "no answer within 2 s"})
+	for _, size := range sizes {
+		b.open(s.link(t), size.width, size.height, "light")
+		b.await(`document.body.innerText.includes("No event so far")`)
+		text := b.eval("document.body.innerText")
+		for _, want := range []string{"Who may write is unknown", "No failover so far", "No credential yet", "No export so far", "has not answered yet", "No event so far", "no answer within 2 s"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("the page has no %q", want)
+			}
+		}
+		b.size(size.width, 1500)
+		b.picture("missing-" + size.name)
+	}
+	if len(b.said) > 0 {
+		t.Errorf("the browser says %v", b.said)
+	}
+}
