@@ -20,12 +20,13 @@ import (
 type Config struct {
 	chassis.Settings `yaml:",inline"`
 
-	Credential string  `env:"OFITEC_CREDENTIAL" yaml:"credential" doc:"the credential that this deployer rolls out"`
-	Arbiter    string  `env:"OFITEC_ARBITER_URL" yaml:"arbiter" doc:"URL of the region's arbiter, asked for /mandate and /standby; when empty the region is always active"`
-	Odoo       Odoo    `yaml:"odoo"`
-	Proxy      Proxy   `yaml:"proxy"`
-	Gate       Gate    `yaml:"gate"`
-	Queries    Queries `yaml:"queries"`
+	Leader     time.Duration `env:"OFITEC_LEADER_TTL" yaml:"leader_ttl" doc:"how long a leader that has died keeps its successor waiting, whole seconds"`
+	Credential string        `env:"OFITEC_CREDENTIAL" yaml:"credential" doc:"the credential that this deployer rolls out"`
+	Arbiter    string        `env:"OFITEC_ARBITER_URL" yaml:"arbiter" doc:"URL of the region's arbiter, asked for /mandate and /standby; when empty the region is always active"`
+	Odoo       Odoo          `yaml:"odoo"`
+	Proxy      Proxy         `yaml:"proxy"`
+	Gate       Gate          `yaml:"gate"`
+	Queries    Queries       `yaml:"queries"`
 }
 
 // Odoo says where the two colours are, how one is started, and what the canary is asked.
@@ -78,7 +79,7 @@ const tries = 4
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
-	c := &Config{Settings: chassis.NewSettings(), Credential: "odoo-app"}
+	c := &Config{Settings: chassis.NewSettings(), Leader: 5 * time.Second, Credential: "odoo-app"}
 	c.HTTPAddr = "127.0.0.1:8704"
 	c.Odoo = Odoo{StartTime: 2 * time.Minute, StartWithin: 3 * time.Minute, Health: "/web/health", Reads: []string{"/web/health"}}
 	c.Proxy.Drain = 2 * time.Minute
@@ -101,6 +102,9 @@ func (c *Config) Problems() []error {
 	}
 	if c.Region != "" && !events.Region(c.Region).HoldsData() {
 		bad("OFITEC_REGION", c.Region, "a or b: deployers run in the data regions")
+	}
+	if c.Leader < 2*time.Second || c.Leader%time.Second != 0 {
+		bad("OFITEC_LEADER_TTL", c.Leader.String(), "whole seconds, 2s or more: etcd grants no less")
 	}
 	if !events.IsToken(c.Credential) {
 		bad("OFITEC_CREDENTIAL", c.Credential, "a name such as odoo-app")

@@ -22,9 +22,6 @@ import (
 	reader "github.com/ofitec/ofitec/services/deployer/internal/vault"
 )
 
-// leaderTTL is how long a leader that has died keeps its successor waiting.
-const leaderTTL = 5 * time.Second
-
 // serve joins bus, etcd and Vault and runs until ctx ends. They may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
 	service, err := chassis.New(name, c.Settings)
@@ -78,7 +75,7 @@ func serve(ctx context.Context, c *Config) error {
 	service.Health.Register("gates", d.gates.Check)
 	service.Add("outbox", outbox.Run)
 	service.Add("roll out", func(ctx context.Context) error {
-		return d.campaign(ctx, store, etcd.Election{Key: book.LeaderKey(origin.Region), Candidate: name + "." + c.Region, TTL: leaderTTL})
+		return d.campaign(ctx, store, etcd.Election{Key: book.LeaderKey(origin.Region), Candidate: name + "." + c.Region, TTL: c.Leader})
 	})
 	return service.Run(ctx)
 }

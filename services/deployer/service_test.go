@@ -9,13 +9,29 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/chassis/etcd/etcdtest"
 )
 
-func TestMain(m *testing.M) { chassistest.Main(m, main) }
+// TestMain lets the test's binary be the deployer, a deployer that is killed somewhere, or an Odoo.
+func TestMain(m *testing.M) {
+	if address := os.Getenv("DEPLOYER_TEST_ODOO"); address != "" {
+		serveOdoo(address, os.Getenv("DEPLOYER_TEST_ENV"), os.Getenv("DEPLOYER_TEST_DIR"))
+		return
+	}
+	if point := os.Getenv("DEPLOYER_TEST_KILL_AT"); point != "" {
+		failPoint = func(here string) {
+			if here == point {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {} // until the signal is there
+			}
+		}
+	}
+	chassistest.Main(m, main)
+}
 
 // surroundings are a Vault that knows a token, a Prometheus that knows nothing and a proxy that shows blue with traffic, for tests of the process; the rollout's own
 // tests run real ones.

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+func TestRotationsUnderLoadCostNoRequest(t *testing.T) {
+	r := startRig(t)
+	p := r.deployer(t)
+	stop, began := r.load(t), time.Now()
+	var last events.Event
+	for n, colour := range []state.Colour{state.Green, state.Blue, state.Green} {
+		event, version := r.rotate(t, true)
+		last = event
+		s := r.ended(t, version, state.DeploymentDone)
+		if s.Hot != colour {
+			t.Errorf("rotation %d: the traffic is on %s, want %s", n, s.Hot, colour)
+		}
+		deployed, ok := r.saidOnce(t, version).(events.CredentialDeployed)
+		if !ok || deployed.Standby || deployed.Previous != version-1 || deployed.Colour != string(colour) || deployed.Readings.Green == 0 || deployed.Readings.Red > 0 {
+			t.Errorf("said %+v", deployed)
+		}
+		if r.login(t, state.Blue) != r.login(t, state.Green) || !strings.HasSuffix(r.login(t, state.Blue), "\nLAST=1\n") {
+			t.Errorf("blue has %q, green %q", r.login(t, state.Blue), r.login(t, state.Green))
+		}
+		if active, _ := os.ReadFile(r.proxy.ActiveFile); strings.TrimSpace(string(active)) != string(colour) {
+			t.Errorf("a restarted proxy would use %q", active)
+		}
+		// The old user is no more; nobody may miss it.
+		a := r.accounts(t)
+		for user := range a.Users {
+			if !strings.Contains(r.login(t, state.Blue), user+"\n") {
+				delete(a.Users, user)
+			}
+		}
+		r.database(t, a)
+	}
+	time.Sleep(500 * time.Millisecond) // with the old user gone
+	sent, failures := stop()
+	if rate := float64(sent) / time.Since(began).Seconds(); rate < 30 {
+		t.Errorf("%.0f requests a second, want 30: it is no load", rate)
+	}
+	if len(failures) > 0 {
+		t.Errorf("%d of %d requests failed: %v", len(failures), sent, slices.Compact(failures))
+	}
+
+	// The same event three times more: nothing is started, the result is said again with the same id and the same words.
+	starts, version := r.starts(t), r.state(t).Number
+	first := r.said(t, version)[0]
+	for range 3 {
+		r.deliver(t, last)
+	}
+	await(t, 20*time.Second, "all deliveries are acknowledged", func() bool {
+		durable, err := r.js.Consumer(t.Context(), events.StreamFacts, "deployer-a")
+		must(t, err)
+		info, err := durable.Info(t.Context())
+		must(t, err)
+		return info.NumPending == 0 && info.NumAckPending == 0
+	})
+	if again := r.starts(t); again != starts {
+		t.Errorf("%d more starts", again-starts)
+	}
+	for _, event := range r.said(t, version) {
+		if event.ID != first.ID || string(event.Data) != string(first.Data) || !event.Time.Equal(first.Time) {
+			t.Errorf("said again in other words: %+v", event)
+		}
+	}
+	if status := p.Terminate(t); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, secret := range r.secrets {
+		if strings.Contains(p.Output(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+	if dump, err := r.etcd.Get(t.Context(), "/ofitec/deployments/a/odoo-app"); err != nil || strings.Contains(string(dump.Kvs[0].Value), "secret-word") {
+		t.Errorf("a secret is in etcd, or %v", err)
+	}
+}
+
+// killPoints are the places around every effect and every write of a rollout.
+var killPoints = []string{
+	"before-store-planned", "after-store-planned", "after-render", "after-store-rendered", "after-start", "after-store-started", "after-try", "after-store-watching",
+	"after-look", "before-switch", "after-switch", "after-store-switched", "after-drain", "after-settle", "after-store-done",
+}
+
+func TestADeployerThatIsKilledAnywhereIsFollowedByOneThatFinishesOnce(t *testing.T) {
+	r := startRig(t)
+	stop := r.load(t)
+	for _, point := range killPoints {
+		t.Run(point, func(t *testing.T) {
+			switches := r.switches(t)
+			before := r.state(t).Hot
+			doomed := r.deployer(t, "DEPLOYER_TEST_KILL_AT="+point)
+			_, version := r.rotate(t, true)
+			await(t, 60*time.Second, "it is killed", func() bool { status, _ := doomed.Get("/healthz"); return status == 0 && doomed.Output() != "" })
+			if s := r.state(t); point != "after-store-done" && s.Phase == state.DeploymentDone && s.Number == version {
+				t.Errorf("it had finished: %+v", s)
+			}
+			next := r.deployer(t)
+			s := r.ended(t, version, state.DeploymentDone)
+			if _, ok := r.saidOnce(t, version).(events.CredentialDeployed); !ok {
+				t.Error("it was not deployed")
+			}
+			if n := switches(); n != 1 || s.Hot == before {
+				t.Errorf("the traffic changed its colour %d times, from %q to %s", n, before, s.Hot)
+			}
+			if r.login(t, state.Blue) != r.login(t, state.Green) {
+				t.Errorf("blue has %q, green %q", r.login(t, state.Blue), r.login(t, state.Green))
+			}
+			if status := next.Terminate(t); status != 0 {
+				t.Errorf("exit status %d", status)
+			}
+		})
+	}
+	if sent, failures := stop(); len(failures) > 0 {
+		t.Errorf("%d of %d requests failed: %v", len(failures), sent, slices.Compact(failures))
+	}
+}
+
+func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
+	r := startRig(t)
+	stop := r.load(t)
+	for _, c := range []struct {
+		name, step, reason string
+		known              bool
+		prepare            func(t *testing.T) []string
+	}{
+		{"the database does not know the user", "login", "/web/health answers 503", false, func(*testing.T) []string { return nil }},
+		{"the environment file is a link", "render", "is a link", true, func(t *testing.T) []string {
+			file := r.envFile(state.Green)
+			must(t, os.Rename(file, file+".real"))
+			must(t, os.Symlink(file+".real", file))
+			t.Cleanup(func() { must(t, os.Rename(file+".real", file)) })
+			return nil
+		}},
+		{"the start command fails", "start", "exit status", true, func(*testing.T) []string { return []string{"OFITEC_START_COMMAND=false"} }},
+		{"Prometheus is away", "gate", "readings without an answer", true, func(t *testing.T) []string {
+			return []string{"OFITEC_PROMETHEUS_URL=http://" + chassistest.FreeAddr(t), "OFITEC_GATE_INCONCLUSIVE=2"}
+		}},
+		{"the canary is slow", "gate", "red readings", true, func(t *testing.T) []string {
+			a := r.accounts(t)
+			a.Slow = map[string]time.Duration{}
+			for n := range 20 {
+				a.Slow[userOf(n)] = 1300 * time.Millisecond
+			}
+			r.database(t, a)
+			t.Cleanup(func() { a := r.accounts(t); a.Slow = nil; r.database(t, a) })
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := r.login(t, state.Blue)
+			p := r.deployer(t, c.prepare(t)...)
+			_, version := r.rotate(t, c.known)
+			if c.step == "start" { // a start that fails cannot settle either
+				await(t, 60*time.Second, "it is rolled back", func() bool { return r.state(t).Phase == state.DeploymentRolledBack && r.state(t).Number == version })
+			} else {
+				r.ended(t, version, state.DeploymentRolledBack)
+			}
+			back, ok := r.saidOnce(t, version).(events.CredentialRolledBack)
+			if !ok || back.Step != c.step || !strings.Contains(back.Reason, c.reason) {
+				t.Errorf("said %+v", back)
+			}
+			if hot, err := r.proxy.Hot(t.Context()); err != nil || hot != state.Blue {
+				t.Errorf("the traffic is on %s, %v", hot, err)
+			}
+			if after := r.login(t, state.Blue); after != before {
+				t.Errorf("the colour with traffic was touched: %q", after)
+			}
+			if r.login(t, state.Green) != before {
+				t.Errorf("the canary keeps %q", r.login(t, state.Green))
+			}
+			if status := p.Terminate(t); status != 0 {
+				t.Errorf("exit status %d", status)
+			}
+		})
+	}
+	if sent, failures := stop(); len(failures) > 0 {
+		t.Errorf("%d of %d requests failed: %v", len(failures), sent, slices.Compact(failures))
+	}
+}
+
+func TestInTheStandbyRegionLoginAndReadsAreTestedAndTheEventSaysSo(t *testing.T) {
+	r := startRig(t)
+	r.standby.Store(true)
+	a := r.accounts(t)
+	a.ReadOnly = true
+	r.database(t, a)
+	r.deployer(t)
+	_, version := r.rotate(t, true)
+	r.ended(t, version, state.DeploymentDone)
+	if deployed, ok := r.saidOnce(t, version).(events.CredentialDeployed); !ok || !deployed.Standby {
+		t.Errorf("said %+v", deployed)
+	}
+}
