@@ -149,6 +149,10 @@ func (d *decision) minted(o Minted) {
 	} else {
 		v.Trigger = "first"
 	}
+	if n := len(d.state.Versions); n > 0 && d.state.Versions[n-1].Cause == "lost" { // the same attempt again
+		lost := d.state.Versions[n-1]
+		v.Trigger, v.Act, v.Correlation, v.Causation = lost.Trigger, lost.Act, lost.Correlation, lost.Causation
+	}
 	if wish := d.seen.Wish; wish != nil {
 		act := wish.Act
 		v.Trigger, v.Act, v.Correlation, v.Causation = "job", &act, wish.Correlation, wish.Causation

@@ -66,9 +66,18 @@ func (d *decision) step(v state.CredentialVersion) []Action {
 	return nil // a canary: the deployers have the word
 }
 
-// mintDue says whether a new version is wanted. While nobody may write there is none to be had.
+// unendedAtMost is how many versions that did not pass may wait for their end before no more are made.
+const unendedAtMost = 3
+
+// mintDue says whether a new version is wanted. While nobody may write there is none to be had, and who cannot end users makes no more of them.
 func (d *decision) mintDue() bool {
-	if d.seen.Active == "" {
+	unended := 0
+	for _, v := range d.state.Versions {
+		if v.Stage == state.StageRejected || v.Stage == state.StageRolledBack && d.drained(v) {
+			unended++
+		}
+	}
+	if d.seen.Active == "" || unended > unendedAtMost {
 		return false
 	}
 	if d.seen.Wish != nil {
