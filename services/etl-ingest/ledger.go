@@ -100,8 +100,20 @@ func (l *ledger) commit(ctx context.Context, r manifest.Record, options ...event
 		if err != nil {
 			return extract.State{}, r, storageFailure("write the manifest", err)
 		}
+		ctx, cancel := withGrace(ctx, publishAttempt/2)
+		defer cancel()
 		state, err := l.announce(ctx, written, options...)
 		return state, written, err
+	}
+}
+
+// withGrace lets what has begun go on for a while after ctx ends: a record that is written is better announced now than found later.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
 	}
 }
 

@@ -34,8 +34,9 @@ type reconciler struct {
 	log     *slog.Logger
 	every   time.Duration // at least, between two times that a dataset is read as a whole
 
-	mu   sync.Mutex
-	read map[string]time.Time // when a dataset was last read as a whole
+	mu     sync.Mutex
+	read   map[string]time.Time    // when a dataset was last read as a whole
+	epochs map[string]events.Epoch // in which a dataset was last reconciled
 }
 
 // found is what a reconciliation of a dataset has found.
@@ -94,7 +95,7 @@ func (c *comparison) run(ctx context.Context, deep depth, justRead bool) error {
 	}
 	err = c.deletions(ctx)
 	if err == nil {
-		err = c.windows(ctx, reconcile.Window{To: begin.At.Since})
+		err = c.windows(ctx, reconcile.Window{To: begin.At.Since}, c.firstInEpoch() || deep == reconcileAll)
 	}
 	if !errors.Is(err, odoo.ErrNotOffered) {
 		return err
@@ -105,6 +106,18 @@ func (c *comparison) run(ctx context.Context, deep depth, justRead bool) error {
 		return nil
 	}
 	return c.readAll(ctx)
+}
+
+// firstInEpoch says that this process has not reconciled the dataset in this epoch yet. After a failover, rows within the look-back may have gone back to an older version, too.
+func (c *comparison) firstInEpoch() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.epochs == nil {
+		c.epochs = map[string]events.Epoch{}
+	}
+	was := c.epochs[c.dataset.Name]
+	c.epochs[c.dataset.Name] = c.epoch
+	return was != c.epoch
 }
 
 func (r *reconciler) readNow(dataset string) {
@@ -199,34 +212,44 @@ func (l *listed) mark(book *known.Book, id int64) error {
 	return err
 }
 
-// windows compares what the look-back does not read again at each pull, and reads again what differs.
-func (c *comparison) windows(ctx context.Context, whole reconcile.Window) error {
+// windows compares what the look-back does not read again at each pull, and with open also what it does, and reads again what differs. What is within the look-back changes under
+// our eyes: it differs often, and that is not held against the source.
+func (c *comparison) windows(ctx context.Context, closed reconcile.Window, open bool) error {
 	book, err := c.book(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = book.Close() }() // only read
-	source, err := c.compareWindow(ctx, book, whole)
-	if err != nil {
-		return err
+	tops := []reconcile.Window{closed}
+	if open && !closed.To.IsZero() {
+		tops = append(tops, reconcile.Window{From: closed.To})
+	}
+	var answers []reconcile.Summary
+	agrees := true
+	for _, w := range tops {
+		source, err := c.compareWindow(ctx, book, w)
+		if err != nil {
+			return err
+		}
+		answers, agrees = append(answers, source), agrees && c.found.Agrees
 	}
 	before := c.found
-	if source.WithoutDate > 0 {
-		if err := c.undated(ctx, source.WithoutDate); err != nil {
+	if answers[0].WithoutDate > 0 {
+		if err := c.undated(ctx, answers[0].WithoutDate); err != nil {
 			return err
 		}
 	}
-	if !c.found.Agrees {
-		if err := c.fetchWhatDiffers(ctx, book, whole, source); err != nil {
+	if !agrees {
+		if err := c.fetchWhatDiffers(ctx, book, tops, answers); err != nil {
 			return err
 		}
 	}
-	if c.found.Absent != before.Absent || c.found.Asserted != before.Asserted {
+	if !agrees || c.found.Absent != before.Absent || c.found.Asserted != before.Asserted {
 		_ = book.Close()
 		if book, err = c.book(ctx); err != nil {
 			return err
 		}
-		if _, err = c.compareWindow(ctx, book, whole); err != nil {
+		if _, err = c.compareWindow(ctx, book, closed); err != nil {
 			return err
 		}
 	}
@@ -257,8 +280,7 @@ func (c *comparison) summary(ctx context.Context, w reconcile.Window) (s reconci
 }
 
 // fetchWhatDiffers narrows down where the difference is and reads those windows again.
-func (c *comparison) fetchWhatDiffers(ctx context.Context, book *known.Book, whole reconcile.Window, source reconcile.Summary) error {
-	level, answers := []reconcile.Window{whole}, []reconcile.Summary{source}
+func (c *comparison) fetchWhatDiffers(ctx context.Context, book *known.Book, level []reconcile.Window, answers []reconcile.Summary) error {
 	var fetch []reconcile.Window
 	for len(level) > 0 {
 		ours, err := tallies(book, level)
@@ -275,7 +297,7 @@ func (c *comparison) fetchWhatDiffers(ctx context.Context, book *known.Book, who
 				next = append(next, a.Parts...)
 			}
 		}
-		answers = answers[:0]
+		answers = nil
 		for _, w := range next {
 			s, err := c.summary(ctx, w)
 			if err != nil {

@@ -34,52 +34,68 @@ type schedule struct {
 	mu      sync.Mutex
 	failing []string // what did not work in the last run
 	said    time.Time
-	full    time.Time // when the last reconciliation began
+	full    time.Time    // when the last reconciliation began
+	epoch   events.Epoch // in which this region read last
 }
 
 // run works until ctx ends.
 func (s *schedule) run(ctx context.Context) error {
 	var due time.Time
-	failedInARow := 0
-	var stopJobs context.CancelFunc
-	defer func() {
-		if stopJobs != nil {
-			stopJobs()
-		}
-	}()
+	var epoch events.Epoch // in which this region reads; 0 while it does not
+	failedInARow, stopJobs := 0, func() {}
+	defer func() { stopJobs() }()
 	for {
-		active := s.isActive(ctx)
-		if active && stopJobs == nil {
-			s.log.InfoContext(ctx, "this region is active and reads")
-			due, stopJobs = time.Time{}, s.takeJobs(ctx)
-		}
-		if !active && stopJobs != nil {
-			s.log.InfoContext(ctx, "this region is not active any more and stops reading")
+		now := s.active(ctx)
+		if now != epoch {
 			stopJobs()
-			stopJobs = nil
-			s.note(ctx, nil)
+			stopJobs, due = func() {}, time.Time{}
+			s.turn(ctx, now)
+			if now != 0 {
+				stopJobs = s.takeJobs(ctx)
+			}
+			epoch = now
 		}
-		if active && !time.Now().Before(due) {
+		if epoch != 0 && !time.Now().Before(due) {
 			failed, retryAfter := s.once(ctx)
 			failedInARow = (failedInARow + 1) * failed
 			due = extract.NextRun(time.Now(), s.interval, failedInARow, retryAfter)
 		}
+		wait := lookEvery
+		if epoch != 0 {
+			wait = min(wait, max(time.Until(due), 10*time.Millisecond))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(min(lookEvery, max(time.Until(due), 10*time.Millisecond))):
+		case <-time.After(wait):
 		}
 	}
 }
 
-func (s *schedule) isActive(ctx context.Context) bool {
-	_, err := s.runner.puller.mandate(ctx)
-	value := 0.0
-	if err == nil {
-		value = 1
+// active is the epoch in which this region may read; 0 when it may not.
+func (s *schedule) active(ctx context.Context) events.Epoch {
+	epoch, err := s.runner.puller.mandate(ctx)
+	if err != nil {
+		s.metrics.active.Set(0)
+		return 0
 	}
-	s.metrics.active.Set(value)
-	return err == nil
+	s.metrics.active.Set(1)
+	return epoch
+}
+
+// turn begins or ends a time in which this region reads. It begins with a reconciliation: what the other side read last may be lost here.
+func (s *schedule) turn(ctx context.Context, epoch events.Epoch) {
+	s.note(ctx, nil)
+	if epoch == 0 {
+		s.log.InfoContext(ctx, "this region does not read any more")
+		return
+	}
+	s.log.InfoContext(ctx, "this region is active and reads", "epoch", uint64(epoch))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch != s.epoch { // and not only etcd was away
+		s.full, s.epoch = time.Time{}, epoch
+	}
 }
 
 // once runs what is due. failed is 1 when something did not work.
@@ -145,7 +161,7 @@ func (s *schedule) check(context.Context) error {
 }
 
 // takeJobs takes commands until stop is called. Only the active region does: both share one durable, and a command that the other took would wait there.
-func (s *schedule) takeJobs(ctx context.Context) (stop context.CancelFunc) {
+func (s *schedule) takeJobs(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
