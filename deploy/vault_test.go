@@ -71,6 +71,7 @@ func startVault(t *testing.T) (root vaultClient) {
 	root.must(t, "POST", "sys/mounts/database", object{"type": "database"})
 	root.must(t, "POST", "sys/mounts/transit", object{"type": "transit"})
 	root.must(t, "POST", "transit/keys/ofitec-raw", object{})
+	root.must(t, "POST", "transit/keys/credential-fingerprint", object{})
 	return root
 }
 
@@ -110,7 +111,7 @@ func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) 
 	}
 	within(t, 20*time.Second, "vault reaches the database", func() bool {
 		status, answer := root.call(t, "POST", "database/config/odoo", object{
-			"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app", "connection_url": url, "username": "vault_admin",
+			"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app,rotator-fence,else", "connection_url": url, "username": "vault_admin",
 			"password": d.passwords["vault_admin"], "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
 		})
 		if status >= 300 {
@@ -118,10 +119,17 @@ func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) 
 		}
 		return status > 0 && status < 300
 	})
-	root.must(t, "POST", "database/roles/odoo-app", object{
-		"db_name": "odoo", "default_ttl": "1h", "max_ttl": "24h", "creation_statements": []string{role.Creation},
-		"renew_statements": []string{role.Renew}, "revocation_statements": []string{role.Revocation}, "rollback_statements": []string{role.Revocation},
-	})
+	fence, err := VaultFenceRole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, role := range map[string]VaultRole{"odoo-app": role, "rotator-fence": fence, "else": role} {
+		root.must(t, "POST", "database/roles/"+name, object{
+			"db_name": "odoo", "default_ttl": "1h", "max_ttl": "24h", "creation_statements": []string{role.Creation},
+			"renew_statements": []string{role.Renew}, "revocation_statements": []string{role.Revocation}, "rollback_statements": []string{role.Revocation},
+		})
+	}
+	elseLease := root.must(t, "GET", "database/creds/else", nil)["lease_id"].(string)
 	root.must(t, "POST", "secret/data/ofitec/etl-transform/token-key", object{"data": object{"key": "k"}})
 	otherLease := root.must(t, "POST", "auth/token/create", object{"ttl": "1h"})["auth"].(map[string]any)["accessor"]
 
@@ -135,11 +143,34 @@ func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) 
 	rotator.must(t, "PUT", "sys/leases/renew", object{"lease_id": lease, "increment": 1800})
 	rotator.must(t, "PUT", "sys/leases/lookup", object{"lease_id": lease})
 	rotator.must(t, "LIST", "sys/leases/lookup/database/creds/odoo-app/", nil)
-	rotator.must(t, "POST", "secret/data/ofitec/credentials/odoo-app", object{"data": data})
+	for range 2 {
+		rotator.must(t, "POST", "secret/data/ofitec/credentials/odoo-app", object{"data": data})
+	}
 	deployer.must(t, "GET", "secret/data/ofitec/credentials/odoo-app?version=1", nil)
 	for _, path := range []string{"sys/leases/revoke", "sys/leases/renew"} {
 		rotator.denied(t, "PUT", path, object{"lease_id": fmt.Sprint("auth/token/create/", otherLease)})
 	}
+	rotator.must(t, "GET", "database/roles/odoo-app", nil)
+	rotator.must(t, "PUT", "transit/hmac/credential-fingerprint", object{"input": "cmF3"})
+	rotator.must(t, "PUT", "auth/token/renew-self", object{})
+	rotator.must(t, "GET", "auth/token/lookup-self", nil)
+	rotator.must(t, "GET", "secret/metadata/ofitec/credentials/odoo-app", nil)
+	rotator.must(t, "PUT", "secret/destroy/ofitec/credentials/odoo-app", object{"versions": []int{1}})
+	fencer := rotator.must(t, "GET", "database/creds/rotator-fence", nil)["lease_id"].(string)
+	rotator.must(t, "PUT", "sys/leases/revoke/"+fencer, object{"sync": true})
+	for _, path := range []string{"sys/leases/renew", "sys/leases/lookup", "sys/leases/revoke"} {
+		rotator.denied(t, "PUT", path, object{"lease_id": elseLease})
+	}
+	rotator.denied(t, "PUT", "sys/leases/revoke/"+elseLease, object{"sync": true})
+	rotator.denied(t, "PUT", "sys/leases/revoke-prefix/database/creds/odoo-app", nil)
+	rotator.denied(t, "LIST", "sys/leases/lookup/database/creds/else/", nil)
+	rotator.denied(t, "GET", "database/creds/else", nil)
+	rotator.denied(t, "GET", "database/roles/else", nil)
+	rotator.denied(t, "POST", "database/roles/odoo-app", object{"db_name": "odoo"})
+	rotator.denied(t, "GET", "transit/keys/credential-fingerprint", nil)
+	rotator.denied(t, "PUT", "secret/destroy/ofitec/etl-transform/token-key", object{"versions": []int{1}})
+	rotator.denied(t, "DELETE", "secret/metadata/ofitec/credentials/odoo-app", nil)
+	rotator.denied(t, "POST", "auth/token/create", object{})
 	rotator.denied(t, "GET", "secret/data/ofitec/etl-transform/token-key", nil)
 	rotator.denied(t, "GET", "database/config/odoo", nil)
 	deployer.denied(t, "GET", "database/creds/odoo-app", nil)

@@ -225,7 +225,7 @@ func TestVaultMakesAndEndsDatabaseUsersThroughTheProxies(t *testing.T) {
 	if user.LeaseDuration != 3600 {
 		t.Errorf("the user lives %d s", user.LeaseDuration)
 	}
-	if _, err := rotator.Logical().Write("sys/leases/revoke", map[string]any{"lease_id": user.LeaseID, "sync": true}); err != nil {
+	if _, err := rotator.Logical().Write("sys/leases/revoke/"+user.LeaseID, map[string]any{"sync": true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := open(); err == nil {

@@ -21,10 +21,6 @@ path "sys/leases/renew" {
   capabilities       = ["update"]
   allowed_parameters = { lease_id = ["database/creds/odoo-app/*"], increment = [] }
 }
-path "sys/leases/revoke" {
-  capabilities       = ["update"]
-  allowed_parameters = { lease_id = ["database/creds/odoo-app/*", "database/creds/rotator-fence/*"], sync = [] }
-}
 # The list of leases, to reconcile it with pg_roles and its own state (sudo is what Vault asks for this path).
 path "sys/leases/lookup/database/creds/odoo-app/" {
   capabilities = ["list", "sudo"]
@@ -39,7 +35,7 @@ path "secret/metadata/ofitec/credentials/*" {
 path "secret/destroy/ofitec/credentials/*" {
   capabilities = ["update"]
 }
-# The same by path, which is how vault/api's synchronous revocation asks.
+# Revocation by path, which is how vault/api's synchronous one asks.
 path "sys/leases/revoke/database/creds/odoo-app/*" {
   capabilities = ["update"]
 }
