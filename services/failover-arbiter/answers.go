@@ -38,6 +38,14 @@ func (a *arbiter) serveHTTP() {
 	})
 }
 
+// serveJudgement adds what this arbiter makes of the regions and of the failover under way.
+func (a *arbiter) serveJudgement() {
+	a.service.HTTP.HandleFunc("GET /failover", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a.judgement.status()) // the caller has gone when this fails
+	})
+}
+
 func (a *arbiter) reply(w http.ResponseWriter, yes bool, why string) {
 	view := a.keeper.View()
 	w.Header().Set("Content-Type", "application/json")

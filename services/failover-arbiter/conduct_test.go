@@ -72,7 +72,7 @@ func TestAtRestItTakesNextToNothing(t *testing.T) {
 }
 
 func TestRegionCOnlyWatches(t *testing.T) {
-	p := chassistest.Start(t, "OFITEC_REGION=c", "ETCD_ENDPOINTS="+etcdtest.Start(t), "OFITEC_DATA_DIR="+t.TempDir())
+	p := chassistest.Start(t, "OFITEC_REGION=c", "NATS_URL="+noNATS, "ETCD_ENDPOINTS="+etcdtest.Start(t), "OFITEC_DATA_DIR="+t.TempDir())
 	if body := p.Await(t, "/mandate", 503); !strings.Contains(body, "nobody has ever held the mandate") {
 		// the first answer may come before etcd's
 		time.Sleep(time.Second)
@@ -98,18 +98,22 @@ func TestRegionCOnlyWatches(t *testing.T) {
 }
 
 func TestWrongConfigurationIsReportedInOneGo(t *testing.T) {
-	status, _, complaints := chassistest.Run(t, nil, "OFITEC_REGION=a", "OFITEC_TIMING=lunar", "OFITEC_FIRST_ACTIVE=c", "OFITEC_POSTGRES_CONF_DIR=conf")
+	status, _, complaints := chassistest.Run(t, nil, "OFITEC_REGION=a", "OFITEC_TIMING=lunar", "OFITEC_FIRST_ACTIVE=c", "OFITEC_POSTGRES_CONF_DIR=conf", "OFITEC_GATES_RED_FOR=5ms")
 	if status != 2 {
 		t.Errorf("exit status %d", status)
 	}
 	for _, want := range []string{
-		`OFITEC_TIMING="lunar"`, `OFITEC_FIRST_ACTIVE="c"`, `OFITEC_POSTGRES_CONF_DIR="conf"`, "OFITEC_DATABASE_PROXY_SOCKET", "OFITEC_POSTGRES_SOCKET_DIR", "OFITEC_DATA_DIR", "ETCD_ENDPOINTS",
+		`OFITEC_TIMING="lunar"`, `OFITEC_FIRST_ACTIVE="c"`, `OFITEC_POSTGRES_CONF_DIR="conf"`, "OFITEC_DATABASE_PROXY_SOCKET", "OFITEC_POSTGRES_SOCKET_DIR", "OFITEC_DATA_DIR", "ETCD_ENDPOINTS", "NATS_URL", `OFITEC_GATES_RED_FOR="5ms"`,
 	} {
 		if !strings.Contains(complaints, want) {
 			t.Errorf("no %s in %q", want, complaints)
 		}
 	}
-	status, _, complaints = chassistest.Run(t, nil, "OFITEC_REGION=c", "ETCD_ENDPOINTS=127.0.0.1:1", "OFITEC_DATA_DIR=/tmp", "OFITEC_POSTGRES_CONF_DIR=/tmp")
+	status, _, complaints = chassistest.Run(t, nil, "OFITEC_REGION=c", "OFITEC_TIMING=local", "OFITEC_COOLDOWN=5s")
+	if status != 2 || !strings.Contains(complaints, `OFITEC_COOLDOWN="5s"`) || !strings.Contains(complaints, "rule R9") {
+		t.Errorf("a cooldown that breaks a rule: status %d, %q", status, complaints)
+	}
+	status, _, complaints = chassistest.Run(t, nil, "OFITEC_REGION=c", "NATS_URL="+noNATS, "ETCD_ENDPOINTS=127.0.0.1:1", "OFITEC_DATA_DIR=/tmp", "OFITEC_POSTGRES_CONF_DIR=/tmp")
 	if status != 2 || !strings.Contains(complaints, "has no data") {
 		t.Errorf("hands in region c: status %d, %q", status, complaints)
 	}
@@ -117,9 +121,9 @@ func TestWrongConfigurationIsReportedInOneGo(t *testing.T) {
 
 func TestASecondProcessOnTheSameDataFolderIsRefused(t *testing.T) {
 	dir, etcd := t.TempDir(), etcdtest.Start(t)
-	p := chassistest.Start(t, "OFITEC_REGION=c", "ETCD_ENDPOINTS="+etcd, "OFITEC_DATA_DIR="+dir)
+	p := chassistest.Start(t, "OFITEC_REGION=c", "NATS_URL="+noNATS, "ETCD_ENDPOINTS="+etcd, "OFITEC_DATA_DIR="+dir)
 	p.Await(t, "/healthz", 200)
-	status, _, complaints := chassistest.Run(t, nil, "OFITEC_REGION=c", "ETCD_ENDPOINTS="+etcd, "OFITEC_DATA_DIR="+dir, "OFITEC_HTTP_ADDR="+freeAddr(t))
+	status, _, complaints := chassistest.Run(t, nil, "OFITEC_REGION=c", "NATS_URL="+noNATS, "ETCD_ENDPOINTS="+etcd, "OFITEC_DATA_DIR="+dir, "OFITEC_HTTP_ADDR="+freeAddr(t))
 	if status != 1 || !strings.Contains(complaints, "another failover-arbiter runs on this data folder") {
 		t.Errorf("status %d, %q", status, complaints)
 	}

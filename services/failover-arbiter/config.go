@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
@@ -31,12 +32,16 @@ type Config struct {
 	PostgresCAFile    string `env:"OFITEC_POSTGRES_CA_FILE" yaml:"postgres_ca_file" doc:"certificates of the authority that has signed its certificate"`
 	SupervisorSocket  string `env:"OFITEC_SUPERVISOR_SOCKET" yaml:"supervisor_socket" doc:"socket on which PostgreSQL is stopped and started: when it cannot be fenced, for a switchover, for a rejoin"`
 
+	GatesRed time.Duration `env:"OFITEC_GATES_RED_FOR" yaml:"gates_red_for" doc:"how long the active region's gates must be red before the other one takes over"`
+	MaxLoss  time.Duration `env:"OFITEC_MAX_LOSS" yaml:"max_loss" doc:"the largest loss of data that a failover takes without an operator's override"`
+	Cooldown time.Duration `env:"OFITEC_COOLDOWN" yaml:"cooldown" doc:"least time between two failovers; the timing profile's when 0"`
+
 	DNS DNS `yaml:"dns"`
 }
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
-	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, DNS: newDNS()}
+	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, GatesRed: time.Minute, MaxLoss: 15 * time.Minute, DNS: newDNS()}
 	c.HTTPAddr = "127.0.0.1:8702"
 	return c
 }
@@ -44,6 +49,8 @@ func NewConfig() *Config {
 // Problems are all that is wrong with the configuration, timing rules included.
 func (c *Config) Problems() []error {
 	problems := append(c.Settings.Problems(), c.Etcd.Required()...)
+	problems = append(problems, c.NATS.Required()...)
+	problems = append(problems, c.judgementProblems()...)
 	bad := func(variable, value, want string) {
 		problems = append(problems, &config.Problem{Variable: variable, Value: value, Want: want})
 	}

@@ -6,13 +6,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	chassismetrics "github.com/ofitec/ofitec/chassis/metrics"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/clock"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/failover"
 )
 
 // metrics are what is counted when it happens.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+
+	swaps   *prometheus.CounterVec
+	held    *prometheus.CounterVec
+	ignored *prometheus.CounterVec
+	times   *prometheus.GaugeVec
 }
 
 func newMetrics(registry *chassismetrics.Registry) *metrics {
@@ -20,6 +28,16 @@ func newMetrics(registry *chassismetrics.Registry) *metrics {
 		requests: registry.CounterVec("etcd_requests_total", "Requests for the mandate by outcome: renewed, refused (a comparison failed), failed, read.", "outcome"),
 		seconds: registry.HistogramVec("etcd_request_duration_seconds", "How long etcd took to answer a request for the mandate.",
 			[]float64{.005, .01, .025, .05, .1, .2, .4, .8, 1.6}, "outcome"),
+	}
+	m.swaps = registry.CounterVec("swaps_total", "Writes of this arbiter as the leader by outcome: written, refused (another one wrote, or its term is over), failed.", "outcome")
+	m.held = registry.CounterVec("held_total", "How often a rule was announced that holds a failover back.", "rule")
+	m.ignored = registry.CounterVec("observations_ignored_total", "Observations that count for nothing, by reason.", "reason")
+	m.times = registry.GaugeVec("last_failover_seconds", "Parts of the last failover that this arbiter completed.", "part")
+	for _, outcome := range []string{"written", "refused", "failed"} {
+		m.swaps.WithLabelValues(outcome)
+	}
+	for _, reason := range failover.Reasons {
+		m.ignored.WithLabelValues(string(reason))
 	}
 	for _, outcome := range []string{"renewed", "refused", "failed", "read"} {
 		m.requests.WithLabelValues(outcome)
@@ -32,6 +50,22 @@ func (m *metrics) tally(outcome string, took time.Duration) {
 	m.seconds.WithLabelValues(outcome).Observe(took.Seconds())
 }
 
+// announced counts what goes out with a step.
+func (m *metrics) announced(list []failover.Announcement) {
+	for _, a := range list {
+		switch e := a.Payload.(type) {
+		case events.FailoverHeld:
+			m.held.WithLabelValues(e.Rule).Inc()
+		case events.FailoverCompleted:
+			for part, seconds := range map[string]float64{
+				"detect": e.Times.Detect, "decide": e.Times.Decide, "fence": e.Times.Fence, "promote": e.Times.Promote, "switch": e.Times.Switch, "total": e.Times.Total,
+			} {
+				m.times.WithLabelValues(part).Set(seconds)
+			}
+		}
+	}
+}
+
 const prefix = "ofitec_failover_arbiter_"
 
 var (
@@ -40,6 +74,12 @@ var (
 	descEpoch     = prometheus.NewDesc(prefix+"epoch", "Epoch of the state in etcd; missing until one was seen.", nil, nil)
 	descRemaining = prometheus.NewDesc(prefix+"mandate_remaining_seconds", "How long this region's own mandate is still valid; 0 without one.", nil, nil)
 	descStandby   = prometheus.NewDesc(prefix+"standby", "1 while /standby answers yes, else 0; only in regions with data.", nil, nil)
+	descLeads     = prometheus.NewDesc(prefix+"leads", "1 while this arbiter leads, else 0.", nil, nil)
+	descPhase     = prometheus.NewDesc(prefix+"phase", "1 for the phase of the state in etcd, 0 for all others; missing until one was seen.", []string{"phase"}, nil)
+	descDeadline  = prometheus.NewDesc(prefix+"step_deadline_timestamp_seconds", "Deadline of the step under way, on the leader's clock; missing when none is.", nil, nil)
+	descAlarm     = prometheus.NewDesc(prefix+"held", "1 for the rule that holds a failover back, as the state in etcd has it; missing when none does.", []string{"rule"}, nil)
+	descFresh     = prometheus.NewDesc(prefix+"fresh_observers", "Observers of a region that were heard lately.", []string{"target"}, nil)
+	descFailing   = prometheus.NewDesc(prefix+"failing_observers", "Observers of a region that were heard lately and have seen enough failures in a row.", []string{"target"}, nil)
 	descActs      = prometheus.NewDesc(prefix+"acts_total", "What the hands have done: opened and closed pools of the proxy, fences, stops of the database, promotions, handovers, rejoins, reports written, failures of these.", []string{"act"}, nil)
 )
 
@@ -48,7 +88,9 @@ type collector struct{ *arbiter }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descHolds, descRenewed, descEpoch, descRemaining, descStandby, descActs} {
+	for _, d := range []*prometheus.Desc{
+		descHolds, descRenewed, descEpoch, descRemaining, descStandby, descActs, descLeads, descPhase, descDeadline, descAlarm, descFresh, descFailing,
+	} {
 		to <- d
 	}
 }
@@ -66,6 +108,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		gauge(descRenewed, float64(view.Mandate.RenewedAt.UnixNano())/1e9)
 		gauge(descEpoch, float64(view.Epoch))
 	}
+	c.judged(gauge, to)
 	if c.hands == nil {
 		return
 	}
@@ -85,4 +128,30 @@ func one(yes bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// judged tells of the newest judgement.
+func (c *collector) judged(gauge func(*prometheus.Desc, float64), to chan<- prometheus.Metric) {
+	labelled := func(d *prometheus.Desc, value float64, label string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, label)
+	}
+	status := c.judgement.status()
+	gauge(descLeads, one(status.Term != 0))
+	for _, region := range events.DataRegions {
+		labelled(descFresh, float64(status.Regions[region].Fresh), string(region))
+		labelled(descFailing, float64(status.Regions[region].Failing), string(region))
+	}
+	f := status.Failover
+	if f == nil {
+		return
+	}
+	for _, phase := range state.Phases {
+		labelled(descPhase, one(f.Phase == phase), string(phase))
+	}
+	if f.Intent != nil {
+		gauge(descDeadline, float64(f.Intent.Deadline.UnixNano())/1e9)
+	}
+	if f.Held != nil {
+		labelled(descAlarm, 1, f.Held.Rule)
+	}
 }

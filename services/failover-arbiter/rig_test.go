@@ -23,6 +23,9 @@ import (
 
 func TestMain(m *testing.M) { chassistest.Main(m, main) }
 
+// noNATS is a bus that never answers: an arbiter that hears nobody still holds its mandate.
+const noNATS = "nats://127.0.0.1:1"
+
 // region is what an arbiter works on: real servers, each of its own process but etcd, which is one member inside the test.
 type region struct {
 	etcd     *etcdServer
@@ -70,7 +73,7 @@ func (r *region) arbiter(t *testing.T, name, address string, more ...string) *ex
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(r.database.environment(), "OFITEC_TEST_RUN_AS_SERVICE=1", "OFITEC_REGION=a", "OFITEC_HTTP_ADDR="+address,
-		"OFITEC_DATA_DIR="+filepath.Join(r.dir, name), "ETCD_ENDPOINTS="+r.etcd.client.String(), "OFITEC_DATABASE_PROXY_SOCKET="+r.proxy.Socket)
+		"OFITEC_DATA_DIR="+filepath.Join(r.dir, name), "ETCD_ENDPOINTS="+r.etcd.client.String(), "NATS_URL="+noNATS, "OFITEC_DATABASE_PROXY_SOCKET="+r.proxy.Socket)
 	cmd.Env = append(cmd.Env, more...)
 	start(t, cmd)
 	return cmd

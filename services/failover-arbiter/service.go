@@ -29,9 +29,12 @@ type arbiter struct {
 	config  *Config
 	profile timing.Profile
 	service *chassis.Service
+	epochs  *epochfile.File
 	keeper  *keeper.Keeper
 	hands   *hands.Hands // nil in a region without data
 	metrics *metrics
+
+	judgement *judgement
 }
 
 // serve runs the arbiter until ctx ends. etcd, database and proxy may be away at the start: it is then alive, closed, and not ready.
@@ -60,7 +63,7 @@ func serve(ctx context.Context, c *Config) error {
 	defer store.Close()
 	service.Health.Register("etcd", store.Check)
 
-	a := &arbiter{config: c, profile: profile, service: service}
+	a := &arbiter{config: c, profile: profile, service: service, epochs: epochs}
 	a.metrics = newMetrics(service.Metrics)
 	if c.holdsData() {
 		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir)
@@ -70,7 +73,15 @@ func serve(ctx context.Context, c *Config) error {
 		}
 	}
 	a.addKeeper(store, self.Incarnation)
+	leave, err := a.addJudgement(ctx, store)
+	if leave != nil {
+		defer leave()
+	}
+	if err != nil {
+		return err
+	}
 	a.serveHTTP()
+	a.serveJudgement()
 	service.Metrics.MustRegister(&collector{a})
 	if a.hands == nil {
 		a.keeper.Learned(ctx, mandate.Learned{Epoch: epochs.Seen()})

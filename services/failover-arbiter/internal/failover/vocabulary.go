@@ -97,12 +97,12 @@ type Deposed struct{}
 
 // Named is what the authoritative DNS server answers, after it was told what this state wants. Problem is empty when the two agree.
 type Named struct {
-	Epoch    events.Epoch // of the state that was worked towards
-	Name     string
-	Address  string
-	TTL      int // seconds
-	Provider string
-	Problem  string
+	Epoch    events.Epoch `json:"epoch"` // of the state that was worked towards
+	Name     string       `json:"name"`
+	Address  string       `json:"address"`
+	TTL      int          `json:"ttl_seconds"`
+	Provider string       `json:"provider"`
+	Problem  string       `json:"problem,omitempty"`
 }
 
 func (Heard) observation()      {}
