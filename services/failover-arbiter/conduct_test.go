@@ -41,7 +41,7 @@ func value(t *testing.T, metrics, name string) float64 {
 
 func TestAtRestItTakesNextToNothing(t *testing.T) {
 	r := startRegion(t)
-	r.arbiter(t, "arbiter", r.address)
+	r.arbiter(t, "arbiter", r.address, "NATS_URL="+chassistest.NATS(t))
 	await(t, 10*time.Second, "applications can log in", r.open)
 	time.Sleep(1500 * time.Millisecond)
 	first := value(t, metric(t, r.address), "process_cpu_seconds_total")

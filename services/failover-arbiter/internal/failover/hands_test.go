@@ -92,7 +92,7 @@ func (w *world) handle(p *place) {
 	}
 	f := seen.Failover
 	if f.Phase == state.PhaseFenced && f.Intent.To == p.region && p.standby && (p.promotion == nil || p.promotion.Epoch != f.Intent.Epoch) && p.promising == 0 {
-		p.promising = w.now + p.promotes
+		p.promising, p.noted = w.now+p.promotes, max(p.noted, f.Intent.Epoch)
 		if p.promotes < 0 {
 			p.promising = 0
 			p.promotion = &state.Promotion{Epoch: f.Intent.Epoch, Refused: "the disk is full", At: began.Add(w.now)}

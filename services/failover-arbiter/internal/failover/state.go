@@ -95,7 +95,14 @@ func (s State) Wanted() (region events.Region, epoch events.Epoch, ok bool) {
 // trusted says whether etcd's state may be acted upon: it is there, no older than what this region has seen, and of the same timing.
 func (s State) trusted() bool {
 	v := s.view
-	return v != nil && v.Failover != nil && v.Failover.Active != "" && v.Failover.Epoch >= v.Known && (v.Config == nil || *v.Config == s.settings.Shared)
+	if v == nil || v.Failover == nil || v.Failover.Active == "" || v.Config != nil && *v.Config != s.settings.Shared {
+		return false
+	}
+	reach := v.Failover.Epoch
+	if i := v.Failover.Intent; i != nil {
+		reach = max(reach, i.Epoch) // the target has noted it before it promotes
+	}
+	return reach >= v.Known
 }
 
 // Status is what there is to be seen of an arbiter's judgement.

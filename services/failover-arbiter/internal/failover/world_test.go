@@ -70,6 +70,7 @@ type place struct {
 	promotion *state.Promotion
 	rejoining time.Duration
 	rejoined  *state.Rejoined
+	noted     events.Epoch // the highest that its hands have noted
 	number    int64
 	rows      map[events.Region]int // its observer's failures in a row, by target
 	seen      map[events.Region]int64
@@ -282,6 +283,7 @@ func (w *world) judge(region events.Region) {
 		read.Reports[r] = reported
 	}
 	read.Requests = slices.Clone(w.requests)
+	read.Known = w.places[region].noted
 	w.arbiters[region].stale = &read
 	if to, epoch, ok := w.arbiters[region].state.Wanted(); ok {
 		named := Named{Epoch: epoch, Name: "erp.ofitec.test", Address: "10.0.0." + string(to), TTL: 1, Provider: "rfc2136"}
