@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/events"
+)
+
+// readers is a PostgreSQL of the test's own with a database analytics. Its folder is not below t.TempDir, whose parents the user of the server may not enter.
+type readers struct {
+	t   *testing.T
+	dsn string
+}
+
+func newReaders(t *testing.T) *readers {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a real PostgreSQL")
+	}
+	out, err := exec.Command("pg_config", "--bindir").Output()
+	if err != nil {
+		t.Skip("PostgreSQL 15 is not installed: pg_config does not answer")
+	}
+	dir, err := os.MkdirTemp("/tmp", "etl-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	as := &syscall.SysProcAttr{}
+	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
+		postgres, err := user.Lookup("postgres")
+		if err != nil {
+			t.Skip("there is no user postgres")
+		}
+		uid, _ := strconv.Atoi(postgres.Uid)
+		gid, _ := strconv.Atoi(postgres.Gid)
+		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := os.Chown(dir, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(name string, args ...string) {
+		t.Helper()
+		log, err := os.CreateTemp(t.TempDir(), "out") // not a pipe: the server would keep it open
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		c := exec.Command(filepath.Join(strings.TrimSpace(string(out)), name), args...)
+		c.Dir, c.SysProcAttr, c.Stdout, c.Stderr = dir, as, log, log
+		if err := c.Run(); err != nil {
+			text, _ := os.ReadFile(log.Name())
+			t.Fatalf("%s: %v\n%s", name, err, text)
+		}
+	}
+	_, port, _ := strings.Cut(chassistest.FreeAddr(t), ":")
+	data := filepath.Join(dir, "p")
+	run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
+	run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", fmt.Sprintf("-c listen_addresses=127.0.0.1 -c port=%s -c unix_socket_directories=%s -c fsync=off -c shared_buffers=16MB", port, dir), "start")
+	t.Cleanup(func() { run("pg_ctl", "-D", data, "-m", "immediate", "stop") })
+	r := &readers{t: t, dsn: "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"}
+	r.exec("CREATE DATABASE analytics")
+	r.dsn = strings.Replace(r.dsn, "/postgres?", "/analytics?", 1)
+	return r
+}
+
+func (r *readers) connect() *pgx.Conn {
+	r.t.Helper()
+	conn, err := pgx.Connect(context.Background(), r.dsn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
+func (r *readers) exec(sql string) {
+	r.t.Helper()
+	conn := r.connect()
+	defer conn.Close(context.Background())
+	if _, err := conn.PgConn().Exec(context.Background(), sql).ReadAll(); err != nil {
+		r.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// rows gives an answer as text, a line a row.
+func (r *readers) rows(sql string) string {
+	r.t.Helper()
+	conn := r.connect()
+	defer conn.Close(context.Background())
+	results, err := conn.PgConn().Exec(context.Background(), sql).ReadAll()
+	if err != nil {
+		r.t.Fatalf("%s: %v", sql, err)
+	}
+	var lines []string
+	for _, row := range results[0].Rows {
+		texts := make([]string, len(row))
+		for i, value := range row {
+			texts[i] = string(value)
+		}
+		lines = append(lines, strings.Join(texts, "|"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// copyIn makes a source table of a CSV, as Odoo has it.
+func (r *readers) copyIn(table, columns, content string) {
+	r.t.Helper()
+	r.exec(fmt.Sprintf("CREATE TABLE %s (%s)", table, columns))
+	conn := r.connect()
+	defer conn.Close(context.Background())
+	if _, err := conn.PgConn().CopyFrom(context.Background(), strings.NewReader(content), "COPY "+table+" FROM STDIN (FORMAT csv, HEADER)"); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+const (
+	costs    = "cost_line_id,project_id,cost_category,date,amount,kind,write_date\n1,42,labour,2026-02-10,300.00,actual,2026-02-10T00:00:00Z\n2,42,labour,2026-02-11,999.00,committed,2026-02-10T00:00:00Z\n3,42,labour,2026-04-11,50.00,actual,2026-04-12T00:00:00Z\n"
+	balances = "balance_id,account,date,balance,currency,write_date\n1,main,2026-02-28,5000.00,CLP,2026-03-01T00:00:00Z\n2,dollars,2026-02-28,10.00,USD,2026-03-01T00:00:00Z\n3,main,2026-04-30,-20.00,CLP,2026-05-01T00:00:00Z\n"
+	rates    = "rate_id,currency,date,rate,write_date\n1,USD,2026-02-25,900.500000,2026-02-25T00:00:00Z\n2,USD,2026-04-01,800,2026-04-01T00:00:00Z\n"
+	good     = invoiceHeader +
+		"1,42,7,out_invoice,2026-02-01,2026-03-01,1190.50,190.50,0,CLP,posted,2026-02-01T10:00:00Z\n" +
+		"2,,7,out_refund,2026-02-02,,100.00,,,CLP,posted,2026-02-02T10:00:00Z\n" +
+		"3,42,7,in_invoice,2026-02-02,,77.00,,,CLP,posted,2026-02-02T10:00:00Z\n" +
+		"4,42,7,out_invoice,2026-02-26,,2.00,0.00,,USD,posted,2026-02-26T10:00:00Z\n" +
+		"5,42,7,out_invoice,2026-02-27,,2.00,0.00,,USD,draft,2026-02-26T10:00:00Z\n"
+)
+
+// salesAtTheSource is mart_fact_sales by SQL that knows nothing of the warehouse, on Odoo's own table. README.md has it for people.
+const salesAtTheSource = `SELECT date, CASE WHEN project_id IS NULL THEN '00000000-0000-0000-0000-000000000000' ELSE md5(project_id::text)::uuid END, CASE WHEN partner_id IS NULL THEN '00000000-0000-0000-0000-000000000000' ELSE md5(partner_id::text)::uuid END,
+	md5(invoice_id::text)::uuid, invoice_id, CASE move_type WHEN 'out_refund' THEN 'credit_note' ELSE 'invoice' END, state, amount_total - coalesce(amount_tax, 0), amount_tax, amount_total, CASE move_type WHEN 'out_refund' THEN -1 ELSE 1 END
+	FROM invoice WHERE state = 'posted' AND move_type IN ('out_invoice', 'out_refund', 'out_receipt') AND date IS NOT NULL AND amount_total > 0 ORDER BY invoice_id`
+
+const salesAtTheReaders = `SELECT date, hk_project, hk_partner, hk_invoice, invoice_id, document_type, state, amount_untaxed, amount_tax, amount_total, sign FROM mart_fact_sales ORDER BY invoice_id`
+
+func TestTheMartsThatReadersSeeEqualTheSourceBeforeAndAfterAChange(t *testing.T) {
+	r := newReaders(t)
+	folder, env := alone(t)
+	url := chassistest.NATS(t)
+	s := newSource(t, folder, url)
+	env = append(env, "NATS_URL="+url, "OFITEC_ANALYTICS_DSN="+r.dsn)
+	for dataset, content := range map[string]string{"project": projects, "partner": partners, "invoice": good, "cost_line": costs, "cash_balance": balances, "currency_rate": rates} {
+		s.announce(dataset, content)
+	}
+	once := func(want string) {
+		t.Helper()
+		if status, out, complaints := chassistest.Run(t, []string{"--once"}, env...); status != 0 || !strings.Contains(out, want) {
+			t.Fatalf("exit status %d, want 0 and %q\n%s\n%s", status, want, out, complaints)
+		}
+	}
+	once("6 files")
+	r.copyIn("invoice", "invoice_id bigint, project_id bigint, partner_id bigint, move_type text, date date, due_date date, amount_total numeric(18,2), amount_tax numeric(18,2), retention_amount numeric(18,2), currency text, state text, write_date timestamptz", good)
+	if have, want := r.rows(salesAtTheReaders), r.rows(salesAtTheSource); have != want || strings.Count(have, "\n") != 2 {
+		t.Errorf("readers see\n%s\nthe source has\n%s", have, want)
+	}
+	// 1000.00 + round(2 x 900.5) - 100; costs 300; dollars at the rate of the 25th. At the end of March that rate is too old, so cash is unknown; in April, the last month, the newest one is taken.
+	if have, want := r.rows("SELECT * FROM mart_kpi_company ORDER BY month_end"), "2026-02-28|2701.00|300.00|0.888930|14005.00\n2026-03-31|0.00|0.00||\n2026-04-30|0.00|50.00||7980.00"; have != want {
+		t.Errorf("company is\n%s\nwant\n%s", have, want)
+	}
+	if have, want := r.rows("SELECT p.project_name, k.month_end, revenue, direct_cost, gross_margin FROM mart_kpi_project k JOIN mart_dim_project p USING (hk_project) ORDER BY p.project_name, month_end LIMIT 1"), "(unknown)|2026-02-28|-100.00|0.00|1.000000"; have != want {
+		t.Errorf("project is %s, want %s", have, want)
+	}
+	if have := r.rows("SELECT rut FROM mart_dim_partner WHERE partner_id = 7"); !strings.HasPrefix(have, "rut_") {
+		t.Errorf("rut is %q, want a token", have)
+	}
+	if published := s.facts(events.TypeWarehousePublished); len(published) != 1 {
+		t.Errorf("%d warehouse.published, want 1", len(published))
+	}
+
+	s.announce("invoice", invoiceHeader+"1,,7,out_invoice,2026-02-01,2026-03-01,500.25,0,0,CLP,posted,2026-02-05T10:00:00Z\n2,,7,out_refund,2026-02-02,,100.00,,,CLP,cancel,2026-02-05T10:00:00Z\n")
+	once("1 files")
+	r.exec("UPDATE invoice SET project_id = NULL, amount_total = 500.25, amount_tax = 0 WHERE invoice_id = 1; UPDATE invoice SET state = 'cancel' WHERE invoice_id = 2")
+	if have, want := r.rows(salesAtTheReaders), r.rows(salesAtTheSource); have != want || strings.Count(have, "\n") != 1 {
+		t.Errorf("after a change readers see\n%s\nthe source has\n%s", have, want)
+	}
+	once("0 files in 0 transactions")
+	if published := s.facts(events.TypeWarehousePublished); len(published) != 2 {
+		t.Errorf("%d warehouse.published, want 2: a run that loads nothing publishes nothing", len(published))
+	}
+}
+
+func TestReadersSeeTheMartsWhileTheyAreReplaced(t *testing.T) {
+	r := newReaders(t)
+	folder, env := alone(t)
+	url := chassistest.NATS(t)
+	s := newSource(t, folder, url)
+	s.announce("invoice", good)
+	p := chassistest.Start(t, append(env, "NATS_URL="+url, "OFITEC_ANALYTICS_DSN="+r.dsn)...)
+	p.Await(t, "/readyz", 200)
+	await := func(sql, want string) {
+		t.Helper()
+		deadline := time.Now().Add(30 * time.Second)
+		for r.rows(sql) != want {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is %s, want %s", sql, r.rows(sql), want)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	await("SELECT to_regclass('mart_fact_sales') IS NOT NULL", "t")
+	reader := r.connect()
+	defer reader.Close(context.Background())
+	tx, err := reader.Begin(t.Context()) // a dashboard that reads for long
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	var before, during int
+	if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM mart_fact_sales").Scan(&before); err != nil {
+		t.Fatal(err)
+	}
+	s.announce("invoice", invoiceHeader+"9,,7,out_invoice,2026-02-01,2026-03-01,500.25,0,0,CLP,posted,2026-02-05T10:00:00Z\n")
+	await("SELECT count(*) FROM mart_fact_sales", strconv.Itoa(before+1))
+	if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM mart_fact_sales").Scan(&during); err != nil || during < before {
+		t.Errorf("a reader saw %d rows, then %d: %v", before, during, err)
+	}
+}
