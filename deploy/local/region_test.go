@@ -135,14 +135,14 @@ func TestWhatCannotBeLostIsRefusedWithTheReason(t *testing.T) {
 func TestOnlyAnExpectedMemberIsKept(t *testing.T) {
 	const peer = "https://127.0.0.11:2380"
 	for _, c := range []struct {
-		member etcdserverpb.Member
+		member *etcdserverpb.Member
 		want   bool
 	}{
-		{etcdserverpb.Member{PeerURLs: []string{peer}}, true},
-		{etcdserverpb.Member{Name: "a", PeerURLs: []string{peer}}, false},
-		{etcdserverpb.Member{PeerURLs: []string{"https://127.0.0.12:2380"}}, false},
+		{&etcdserverpb.Member{PeerURLs: []string{peer}}, true},
+		{&etcdserverpb.Member{Name: "a", PeerURLs: []string{peer}}, false},
+		{&etcdserverpb.Member{PeerURLs: []string{"https://127.0.0.12:2380"}}, false},
 	} {
-		if got := isExpected(&c.member, peer); got != c.want {
+		if got := isExpected(c.member, peer); got != c.want {
 			t.Errorf("%v: %v", c.member.PeerURLs, got)
 		}
 	}

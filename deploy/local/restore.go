@@ -243,7 +243,7 @@ func (s *Stack) awaitRegion(ctx context.Context, r layout.Region) error {
 		if len(waiting) == 0 {
 			return nil
 		}
-		s.setLoss(r, func(l *control.Loss) { l.Restoring = "waiting for " + strings.Join(waiting, ", ") })
+		s.setLoss(r, func(l *control.Loss) { l.Restoring = "readiness: waiting for " + strings.Join(waiting, ", ") })
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not ready: %s", strings.Join(waiting, ", "))

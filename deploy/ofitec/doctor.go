@@ -210,8 +210,11 @@ func componentFindings(ctx context.Context, l layout.Layout) []finding {
 	for _, pending := range status.Pending {
 		found = append(found, finding{pending + " is still being prepared", "it is built or configured beside the rest", "wait; the terminal of ofitec up shows the progress"})
 	}
+	for r, loss := range status.Lost {
+		found = append(found, finding{lostWords(layout.Region(r), loss), "a drill has taken it away", "ofitec drill restore " + r})
+	}
 	for _, c := range status.Components {
-		if !c.Ready {
+		if _, lost := status.Lost[c.Region]; !c.Ready && !lost {
 			region, log := c.Region, l.LogFile(layout.Region(c.Region), c.Name)
 			if region == "" {
 				region, log = "outside", l.OutsideLogFile(c.Name)

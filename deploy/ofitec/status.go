@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"text/tabwriter"
@@ -36,6 +35,8 @@ type regionStatus struct {
 	Health     string      `json:"health"`
 	LagSeconds *float64    `json:"lag_seconds"`
 	Components []component `json:"components"`
+	// Lost is set while a drill keeps the region down.
+	Lost *control.Loss `json:"lost,omitempty"`
 }
 
 type outsideStatus struct {
@@ -106,6 +107,9 @@ func (o *operator) status(ctx context.Context, supervised control.Status) status
 	for _, r := range layout.Regions {
 		wait.Go(func() {
 			region := o.region(ctx, r, supervised.Components)
+			if loss, lost := supervised.Lost[string(r)]; lost {
+				region.Lost = &loss
+			}
 			mu.Lock()
 			now.Regions[string(r)] = region
 			mu.Unlock()
@@ -184,7 +188,11 @@ func (o *operator) answers(ctx context.Context, address string) bool {
 
 // lag is what the region's own Prometheus has recorded; nil when it knows none.
 func (o *operator) lag(ctx context.Context, r layout.Region) *float64 {
-	address := "http://" + o.layout.Addressing.Addr(r, layout.PortPrometheus) + "/api/v1/query?query=" + url.QueryEscape("db:replication_lag_seconds")
+	return o.recorded(ctx, r, "db:replication_lag_seconds")
+}
+
+// query asks Prometheus for one value.
+func (o *operator) query(ctx context.Context, address string) *float64 {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil
@@ -255,6 +263,9 @@ func (s status) print(w io.Writer) error {
 			lag = fmt.Sprintf(", lag %.1f s", *region.LagSeconds)
 		}
 		_, _ = fmt.Fprintf(table, "\nregion %s: %s, %s%s\n", r, region.Role, region.Health, lag)
+		if region.Lost != nil {
+			_, _ = fmt.Fprintf(table, "  %s\n", lostWords(r, *region.Lost))
+		}
 		printComponents(table, region.Components)
 	}
 	_, _ = fmt.Fprintf(table, "\noutside the regions\n")

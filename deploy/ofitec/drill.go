@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ofitec/ofitec/deploy/local"
+	"github.com/ofitec/ofitec/deploy/local/control"
+	"github.com/ofitec/ofitec/deploy/local/layout"
+)
+
+func newDrill() *cobra.Command {
+	command := &cobra.Command{
+		Use: "drill", Short: "Do harm to the running stack on purpose, and measure what follows",
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	command.AddCommand(newRegionLoss(), newRestore())
+	return command
+}
+
+// lossOptions say how a region is lost and what is demanded of the rest.
+type lossOptions struct {
+	region    layout.Region
+	how       control.LossRequest
+	within    time.Duration // for the failover
+	maxOutage time.Duration
+	settle    time.Duration // how long the writers go on afterwards
+}
+
+// lossReport is what a loss of a region showed.
+type lossReport struct {
+	Region      layout.Region   `json:"region"`
+	Survivor    layout.Region   `json:"survivor"` // the region that has the writes afterwards
+	Moved       bool            `json:"moved"`    // whether the writes had to move: the region was the active one
+	How         control.Loss    `json:"loss"`
+	Times       recovery        `json:"times"`
+	LossSeconds *float64        `json:"loss_bound_seconds"`
+	LossBytes   *int64          `json:"loss_bound_bytes"`
+	Timeline    []timelineEntry `json:"timeline"`
+	Writes      writesReport    `json:"writes"`
+	Checks      []check         `json:"checks"`
+	OK          bool            `json:"ok"`
+}
+
+func newRegionLoss() *cobra.Command {
+	options := lossOptions{}
+	yes := false
+	command := &cobra.Command{
+		Use:   "region-loss REGION",
+		Short: "Lose a whole region while writers count what is acknowledged; exits 1 unless the business goes on",
+		Long: `Kill every process of a region with SIGKILL, PostgreSQL's descendants until none is left, and keep them dead until "ofitec drill restore".
+Before it, writers put entries into the ledger through the doors of both data regions and remember what was acknowledged; meanwhile the time is
+taken of every step of the failover, of the name and of its last stale client.
+--black-hole pulls the region's cable first, so that nobody hears of the deaths; it needs a stack started with up --netns.
+--destroy removes the region's folders, as if its disks were gone: database, etcd member, bus, services' state. Its identities and its logs are kept.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			options.region = layout.Region(args[0])
+			inJSON, err := asJSON(cmd)
+			if err != nil {
+				return err
+			}
+			if err := regionArgument(args[0]); err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, options); err != nil {
+				return err
+			}
+			o, client, err := running(cmd)
+			if err != nil {
+				return err
+			}
+			progress := cmd.OutOrStdout()
+			if inJSON {
+				progress = cmd.ErrOrStderr()
+			}
+			result, err := regionLoss(cmd.Context(), o, client, options, progress)
+			if err != nil {
+				return err
+			}
+			if inJSON {
+				err = writeJSON(cmd.OutOrStdout(), result)
+			} else {
+				err = result.print(cmd.OutOrStdout())
+			}
+			if err == nil && !result.OK {
+				return &failed{}
+			}
+			return err
+		},
+	}
+	flags := command.Flags()
+	flags.BoolVar(&options.how.BlackHole, "black-hole", false, "cut the region's network before the kill (needs up --netns)")
+	flags.BoolVar(&options.how.Destroy, "destroy", false, "remove the region's folders, as if its disks were gone")
+	flags.BoolVar(&yes, "yes", false, "do not ask")
+	flags.DurationVar(&options.within, "within", time.Minute, "how long the failover may take before the drill gives up")
+	flags.DurationVar(&options.maxOutage, "max-outage", 12*time.Second, "longest time without an acknowledged write that is accepted")
+	flags.DurationVar(&options.settle, "settle", 3*time.Second, "how long the writers go on afterwards")
+	outputFlag(command)
+	return command
+}
+
+func regionArgument(name string) error {
+	for _, r := range layout.Regions {
+		if string(r) == name {
+			return nil
+		}
+	}
+	return wrongUse{fmt.Errorf("region %q: must be a, b or c", name)}
+}
+
+// confirm asks before harm is done.
+func confirm(cmd *cobra.Command, yes bool, options lossOptions) error {
+	if yes {
+		return nil
+	}
+	if input, ok := cmd.InOrStdin().(*os.File); ok {
+		if info, err := input.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+			return wrongUse{errors.New("drill region-loss does harm; without a terminal it needs --yes")}
+		}
+	}
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Every process of region %s will be killed", options.region)
+	if options.how.Destroy {
+		_, _ = fmt.Fprint(cmd.ErrOrStderr(), " and its folders removed")
+	}
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), ". Type the region's name to go on: ")
+	line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if strings.TrimSpace(line) != string(options.region) {
+		return errors.New("not confirmed; nothing was done")
+	}
+	return nil
+}
+
+// running opens a stack that runs.
+func running(cmd *cobra.Command) (*operator, *control.Client, error) {
+	l, err := local.Open(dataFolder(cmd))
+	if err != nil {
+		return nil, nil, err
+	}
+	client := control.NewClient(l.ControlSocket())
+	if _, err := client.Status(cmd.Context()); err != nil {
+		return nil, nil, fmt.Errorf("data folder %s: %w; start it with: ofitec up --data %s", l.Root, err, l.Root)
+	}
+	o, err := newOperator(l)
+	return o, client, err
+}
+
+func (r lossReport) print(w io.Writer) error {
+	_, _ = fmt.Fprintln(w)
+	if err := printTimeline(w, r.Timeline); err != nil {
+		return err
+	}
+	if r.Moved {
+		bound := "unknown"
+		if r.LossSeconds != nil && r.LossBytes != nil {
+			bound = fmt.Sprintf("at most %.1f s, %d bytes", *r.LossSeconds, *r.LossBytes)
+		}
+		_, _ = fmt.Fprintf(w, "\n%s\nloss bound at the decision: %s\n", r.Times, bound)
+	}
+	_, _ = fmt.Fprintf(w, "\nwithout an acknowledged write for %.2f s; acknowledged %v, refused or unanswered by door %v; %d acknowledged writes had not been replicated\n\n",
+		r.Writes.Outage, r.Writes.Acknowledged, r.Writes.Refused, r.Writes.LostTail)
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, c := range r.Checks {
+		word := "ok"
+		if !c.OK {
+			word = "FAILED"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", word, c.What, c.Detail)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nregion %s stays down; bring it back with: ofitec drill restore %s\n", r.Region, r.Region)
+	return err
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ofitec/ofitec/deploy/local/layout"
+	"github.com/ofitec/ofitec/events"
+)
+
+// check is one thing that a drill must show.
+type check struct {
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+// drillEvidence is what a drill saw, as far as it is judged.
+type drillEvidence struct {
+	Lost, Survivor layout.Region
+	Began          time.Time // of the loss
+	MaxOutage      time.Duration
+
+	Acks   []acknowledged
+	Stored map[string]map[int64]bool // by writer, read in the survivor afterwards
+	Fork   events.LSN                // where the new timeline left the old one; 0 when unknown
+
+	Active   string
+	Epoch    uint64
+	Before   uint64 // epoch before the loss
+	Address  string // that the name has at the end
+	Want     string
+	Timeline []timelineEntry
+	Moved    bool // whether the loss was to move the writes: the region was the active one
+}
+
+// writesReport counts the writes of a drill.
+type writesReport struct {
+	Acknowledged map[string]int `json:"acknowledged"` // by the region that served
+	Refused      map[string]int `json:"refused"`      // by door
+	Outage       float64        `json:"outage_seconds"`
+	OutageFrom   time.Time      `json:"outage_from"`
+	OutageTo     time.Time      `json:"outage_to"`
+	LostTail     int            `json:"lost_tail"` // acknowledged by the lost region, and neither replicated nor there
+}
+
+// judge says what the evidence shows.
+func judge(e drillEvidence) []check {
+	from, to, outage := longestGap(e.Acks)
+	checks := []check{e.actives(), e.names()}
+	checks = append(checks,
+		check{"writes go on in region " + string(e.Survivor), servedAfter(e.Acks, e.Survivor, e.Began) > 0, fmt.Sprintf("%d acknowledged there after the loss", servedAfter(e.Acks, e.Survivor, e.Began))},
+		check{"the outage of writes is within its bound", outage > 0 && outage <= e.MaxOutage, fmt.Sprintf("%.2f s, at most %.1f s, from %s to %s", outage.Seconds(), e.MaxOutage.Seconds(), from.Format("15:04:05.000"), to.Format("15:04:05.000"))},
+		e.overlap(), e.replicated(),
+	)
+	if e.Moved {
+		missing := addsUp(e.Timeline)
+		checks = append(checks, check{"the timeline adds up", len(e.Timeline) > 1 && math.Abs(missing) < 0.001*float64(len(e.Timeline)+1), fmt.Sprintf("%d marks, off by %.3f s", len(e.Timeline), missing)})
+	}
+	return checks
+}
+
+func (e drillEvidence) actives() check {
+	epoch := e.Before
+	if e.Moved {
+		epoch++
+	}
+	what := "region " + string(e.Survivor) + " is active, one epoch later"
+	if !e.Moved {
+		what = "region " + string(e.Survivor) + " stays active under its epoch"
+	}
+	return check{what, e.Active == string(e.Survivor) && e.Epoch == epoch, fmt.Sprintf("region %s under epoch %d, before: %d", or(e.Active, "none"), e.Epoch, e.Before)}
+}
+
+func (e drillEvidence) names() check {
+	return check{"the name leads to region " + string(e.Survivor), e.Address == e.Want, fmt.Sprintf("%s, want %s", or(e.Address, "no answer"), e.Want)}
+}
+
+// overlap looks for a write that a region took after the other one had already acknowledged some under its own right: that would be two rights at a time.
+func (e drillEvidence) overlap() check {
+	what := "no write was acknowledged by both regions under overlapping rights"
+	byLost, bySurvivor := e.by(e.Lost), e.by(e.Survivor)
+	if !e.Moved || len(bySurvivor) == 0 {
+		return check{what, len(byLost) == 0 || !e.Moved, fmt.Sprintf("%d by region %s, %d by region %s", len(byLost), e.Lost, len(bySurvivor), e.Survivor)}
+	}
+	first := slices.MinFunc(bySurvivor, func(a, b acknowledged) int { return a.Received.Compare(b.Received) })
+	for _, a := range byLost {
+		if a.Sent.After(first.Received) {
+			return check{what, false, fmt.Sprintf("region %s took write %d of %s, sent %.3f s after region %s had acknowledged its first", e.Lost, a.Seq, a.Writer, a.Sent.Sub(first.Received).Seconds(), e.Survivor)}
+		}
+	}
+	for _, b := range bySurvivor {
+		if len(byLost) > 0 && b.Timeline <= byLost[0].Timeline {
+			return check{what, false, fmt.Sprintf("region %s acknowledged write %d of %s on timeline %d, where region %s was on %d", e.Survivor, b.Seq, b.Writer, b.Timeline, e.Lost, byLost[0].Timeline)}
+		}
+	}
+	last := "none"
+	if len(byLost) > 0 {
+		latest := slices.MaxFunc(byLost, func(a, b acknowledged) int { return a.Received.Compare(b.Received) })
+		last = fmt.Sprintf("%.3f s before", first.Received.Sub(latest.Received).Seconds())
+	}
+	return check{what, true, fmt.Sprintf("%d by region %s, %d by region %s; the last of the first: %s the first of the other", len(byLost), e.Lost, len(bySurvivor), e.Survivor, last)}
+}
+
+// replicated demands every acknowledged write that had reached the survivor before the timelines parted, and every one that it took itself.
+func (e drillEvidence) replicated() check {
+	what := "every acknowledged write that had been replicated is there"
+	if e.Moved && e.Fork == 0 {
+		return check{what, false, "it is not known where the new timeline left the old one"}
+	}
+	demanded, missing := 0, 0
+	var first acknowledged
+	for _, a := range e.Acks {
+		if e.Moved && a.ServedBy == e.Lost && a.LSN > e.Fork {
+			continue // behind the fork: the tail, counted elsewhere
+		}
+		demanded++
+		if !e.Stored[a.Writer][a.Seq] {
+			if missing == 0 {
+				first = a
+			}
+			missing++
+		}
+	}
+	detail := fmt.Sprintf("%d of %d acknowledged, up to %s", demanded-missing, len(e.Acks), e.Fork)
+	if missing > 0 {
+		detail += fmt.Sprintf("; %d are missing, the first is %d of %s, committed in region %s at %s", missing, first.Seq, first.Writer, first.ServedBy, first.LSN)
+	}
+	return check{what, missing == 0 && demanded > 0, detail}
+}
+
+func (e drillEvidence) by(r layout.Region) []acknowledged {
+	var found []acknowledged
+	for _, a := range e.Acks {
+		if a.ServedBy == r {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// count makes the report of the writes.
+func (e drillEvidence) count(refused map[layout.Region]int) writesReport {
+	r := writesReport{Acknowledged: map[string]int{}, Refused: map[string]int{}}
+	for _, a := range e.Acks {
+		r.Acknowledged[string(a.ServedBy)]++
+		if a.ServedBy == e.Lost && e.Moved && !e.Stored[a.Writer][a.Seq] {
+			r.LostTail++
+		}
+	}
+	for door, n := range refused {
+		r.Refused[string(door)] = n
+	}
+	from, to, outage := longestGap(e.Acks)
+	r.Outage, r.OutageFrom, r.OutageTo = seconds(outage), from, to
+	return r
+}
+
+func servedAfter(acks []acknowledged, r layout.Region, since time.Time) int {
+	n := 0
+	for _, a := range acks {
+		if a.ServedBy == r && a.Received.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// longestGap is the longest time between two acknowledgements that followed each other, whoever gave them.
+func longestGap(acks []acknowledged) (from, to time.Time, gap time.Duration) {
+	acks = slices.Clone(acks)
+	slices.SortFunc(acks, func(a, b acknowledged) int { return a.Received.Compare(b.Received) })
+	for n := 1; n < len(acks); n++ {
+		if d := acks[n].Received.Sub(acks[n-1].Received); d > gap {
+			from, to, gap = acks[n-1].Received, acks[n].Received, d
+		}
+	}
+	return from, to, gap
+}
