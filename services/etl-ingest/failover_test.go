@@ -139,6 +139,11 @@ func (m memoryStates) Advance(_ context.Context, dataset string, r extract.Recor
 	return m[dataset], nil
 }
 
+func (m memoryStates) Foresee(_ context.Context, dataset string, pages []extract.Seen) error {
+	m[dataset] = m[dataset].Foresee(pages)
+	return nil
+}
+
 func ledgerOf(t *testing.T, region events.Region, folder string, states states, sender bus.Sender) *ledger {
 	t.Helper()
 	service, err := chassis.New(name, chassis.NewSettings())

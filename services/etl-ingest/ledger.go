@@ -14,10 +14,11 @@ import (
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/manifest"
 )
 
-// states is where the state of each dataset is kept. Advance is a compare-and-swap and may be repeated.
+// states is where the state of each dataset is kept. Changes are compare-and-swaps and may be repeated.
 type states interface {
 	Get(ctx context.Context, dataset string) (extract.State, error)
 	Advance(ctx context.Context, dataset string, r extract.Recorded) (extract.State, error)
+	Foresee(ctx context.Context, dataset string, pages []extract.Seen) error
 }
 
 // ledger writes down what was received: record, announcement, cursor, strictly in this order and one record after the other. A crash leaves at most records at the

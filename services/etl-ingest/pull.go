@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -51,6 +52,7 @@ type puller struct {
 	attempts int
 	region   events.Region
 	metrics  *metrics
+	log      *slog.Logger
 	progress func(dataset string, sofar tally) // after each page
 }
 
@@ -80,24 +82,32 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 		return t, err
 	}
 	t.FromStart = walk.At == extract.Place{}
+	last := newTail()
+	defer last.discard()
 	for {
 		var goOn bool
-		walk, state, goOn, err = p.page(ctx, dataset, walk, state, &t, options)
+		walk, state, goOn, err = p.page(ctx, dataset, walk, state, &t, last, options)
 		t.Took = time.Since(begun)
-		if err != nil || !goOn {
+		if err != nil {
 			return t, err
+		}
+		if !goOn {
+			if err := p.foresee(ctx, dataset, walk, state, last); err != nil {
+				p.log.WarnContext(ctx, "the look-back will be stored again", "dataset", dataset.Name, "error", err)
+			}
+			return t, nil
 		}
 		p.progress(dataset.Name, t)
 	}
 }
 
 // page fetches one page and does what is decided about it.
-func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, t *tally, options []events.Option) (extract.Walk, extract.State, bool, error) {
+func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, t *tally, last *tail, options []events.Option) (extract.Walk, extract.State, bool, error) {
 	draft, page, err := p.fetch(ctx, p.request(dataset, walk.At))
 	if err != nil {
 		return walk, state, false, err
 	}
-	defer draft.Discard()
+	last.keep(draft, page.First)
 	t.Pages++
 	t.Rows += page.Rows
 	t.Bytes += page.Bytes

@@ -57,10 +57,10 @@ func TestAServerThatFailsIsSaidInReadinessMetricsAndOneLogLineAndThenItGoesOn(t 
 	if !strings.Contains(body, "status 500") {
 		t.Errorf("readyz says %s", body)
 	}
-	_, metrics := p.Get("/metrics")
-	if !strings.Contains(metrics, "ofitec_etl_ingest_failing_parts "+fmt.Sprint(len(mustModels(t).Datasets()))) {
-		t.Errorf("metrics do not say how much fails")
-	}
+	eventually(t, "metrics that say how much fails", func() bool {
+		_, metrics := p.Get("/metrics")
+		return strings.Contains(metrics, "ofitec_etl_ingest_failing_parts "+fmt.Sprint(len(mustModels(t).Datasets()))+"\n")
+	})
 	before := s.erp.asked()
 	eventually(t, "several attempts", func() bool { return s.erp.asked() > before+30 })
 	if lines := strings.Count(p.Output(), "export does not work"); lines != 1 {

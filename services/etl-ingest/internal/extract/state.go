@@ -48,10 +48,27 @@ func (s State) Advance(r Recorded) State {
 	if r.At == "" {
 		return s
 	}
-	s.Seen = slices.DeleteFunc(slices.Clone(s.Seen), func(seen Seen) bool { return seen.At == r.At })
-	s.Seen = append(s.Seen, Seen{At: r.At, SHA256: r.SHA256})
+	return s.remember(Seen{At: r.At, SHA256: r.SHA256})
+}
+
+func (s State) remember(page Seen) State {
+	s.Seen = slices.DeleteFunc(slices.Clone(s.Seen), func(seen Seen) bool { return seen.At == page.At })
+	s.Seen = append(s.Seen, page)
 	s.Seen = s.Seen[max(len(s.Seen)-SeenPages, 0):]
 	return s
+}
+
+// Foresee remembers pages whose rows are all recorded, though in other pages.
+func (s State) Foresee(pages []Seen) State {
+	for _, page := range pages {
+		s = s.remember(page)
+	}
+	return s
+}
+
+// KnowsAll says whether all pages are known.
+func (s State) KnowsAll(pages []Seen) bool {
+	return !slices.ContainsFunc(pages, func(page Seen) bool { return !s.Knows(page.At, page.SHA256) })
 }
 
 // knows says whether the page stands at its place as it did when it was last read. A page that was changed and changed back is not known: it is the last content that counts.

@@ -87,13 +87,26 @@ func (s *States) get(ctx context.Context, dataset string) (state extract.State, 
 
 // Advance takes a record into account, under compare-and-swap. What others have written meanwhile is kept.
 func (s *States) Advance(ctx context.Context, dataset string, r extract.Recorded) (extract.State, error) {
+	return s.change(ctx, dataset, func(state extract.State) (extract.State, bool) {
+		next := state.Advance(r)
+		return next, next.Sequence != state.Sequence
+	})
+}
+
+// Foresee remembers pages, under compare-and-swap.
+func (s *States) Foresee(ctx context.Context, dataset string, pages []extract.Seen) error {
+	_, err := s.change(ctx, dataset, func(state extract.State) (extract.State, bool) { return state.Foresee(pages), true })
+	return err
+}
+
+func (s *States) change(ctx context.Context, dataset string, next func(extract.State) (_ extract.State, changed bool)) (extract.State, error) {
 	for attempt := 1; ; attempt++ {
 		state, revision, err := s.get(ctx, dataset)
 		if err != nil {
 			return state, err
 		}
-		next := state.Advance(r)
-		if next.Sequence == state.Sequence {
+		next, changed := next(state)
+		if !changed {
 			return state, nil
 		}
 		err = s.swap(ctx, dataset, next, revision)

@@ -24,8 +24,9 @@ type Columns struct{ Key, Cursor string }
 type rows struct {
 	format  string
 	columns Columns
-	visit   func(extract.Place) error // for each row, when set
-	header  []string                  // of a CSV, once it was read
+	visit   func(extract.Place) error                     // for each row, when set
+	lines   func(line []byte, place *extract.Place) error // the same with the row's bytes, and for the header line, which has no place
+	header  []string                                      // of a CSV, once it was read
 	width   int
 	key, at int
 	partial []byte // a row that goes on in the next piece
@@ -84,19 +85,25 @@ func (r *rows) whole(row []byte) error {
 		return nil
 	}
 	if r.format == "csv" && r.header == nil {
-		return r.readHeader(row)
+		if err := r.readHeader(row); err != nil || r.lines == nil {
+			return err
+		}
+		return r.lines(row, nil)
 	}
 	r.count++
 	if r.count == 1 {
 		r.first = bytes.Clone(row)
 	}
 	r.last = append(r.last[:0], row...)
-	if r.visit == nil {
+	if r.visit == nil && r.lines == nil {
 		return nil
 	}
 	place, err := r.place(row)
 	if err != nil {
 		return err
+	}
+	if r.lines != nil {
+		return r.lines(row, &place)
 	}
 	return r.visit(place)
 }
@@ -184,7 +191,15 @@ func plain(value json.RawMessage) string {
 
 // Places calls visit for each row of a raw file's plain bytes.
 func Places(file io.Reader, format string, columns Columns, visit func(extract.Place) error) error {
-	r := &rows{format: format, columns: columns, visit: visit}
+	return (&rows{format: format, columns: columns, visit: visit}).all(file)
+}
+
+// Rows is Places with the bytes of each row, and of the header line of a CSV, which has no place. The bytes are good until visit returns.
+func Rows(file io.Reader, format string, columns Columns, visit func(line []byte, place *extract.Place) error) error {
+	return (&rows{format: format, columns: columns, lines: visit}).all(file)
+}
+
+func (r *rows) all(file io.Reader) error {
 	if _, err := io.CopyBuffer(r, struct{ io.Reader }{file}, make([]byte, 128<<10)); err != nil {
 		return err
 	}

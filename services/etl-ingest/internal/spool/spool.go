@@ -4,6 +4,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -55,6 +56,35 @@ func (f *File) Finish() (path string, err error) {
 		return "", fmt.Errorf("finish spooled page: %w", err)
 	}
 	return f.file.Name(), nil
+}
+
+// Content gives the plain bytes back, which ends writing if that has not ended. It may be called before Discard only.
+func (f *File) Content() (io.ReadCloser, error) {
+	if f.encoder != nil {
+		err := f.encoder.Close()
+		f.release()
+		if err := errors.Join(err, f.file.Close()); err != nil {
+			return nil, fmt.Errorf("end spooled page: %w", err)
+		}
+	}
+	file, err := os.Open(f.file.Name())
+	if err != nil {
+		return nil, fmt.Errorf("read spooled page: %w", err)
+	}
+	decoder, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &content{decoder.IOReadCloser(), file}, nil
+}
+
+type content struct {
+	io.ReadCloser
+	file *os.File
+}
+
+func (c *content) Close() error {
+	return errors.Join(c.ReadCloser.Close(), c.file.Close())
 }
 
 // Discard removes the file under its passing name.
