@@ -23,8 +23,8 @@ function row(v) {
   const lease = v.ttl_seconds || (v.expires_at ? (new Date(v.expires_at) - new Date(v.renewed_at || v.minted_at)) / 1000 : 0);
   return el("tr", { class: v.live ? "" : "ended" },
     el("td.first", {}, el("span.name", {}, `v${v.number}`)),
-    cell(t("user"), el("span.user", {}, v.user || "—")),
-    cell(t("stage"), el("span.pill", { class: stagePill[v.stage] || "", title: v.reason || null }, t("stage." + v.stage))),
+    el("td.whose", {}, el("span.user", {}, v.user || "—")),
+    el("td.stage", {}, el("span.pill", { class: stagePill[v.stage] || "", title: v.reason || null }, t("stage." + v.stage))),
     cell(t("ttl"), v.live ? left(v.expires_at, lease) : "—"),
     cell(t("maxttl"), v.live ? left(v.deadline_at, whole) : "—"));
 }

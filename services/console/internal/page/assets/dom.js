@@ -21,7 +21,7 @@ export function wide(element, fraction) {
 
 export const $ = (id) => document.getElementById(id);
 export const letter = (r, look = "") => el("span.region-letter", { class: look, "aria-hidden": "true" }, r);
-export const empty = (title, more) => el("p.empty", {}, el("b", {}, title), more);
+export const empty = (title, more) => el("p.empty", {}, el("b", {}, title), el("span", {}, more));
 
 // ticking keeps texts that time alone changes: each element has a function that writes it anew.
 const ticking = new Set();

@@ -10,23 +10,38 @@ const open = new Map(); // sequence -> text of the detail
 export function events(data) {
   last = data;
   $("filters").setAttribute("aria-label", t("events.title"));
-  $("filters").replaceChildren(...Object.keys(filters).map((name) => el("button", { type: "button", "aria-pressed": String(name === filter), onclick: () => { filter = name; draw(); focusFilter(); } }, t("filter." + name))));
+  $("filters").replaceChildren(...Object.keys(filters).map((name) => el("button", { type: "button", "aria-pressed": String(name === filter), onclick: () => { filter = name; showing = page; draw(); pressed(); } }, t("filter." + name))));
   draw();
 }
-const focusFilter = () => {
+const pressed = () => {
   for (const [n, name] of Object.keys(filters).entries()) $("filters").children[n].setAttribute("aria-pressed", String(name === filter));
 };
 
-const rows = new Map(); // sequence -> element; kept, so that focus and opened details stay when a new event comes
-let drawnIn;
+const rows = new Map(); // key -> element; kept, so that focus and opened details stay when a new event comes
+const page = 24;
+let drawnIn, showing = page;
+
+// grouped joins what came in one go, as the exports of one pull do, so that the list stays one of events and not of files.
+function grouped(list) {
+  const groups = [];
+  for (const e of list) {
+    const group = groups.at(-1);
+    if (e.domain === "export" && group?.[0].type === e.type && group[0].region === e.region && new Date(group.at(-1).at) - new Date(e.at) < 30000) group.push(e);
+    else groups.push([e]);
+  }
+  return groups;
+}
 
 function draw() {
-  const list = last.filter((e) => !filters[filter] || filters[filter].includes(e.domain)).slice(0, 40);
+  const groups = grouped(last.filter((e) => !filters[filter] || filters[filter].includes(e.domain)));
   if (drawnIn !== w.language) rows.clear();
   drawnIn = w.language;
-  const wanted = list.map((e) => {
-    if (!rows.has(e.seq)) rows.set(e.seq, row(e));
-    return rows.get(e.seq);
+  const used = new Set();
+  const wanted = groups.slice(0, showing).map((group) => {
+    const key = group.map((e) => e.seq).join();
+    used.add(key);
+    if (!rows.has(key)) rows.set(key, group.length > 1 ? bundle(group) : row(group[0]));
+    return rows.get(key);
   });
   const root = $("events");
   if (!wanted.length) root.replaceChildren(el("li", {}, last.length ? el("p.empty", {}, t("events.none.filter")) : empty(t("events.none"), t("events.none.more"))));
@@ -34,22 +49,45 @@ function draw() {
     for (const child of [...root.children]) if (!wanted.includes(child)) child.remove();
     wanted.forEach((element, n) => { if (root.children[n] !== element) root.insertBefore(element, root.children[n] ?? null); });
   }
-  const living = new Set(last.map((e) => e.seq));
-  for (const seq of rows.keys()) if (!living.has(seq)) rows.delete(seq);
-  known = living;
+  for (const key of rows.keys()) if (!used.has(key)) rows.delete(key);
+  $("events-more").hidden = groups.length <= showing;
+  known = new Set(last.map((e) => e.seq));
   first = false;
+}
+$("events-more").addEventListener("click", () => { showing += page; draw(); });
+
+function line(item, e, kind, brief, press) {
+  if (!first && !known.has(e.seq)) item.classList.add("fresh");
+  const button = el("button", { type: "button", "aria-expanded": "false", onclick: () => press(button) },
+    el("time", { datetime: e.at, title: new Date(e.at).toISOString() }, w.when(e.at)), letter(e.region, "quiet"),
+    el("span.kind", {}, kind), brief, el("span.mark", { "aria-hidden": "true" }, "▶"));
+  item.append(button);
+  return button;
+}
+
+function bundle(group) {
+  const item = el("li.event", { class: group[0].level });
+  const sum = (name) => group.reduce((total, e) => total + (e.brief?.[name] ?? 0), 0);
+  const text = group[0].type === "export.ready" ? w.brief({ type: "export.ready", brief: { rows: sum("rows"), bytes: sum("bytes") } }) : "";
+  line(item, group[0], group[0].type, el("span.brief", {}, el("b", {}, t("events.group", { count: group.length })), text && " · ", text), (button) => {
+    const inner = item.querySelector("ol");
+    item.classList.toggle("open", !inner);
+    button.setAttribute("aria-expanded", String(!inner));
+    if (inner) inner.remove();
+    else item.append(el("ol", {}, group.map(row)));
+  });
+  return item;
 }
 
 function row(e) {
   const item = el("li.event", { class: e.level });
-  if (!first && !known.has(e.seq)) item.classList.add("fresh");
   const entity = e.entity === "erp" || e.entity === "warehouse" ? null : el("b", {}, e.entity);
   const text = w.brief(e);
-  const button = el("button", { type: "button", "aria-expanded": String(open.has(e.seq)), onclick: () => toggle(item, button, e) },
-    el("time", { datetime: e.at, title: new Date(e.at).toISOString() }, w.when(e.at)), letter(e.region, "quiet"),
-    el("span.kind", {}, e.type), el("span.brief", { title: text || null }, entity, entity && text ? " · " : "", text), el("span.mark", { "aria-hidden": "true" }, "▶"));
-  item.append(button);
-  if (open.has(e.seq)) expand(item, open.get(e.seq));
+  const button = line(item, e, e.type, el("span.brief", { title: text || null }, entity, entity && text ? " · " : "", text), () => toggle(item, button, e));
+  if (open.has(e.seq)) {
+    button.setAttribute("aria-expanded", "true");
+    expand(item, open.get(e.seq));
+  }
   return item;
 }
 

@@ -29,7 +29,7 @@ export function writer(data) {
   const fact = (label, value) => el("div.fact", {}, el("dt", {}, label), el("dd", {}, value));
   root.replaceChildren(
     el("div", {}, el("h1", {}, headline(data)), since),
-    el("dl", {}, fact(t("epoch"), data.epoch || "—"), fact(t("phase"), t("phase." + data.phase)), fact(t("mandate"), t("mandate." + data.mandate)), fact(t("sync"), t("sync." + data.sync))),
+    el("dl", {}, fact(t("epoch"), data.epoch || "—"), fact(t("phase"), t("phase." + data.phase)), fact(t("mandate"), t("mandate." + data.mandate)), fact(t("sync"), data.region ? t("sync." + data.sync) : "—")),
   );
 }
 

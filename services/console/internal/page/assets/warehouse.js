@@ -62,20 +62,22 @@ export function money(data) {
     cash.textContent = w.number(m.cash, { maximumFractionDigits: 0 });
     margin.textContent = m.gross_margin == null ? "—" : w.percent(m.gross_margin);
   };
-  read(data.months.length - 1);
-  plot = new uPlot(options(data.months, box.clientWidth || 600, read), values(data.months), box);
+  const latest = Math.max(data.months.findLastIndex((m) => m.gross_margin != null), 0);
+  read(latest);
+  plot = new uPlot(options(data.months, box, (n) => read(n ?? latest)), values(data.months), box);
   watcher = new ResizeObserver(() => { if (plot && box.clientWidth) plot.setSize({ width: box.clientWidth, height: box.clientHeight }); });
   watcher.observe(box);
 }
 
 const values = (months) => [months.map((_, n) => n), months.map((m) => m.cash), months.map((m) => m.gross_margin)];
 
-function options(months, width, read) {
+function options(months, box, read) {
+  const width = box.clientWidth || 600;
   const axis = { stroke: colour("--soft"), font: font(12), ticks: { show: false }, grid: { stroke: colour("--line"), width: 1 } };
   const low = (min) => Math.min(0, min ?? 0);
   const high = (max, least) => Math.max((max ?? 0) * 1.12, least);
   return {
-    width, height: 252, padding: [10, 0, 0, 0], legend: { show: false },
+    width, height: box.clientHeight || 252, padding: [10, 0, 0, 0], legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 8, fill: colour("--margin"), stroke: colour("--card") } },
     scales: {
       x: { time: false, range: [-0.6, months.length - 0.4] },
@@ -85,14 +87,14 @@ function options(months, width, read) {
     axes: [
       { ...axis, grid: { show: false }, gap: 8, size: 34, splits: () => every(months.length, width), values: (_, at) => at.map((n) => w.month(months[n].month_end)) },
       { ...axis, scale: "cash", size: 62, gap: 6, space: 44, values: (_, at) => at.map((n) => w.compact(n)) },
-      { ...axis, scale: "margin", side: 1, size: 50, gap: 6, space: 44, grid: { show: false }, values: (_, at) => at.map((n) => w.percent(n, 0)) },
+      { ...axis, scale: "margin", side: 1, size: 42, gap: 6, space: 44, grid: { show: false }, values: (_, at) => at.map((n) => w.percent(n, 0)) },
     ],
     series: [
       {},
       { scale: "cash", fill: colour("--cash"), stroke: colour("--cash"), width: 0, paths: uPlot.paths.bars({ size: [0.62, 44], radius: 0.12 }), points: { show: false } },
       { scale: "margin", stroke: colour("--margin"), width: 2, spanGaps: false, points: { show: true, size: 6, fill: colour("--card"), stroke: colour("--margin"), width: 2 } },
     ],
-    hooks: { setCursor: [(u) => read(u.cursor.idx ?? months.length - 1)] },
+    hooks: { setCursor: [(u) => read(u.cursor.idx)] },
   };
 }
 

@@ -43,6 +43,7 @@ export function span(total) {
   let rest = Math.max(Math.round(total), 0);
   const parts = [];
   for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+    if (unit === "d" && rest < 2 * size) continue; // 26 h says more than 1 d 2 h
     if (rest >= size || (unit === "s" && !parts.length)) {
       parts.push(t("unit." + unit, { n: Math.floor(rest / size) }));
       rest %= size;
@@ -68,9 +69,10 @@ const sameDay = (at) => new Date(at).toDateString() === new Date(now()).toDateSt
 export const when = (at) => (sameDay(at) ? clock(at) : day(at));
 
 export const region = (r) => t("region.name", { region: r }).toLocaleLowerCase(language);
+export const code = (c) => (has("code." + c) ? t("code." + c) : c);
 export function brief(entry) {
   const tell = briefs[language][entry.type];
-  const words = { t, region, seconds, span, number, bytes };
+  const words = { t, code, region, seconds, span, number, bytes };
   if (tell && entry.brief) return tell(entry.brief, words);
   return entry.brief?.reason ? `${entry.brief.actor ?? ""}: ${entry.brief.reason}` : "";
 }
