@@ -215,7 +215,7 @@ func TestASealedVaultIsWaitedForAndTheLeaseRenewedWhenItIsOpen(t *testing.T) {
 // failures reads how often an action has failed.
 func failures(metrics, action string) (count float64) {
 	for line := range strings.Lines(metrics) {
-		if strings.HasPrefix(line, fmt.Sprintf("ofitec_rotator_actions_total{action=%q,outcome=\"failed\"} ", action)) || strings.HasPrefix(line, fmt.Sprintf("ofitec_actions_total{action=%q,outcome=\"failed\"} ", action)) {
+		if strings.HasPrefix(line, fmt.Sprintf("ofitec_rotator_actions_total{action=%q,outcome=\"failed\"} ", action)) {
 			_, _ = fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &count) // zero when it is no number
 		}
 	}
