@@ -256,7 +256,7 @@ func (s *Stack) console() (supervise.Spec, error) {
 	}
 	spec := s.component("", "console", program, fmt.Sprintf("%s:%d", s.layout.Addressing.Console, layout.PortConsole))
 	spec = before(spec, func(context.Context) error { return s.writeConsoleDSNs() })
-	spec.Env = append(spec.Env, s.serviceEnv("", "console", spec.Addr)...)
+	spec.Env = append(append(spec.Env, s.serviceEnv("", "console", spec.Addr)...), s.consoleEnv()...)
 	spec.Nice = 10
 	spec.Ready = httpReady("http://"+spec.Addr+"/readyz", plainClient())
 	return spec, nil

@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/ofitec/ofitec/deploy/local/bootstrap"
 	"github.com/ofitec/ofitec/deploy/local/debian"
@@ -112,6 +113,23 @@ func (s *Stack) deployerEnv(r layout.Region) []string {
 		"OFITEC_START_WITHIN=45s", "OFITEC_DRAIN_WITHIN=20s",
 		fmt.Sprintf("OFITEC_GATE_DELAY=%s", 3*scrapeInterval), fmt.Sprintf("OFITEC_GATE_INTERVAL=%s", scrapeInterval), fmt.Sprintf("OFITEC_GATE_WINDOW=%s", 7*scrapeInterval),
 		"OFITEC_GATE_FAILURES=3", "OFITEC_GATE_INCONCLUSIVE=8",
+	}
+}
+
+// consoleEnv is whom the page asks, in each region.
+func (s *Stack) consoleEnv() []string {
+	place := func(r layout.Region, where string) string { return string(r) + "=" + where }
+	var arbiters, transforms, readers []string
+	for _, r := range layout.Regions {
+		arbiters = append(arbiters, place(r, s.layout.Addressing.Addr(r, layout.PortArbiter)))
+	}
+	for _, r := range layout.DataRegions {
+		transforms = append(transforms, place(r, s.layout.Addressing.Addr(r, layout.PortTransform)))
+		readers = append(readers, place(r, filepath.Join(s.layout.OutsideIdentityDir("console"), "analytics-"+string(r)+".dsn")))
+	}
+	return []string{
+		"OFITEC_ARBITERS=" + strings.Join(arbiters, ","), "OFITEC_TRANSFORMS=" + strings.Join(transforms, ","),
+		"OFITEC_ANALYTICS_DSN_FILES=" + strings.Join(readers, ","), "OFITEC_CONSOLE_LINK_FILE=" + s.layout.ConsoleLinkFile(),
 	}
 }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -58,7 +59,8 @@ func (t *terminal) ready(l layout.Layout, took time.Duration) {
 		fmt.Sprintf("  DNS                dig @%s -p %d %s", a.Outside, layout.PortDNS, layout.Name),
 		fmt.Sprintf("  PostgreSQL         %s (through the proxy, while the region holds the mandate)", a.Addr(layout.A, layout.PortDatabaseProxy)),
 		fmt.Sprintf("  Prometheus         http://%s", a.Addr(layout.A, layout.PortPrometheus)),
-		fmt.Sprintf("  Console            http://%s:%d", a.Console, layout.PortConsole),
+		fmt.Sprintf("  Console            %s", consoleLink(l)),
+		"                     (the link opens once; ofitec console prints another)",
 		fmt.Sprintf("  data and logs      %s", l.Root),
 		"",
 		"  ofitec status, ofitec doctor, ofitec events tail; Ctrl-C stops everything",
@@ -66,4 +68,13 @@ func (t *terminal) ready(l layout.Layout, took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, _ = fmt.Fprintln(t.out, strings.Join(lines, "\n"))
+}
+
+// consoleLink is the page's one-time link, or its address where the link cannot be read.
+func consoleLink(l layout.Layout) string {
+	content, err := os.ReadFile(l.ConsoleLinkFile())
+	if err != nil {
+		return fmt.Sprintf("http://%s:%d", l.Addressing.Console, layout.PortConsole)
+	}
+	return strings.TrimSpace(string(content))
 }

@@ -176,6 +176,11 @@ func (l Layout) IdentityDir(r Region, service string) string {
 	return filepath.Join(l.RegionDir(r), "identity", service)
 }
 
+// ConsoleLinkFile holds the page's one-time link, 0600; the console makes another whenever it is used or removed.
+func (l Layout) ConsoleLinkFile() string {
+	return filepath.Join(l.OutsideDir("console"), "link")
+}
+
 // OutsideIdentityDir is IdentityDir for what stands outside the regions.
 func (l Layout) OutsideIdentityDir(service string) string {
 	return filepath.Join(l.Root, "outside", "identity", service)
