@@ -35,6 +35,8 @@ type judgement struct {
 	log     *slog.Logger
 	metrics *metrics
 
+	hurry chan struct{} // room for one: reads now, because a region is seen down
+
 	mu         sync.Mutex
 	state      failover.State
 	leadership *chassisetcd.Leadership // nil: this arbiter does not lead
@@ -52,7 +54,15 @@ func (j *judgement) tell(o failover.Observation) []failover.Action {
 
 // hear is called by the bus.
 func (j *judgement) hear(o failover.Observation) {
-	for _, action := range j.tell(o) {
+	before := j.alarm()
+	actions := j.tell(o)
+	if before < failover.Alarmed && j.alarm() == failover.Alarmed {
+		select {
+		case j.hurry <- struct{}{}:
+		default:
+		}
+	}
+	for _, action := range actions {
 		if ignored, ok := action.(failover.Ignored); ok {
 			j.ignore(ignored.Observer, ignored.Reason, nil)
 		}
@@ -107,9 +117,16 @@ func (j *judgement) run(ctx context.Context) error {
 			reading = err == nil
 			j.log.Info("reading what decisions rest on", "answered", reading, "error", err)
 		}
-		if !acted {
-			pause(ctx, j.pace(read))
+		if acted {
+			continue
 		}
+		timer := time.NewTimer(j.pace(read, clock.Now().Wall))
+		select {
+		case <-timer.C:
+		case <-j.hurry:
+		case <-ctx.Done():
+		}
+		timer.Stop()
 	}
 	return nil
 }
@@ -125,21 +142,29 @@ func (j *judgement) look(ctx context.Context) (failover.Read, error) {
 	return read, err
 }
 
-// pace is the time until the next read: short while a failover is under way, g for a leader, r for all others.
-func (j *judgement) pace(read failover.Read) time.Duration {
+// pace is the time until the next read: short while a failover is under way, g while something looks wrong. Else r, and so that a read comes l after each renewal:
+// how long the mandate is waited for counts from when its last revision was seen.
+func (j *judgement) pace(read failover.Read, now time.Time) time.Duration {
+	p := j.profile
 	switch {
 	case read.Failover != nil && read.Failover.Phase != state.PhaseSteady:
-		return j.profile.SeenLatency
-	case j.leads():
-		return j.profile.Tick
+		return p.SeenLatency
+	case j.alarm() > failover.Calm:
+		return p.Tick
+	case read.Mandate == nil:
+		return p.Renew
 	}
-	return j.profile.Renew
+	next := (read.Mandate.RenewedAt.Sub(now)%p.Renew + p.Renew + p.SeenLatency) % p.Renew
+	if next < p.Renew/5 {
+		next += p.Renew
+	}
+	return next
 }
 
-func (j *judgement) leads() bool {
+func (j *judgement) alarm() failover.Alarm {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.leadership != nil
+	return j.state.Alarm(failover.Instant(clock.Now()))
 }
 
 // swapWithin is longer than etcd is without a leader: what is not known to have failed is not sent twice for nothing.
@@ -256,7 +281,7 @@ func (a *arbiter) addJudgement(ctx context.Context, store *chassisetcd.Client) (
 	j := &judgement{
 		bench: etcd.NewBench(store.Endpoints(), announcements, origin, a.service.Log), profile: a.profile,
 		known: func() events.Epoch { return max(a.keeper.View().Known, a.epochs.Seen()) }, learn: a.learnEpoch,
-		wake: outbox.Wake, log: a.service.Log, metrics: a.metrics, state: failover.New(a.config.judging(a.profile)),
+		wake: outbox.Wake, hurry: make(chan struct{}, 1), log: a.service.Log, metrics: a.metrics, state: failover.New(a.config.judging(a.profile)),
 	}
 	a.judgement = j
 	ear := observe.Ear{Hear: j.hear, Ignore: func(observer events.Region, err error) { j.ignore(observer, failover.ReasonMalformed, err) }}

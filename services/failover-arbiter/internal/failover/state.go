@@ -105,6 +105,35 @@ func (s State) trusted() bool {
 	return reach >= v.Known
 }
 
+// Alarm is how much there is to look out for.
+type Alarm int
+
+// The alarms: nothing looks wrong; an observer has seen a failure or a rule holds; a region is down.
+const (
+	Calm Alarm = iota
+	Alert
+	Alarmed
+)
+
+// Alarm says how soon the next Read should come.
+func (s State) Alarm(now Instant) Alarm {
+	alarm := Calm
+	if s.trouble.rule != "" && s.trouble.rule != RuleBlind { // who hears nobody need not read more often
+		alarm = Alert
+	}
+	for _, region := range events.DataRegions {
+		if s.isDown(region, now) {
+			return Alarmed
+		}
+		for _, observer := range s.settings.Observers {
+			if h, found := s.heard[sight{observer, region}]; found && h.report.Verdict == events.OutcomeFailed && h.age(now) <= s.settings.Window {
+				alarm = Alert
+			}
+		}
+	}
+	return alarm
+}
+
 // Status is what there is to be seen of an arbiter's judgement.
 type Status struct {
 	Term     int64                        `json:"term"` // 0: it does not lead
