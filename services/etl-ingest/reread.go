@@ -80,7 +80,7 @@ func (c *comparison) reread(ctx context.Context, book *known.Book, w reconcile.W
 			err = c.assert(ctx, draft, page, "")
 		}
 		draft.Discard()
-		if err != nil || page.Rows == 0 {
+		if err != nil || page.Rows == 0 || extract.Ends(at, page, c.puller.policy.Limit) {
 			return clock, err
 		}
 		if err := extract.Follows(at, page); err != nil {

@@ -88,6 +88,9 @@ func Begin(s State, policy Policy, epoch events.Epoch) (Walk, error) {
 
 // Decide says what becomes of a page and how the walk goes on.
 func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
+	if Ends(w.At, p, policy.Limit) {
+		p.Rows = 0
+	}
 	if f := wrong(w.At, p); f != nil {
 		return w, []Action{Refuse{f}}
 	}
@@ -114,7 +117,8 @@ func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
 	return w, append(actions, Done{})
 }
 
-// GoesOn says whether there is more behind a page. A server that says nothing and sends more than was asked for knows no limit: that was all.
+// GoesOn says whether there is more behind a page. A server that says nothing may have a smaller limit of its own than the one that it was asked for, so it is asked
+// until it has no more; one that sends more than was asked for knows no limit, and that was all.
 func GoesOn(p Page, limit int) bool {
 	if p.Rows == 0 {
 		return false
@@ -122,7 +126,12 @@ func GoesOn(p Page, limit int) bool {
 	if p.More != nil {
 		return *p.More
 	}
-	return p.Rows == int64(limit)
+	return p.Rows <= int64(limit)
+}
+
+// Ends says that a page is the end of a walk in disguise: a server that ignores after_id, or since too, gives rows again that end with the last one, and nothing behind it.
+func Ends(at Place, p Page, limit int) bool {
+	return p.Rows > 0 && p.Rows < int64(limit) && (p.More == nil || !*p.More) && at.HasID && p.Last == at
 }
 
 // Follows is what makes a page that was asked for at a place useless, or nil: it would be taken for progress that it is not.
