@@ -38,6 +38,17 @@ const password = "pass-word_1"
 
 func startDatabase(t *testing.T) *database {
 	t.Helper()
+	d := newDatabase(t, "region_a", nil)
+	d.configure(t)
+	d.init(t)
+	d.start(t)
+	d.makeRoles(t)
+	return d
+}
+
+// newDatabase makes the folders of a server; certificates are those of another one, or new.
+func newDatabase(t *testing.T, name string, shared *deploy.TLSFiles) *database {
+	t.Helper()
 	if _, err := os.Stat("/usr/lib/postgresql/15/bin/initdb"); err != nil {
 		t.Skip("PostgreSQL 15 is not installed: the fence is tested where it is")
 	}
@@ -61,35 +72,59 @@ func startDatabase(t *testing.T) *database {
 		must(t, os.MkdirAll(path, 0o700))
 		must(t, os.Chown(path, uid, -1))
 	}
+	if shared == nil {
+		files := certificates(t, d.dir+"/tls", uid)
+		must(t, os.Chmod(d.dir, 0o711)) // an own authority is read by all
+		shared = &files
+	}
 	d.Postgres = deploy.Postgres{
-		Name: "region_a", Listen: freeAddr(t), SocketDir: d.dir + "/sock", ConfDir: d.dir + "/conf", DataDir: d.dir + "/data",
-		TLS: certificates(t, d.dir+"/tls", uid), ProxySource: "127.0.0.111", Regions: []string{"127.0.0.1"}, Peers: []string{"127.0.0.1"},
-		SuperuserOSUsers: []string{"postgres", current.Username}, SharedBuffers: "16MB", MaxConnections: 40,
+		Name: name, Listen: freeAddr(t), SocketDir: d.dir + "/sock", ConfDir: d.dir + "/conf", DataDir: d.dir + "/data",
+		TLS: *shared, ProxySource: "127.0.0.111", Regions: []string{"127.0.0.1"}, Peers: []string{"127.0.0.1"},
+		SuperuserOSUsers: []string{"postgres", current.Username}, SharedBuffers: "16MB", MaxConnections: 40, PassFile: d.dir + "/pgpass",
 	}
 	if current.Username == "postgres" {
 		d.SuperuserOSUsers = d.SuperuserOSUsers[:1]
 	}
 	_, d.port, _ = net.SplitHostPort(d.Listen)
+	t.Cleanup(func() {
+		_ = d.command("pg_ctl", "-D", d.DataDir, "-m", "immediate", "stop").Run() // it may be stopped
+		if t.Failed() {
+			log, _ := os.ReadFile(d.dir + "/log")
+			t.Logf("postgres of %s said:\n%s", d.Name, log)
+		}
+	})
+	return d
+}
+
+// configure writes what stands outside PGDATA.
+func (d *database) configure(t *testing.T) {
+	t.Helper()
 	for name, render := range map[string]func() ([]byte, error){
 		"postgresql.conf": d.RenderConf, "pg_hba.conf": d.RenderHBAFenced, "pg_hba.fenced.conf": d.RenderHBAFenced, "pg_hba.open.conf": d.RenderHBAOpen, "pg_ident.conf": d.RenderIdent,
 	} {
 		content, err := render()
 		must(t, err)
-		path := filepath.Join(d.ConfDir, name)
-		must(t, os.WriteFile(path, content, 0o600))
-		must(t, os.Chown(path, uid, -1))
+		d.write(t, filepath.Join(d.ConfDir, name), content)
 	}
+	if d.Upstream != "" {
+		line, err := deploy.PassFileLine(d.Upstream, "replication", "ofitec_replication", password)
+		must(t, err)
+		d.write(t, d.PassFile, []byte(line))
+	}
+}
+
+// write writes a file of the server's user.
+func (d *database) write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	must(t, os.WriteFile(path, content, 0o600))
+	if d.account != nil {
+		must(t, os.Chown(path, int(d.account.Uid), int(d.account.Gid)))
+	}
+}
+
+func (d *database) init(t *testing.T) {
+	t.Helper()
 	d.run(t, "initdb", "-k", "-U", "postgres", "-A", "reject", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", d.DataDir)
-	d.start(t)
-	t.Cleanup(func() {
-		_ = d.command("pg_ctl", "-D", d.DataDir, "-m", "immediate", "stop").Run() // it may be stopped
-		if t.Failed() {
-			log, _ := os.ReadFile(d.dir + "/log")
-			t.Logf("postgres said:\n%s", log)
-		}
-	})
-	d.makeRoles(t)
-	return d
 }
 
 func (d *database) start(t *testing.T) {

@@ -59,7 +59,7 @@ func (s *Server) Branch(ctx context.Context) (Branch, error) {
 	var b Branch
 	err := s.look.use(ctx, s.config(maintenance, "look"), func(conn *pgx.Conn) error {
 		var history *string
-		err := conn.QueryRow(ctx, `SELECT tli, pg_read_file('pg_wal/' || lpad(to_hex(tli), 8, '0') || '.history', true)
+		err := conn.QueryRow(ctx, `SELECT tli, pg_read_file('pg_wal/' || lpad(to_hex(tli), 8, '0') || '.history', 0, 1 << 20, true)
 FROM (SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS tli) now`).Scan(&b.Timeline, &history)
 		if err != nil || history == nil {
 			return err
