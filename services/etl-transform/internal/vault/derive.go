@@ -35,7 +35,8 @@ func (p Plan) Grow(load int64) []string {
 // Derive makes the touched keys' versions and periods anew from their observations.
 //
 // Observations stand in order of cursor (none first) and, at one cursor, of payload hash; one whose payload is that of the one before it is no version. An assertion comes behind
-// all observations that are older than it, by asof, and before all others. A key is deleted when an absence is newer than all observations and assertions.
+// all observations that are older than it, by asof, and before all others. A key is deleted when an absence is newer than all observations and assertions; it has no current version
+// when a row that could not be read is: an older version never stands in for it.
 func (p Plan) Derive(load int64) []string {
 	if !p.Kept {
 		return nil
@@ -85,17 +86,23 @@ func (p Plan) satellite(load int64) string {
 		fmt.Fprintf(&links, "%s AS %s, ", p.otherKey("s.", link), link.Key)
 	}
 	return fmt.Sprintf(`INSERT INTO %[1]s BY NAME
-WITH gone AS (
-	SELECT a.%[2]s, a.as_of FROM (SELECT %[2]s, max(as_of) AS as_of FROM work_said WHERE kind = '%[3]s' GROUP BY %[2]s) AS a
-	LEFT JOIN (SELECT %[2]s, max(as_of) AS as_of FROM (
-		SELECT %[2]s, as_of FROM work_history UNION ALL SELECT %[2]s, as_of FROM work_said WHERE kind = '%[4]s'
-	) GROUP BY %[2]s) AS p ON p.%[2]s = a.%[2]s
-	WHERE p.as_of IS NULL OR a.as_of > p.as_of
+WITH said AS (
+	SELECT %[2]s, max(as_of) FILTER (kind = '%[3]s') AS absent, max(as_of) FILTER (kind = '%[4]s') AS rejected FROM work_said GROUP BY %[2]s
+),
+present AS (
+	SELECT %[2]s, max(as_of) AS as_of FROM (
+		SELECT %[2]s, as_of FROM work_history UNION ALL SELECT %[2]s, as_of FROM work_said WHERE kind = '%[5]s'
+	) GROUP BY %[2]s
+),
+fate AS (
+	SELECT d.%[2]s, d.absent, coalesce(d.absent > coalesce(p.as_of, 0), false) AS deleted,
+		coalesce(d.rejected > coalesce(p.as_of, 0) AND d.rejected >= coalesce(d.absent, 0), false) AS unknown
+	FROM said AS d LEFT JOIN present AS p ON p.%[2]s = d.%[2]s
 )
-SELECT s.%[2]s, v.version::INTEGER AS version, %[5]s%[6]s, v.valid_to, v.is_current, v.is_current AND g.as_of IS NOT NULL AS is_deleted, s.hashdiff,
-	CASE WHEN v.is_current THEN g.as_of END AS deleted_as_of, %[7]d AS load
-FROM work_versions AS v JOIN %[8]s AS s ON s.rowid = v._at LEFT JOIN gone AS g ON g.%[2]s = v.%[2]s`,
-		p.Vault.Satellite, key, KindAbsent, KindAssert, links.String(), p.columns("s."), load, p.Stage())
+SELECT s.%[2]s, v.version::INTEGER AS version, %[6]s%[7]s, v.valid_to, v.is_current AND NOT coalesce(f.unknown, false) AS is_current,
+	v.is_current AND coalesce(f.deleted AND NOT f.unknown, false) AS is_deleted, s.hashdiff, CASE WHEN v.is_current AND f.deleted AND NOT f.unknown THEN f.absent END AS deleted_as_of, %[8]d AS load
+FROM work_versions AS v JOIN %[9]s AS s ON s.rowid = v._at LEFT JOIN fate AS f ON f.%[2]s = v.%[2]s`,
+		p.Vault.Satellite, key, KindAbsent, kindRejected, KindAssert, links.String(), p.columns("s."), load, p.Stage())
 }
 
 // periods are the runs of versions with the same other row; NULL and a deletion close one and open none.
@@ -105,7 +112,7 @@ func (p Plan) periods(link models.Link, load int64) string {
 WITH mine AS (SELECT s.* FROM %[2]s AS s SEMI JOIN %[3]s AS t ON t.%[4]s = s.%[4]s),
 starts AS (SELECT * FROM (SELECT *, lag(%[5]s) OVER w AS before FROM mine WINDOW w AS (PARTITION BY %[4]s ORDER BY version)) WHERE version = 1 OR before IS DISTINCT FROM %[5]s),
 runs AS (SELECT *, lead(%[6]s) OVER w AS until, lead(version) OVER w IS NULL AS is_last FROM starts WINDOW w AS (PARTITION BY %[4]s ORDER BY version)),
-dead AS (SELECT DISTINCT %[4]s FROM mine WHERE is_deleted)
+dead AS (SELECT %[4]s FROM mine GROUP BY %[4]s HAVING bool_or(is_deleted) OR NOT bool_or(is_current))
 SELECT %[7]s AS %[8]s, r.%[5]s, r.%[4]s, r.%[6]s AS valid_from, r.until AS valid_to, r.is_last AND d.%[4]s IS NULL AS is_current, %[9]d AS load
 FROM runs AS r LEFT JOIN dead AS d ON d.%[4]s = r.%[4]s WHERE r.%[5]s IS NOT NULL`,
 		link.Effectivity, p.Vault.Satellite, Touched, key, link.Key, cursor, p.linkKey("r.", link), link.LinkKey, load)

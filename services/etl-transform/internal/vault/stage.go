@@ -9,11 +9,12 @@ import (
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
 )
 
-// Kinds of records: a row of the source, no row of that key at the source, the row of that key is this one.
+// Kinds of records: a row of the source, no row of that key at the source, the row of that key is this one. Rejected is no kind of file: it is a row of a known key that could not be read.
 const (
-	KindRows   = "rows"
-	KindAbsent = "absent"
-	KindAssert = "assert"
+	KindRows     = "rows"
+	KindAbsent   = "absent"
+	KindAssert   = "assert"
+	kindRejected = "rejected"
 )
 
 // Working tables of one load, TEMP all of them. Files (_file, sequence, kind, asof, raw_url) is filled by the caller.
@@ -107,6 +108,23 @@ WHERE NOT EXISTS (SELECT 1 FROM etl_quarantine AS q WHERE q.layer = 'stage' AND 
 GROUP BY b.row_key, b.column_name, b.value, b.reason`, p.spool(paths, parallel), canon.Literal(p.Dataset.Name), load, strings.Join(parts, " UNION ALL "), Files)
 }
 
+// NoneBad makes the working table of unreadable rows of known keys, empty; Bad fills it.
+func (p Plan) NoneBad() string {
+	return fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_bad (%s %s, as_of UHUGEINT, raw_sequence BIGINT)", p.Vault.Key, canon.Key)
+}
+
+// Bad finds the keys of the rows that Rejected puts into the quarantine: what stage has of them is not what the source has.
+func (p Plan) Bad(paths []string, parallel bool) string {
+	var casts, known []string
+	for _, name := range p.Vault.BusinessKey {
+		c, _ := p.Dataset.Column(name)
+		casts = append(casts, canon.Cast(c, "t."+canon.Quote(name))+" AS "+canon.Quote(name))
+		known = append(known, "r."+canon.Quote(name)+" IS NOT NULL")
+	}
+	return fmt.Sprintf("INSERT INTO work_bad SELECT %s, r._as_of, min(r._sequence) FROM (SELECT %s, t._as_of, t._sequence FROM (%s) AS t WHERE t._kind <> '%s' AND coalesce(%s, false)) AS r WHERE %s GROUP BY ALL",
+		p.hashKey("r."), strings.Join(casts, ", "), p.spool(paths, parallel), KindAbsent, p.anyBad(), strings.Join(known, " AND "))
+}
+
 // want says what a column takes.
 func want(c models.Column) string {
 	if c.Type.Kind == models.Enum {
@@ -132,13 +150,14 @@ func (p Plan) Observe(load int64) []string {
 		fmt.Sprintf("UPDATE %s AS s SET as_of = k.as_of FROM work_known AS k WHERE s.rowid = k._at", p.Stage()),
 		fmt.Sprintf("INSERT INTO %s BY NAME SELECT r.%s, r.hashdiff, %s, d.as_of, %d AS load, r._sequence AS raw_sequence, r._line AS raw_line FROM %s AS r JOIN %s AS d ON d._n = r._n",
 			p.Stage(), key, p.columns("r."), load, rowsOf, fresh),
-		// Absent needs a key that was known before.
+		// What was said twice is kept once.
 		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_said AS
 SELECT r.%[1]s, r._kind AS kind, r._as_of AS as_of, CASE WHEN r._kind = '%[2]s' THEN r.%[3]s END AS %[3]s, CASE WHEN r._kind = '%[2]s' THEN r.hashdiff END AS hashdiff, min(r._sequence) AS raw_sequence
 FROM %[4]s AS r WHERE r._kind <> '%[5]s' AND NOT EXISTS (
 	SELECT 1 FROM %[6]s AS t WHERE t.%[1]s = r.%[1]s AND t.kind = r._kind AND t.as_of = r._as_of
 	AND (r._kind = '%[7]s' OR t.hashdiff = r.hashdiff AND t.%[3]s IS NOT DISTINCT FROM r.%[3]s)) GROUP BY ALL`,
 			key, KindAssert, cursor, rowsOf, KindRows, p.Tracking(), KindAbsent),
+		fmt.Sprintf("INSERT INTO work_said BY NAME SELECT b.*, '%[1]s' AS kind FROM work_bad AS b ANTI JOIN %[2]s AS t ON t.%[3]s = b.%[3]s AND t.as_of = b.as_of AND t.kind = '%[1]s'", kindRejected, p.Tracking(), key),
 		fmt.Sprintf("INSERT INTO %s BY NAME SELECT *, %d AS load FROM work_said", p.Tracking(), load),
 		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
 SELECT r.%[2]s FROM %[3]s AS r JOIN %[4]s AS d ON d._n = r._n

@@ -157,7 +157,7 @@ func (w *Warehouse) firstLoad() int64 {
 }
 
 func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths []string, parallel bool, r *Result) error {
-	if err := run(ctx, tx, p.Read(paths, parallel)); err != nil {
+	if err := run(ctx, tx, p.NoneBad(), p.Read(paths, parallel)); err != nil {
 		return err
 	}
 	good, err := number(ctx, tx, "SELECT count(*) FROM work_rows")
@@ -166,7 +166,7 @@ func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths [
 	}
 	if bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good; bad > 0 {
 		r.Rejected[p.Dataset.Name] += bad
-		if err := run(ctx, tx, p.Rejected(paths, parallel, r.Load)); err != nil {
+		if err := run(ctx, tx, p.Rejected(paths, parallel, r.Load), p.Bad(paths, parallel)); err != nil {
 			return err
 		}
 	}

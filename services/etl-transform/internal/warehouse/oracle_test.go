@@ -11,7 +11,7 @@ import (
 
 // record is what a raw file says of a key.
 type record struct {
-	kind   string // rows, absent, assert
+	kind   string // rows, absent, assert, or rejected for a row that cannot be read
 	asof   int64
 	id     int
 	owner  string // the other row's id, "" for none
@@ -56,11 +56,14 @@ func oracle(records []record, hash func(record) string) []version {
 func history(id int, mine []record, hash func(record) string) []version {
 	observations := map[string]*observed{}
 	var asserts []record
-	var present, absent int64 = -1, -1
+	var present, absent, rejected int64 = -1, -1, -1
 	for _, r := range mine {
 		switch r.kind {
 		case "absent":
 			absent = max(absent, r.asof)
+			continue
+		case "rejected":
+			rejected = max(rejected, r.asof)
 			continue
 		case "assert":
 			asserts = append(asserts, r)
@@ -110,7 +113,8 @@ func history(id int, mine []record, hash func(record) string) []version {
 	}
 	if len(versions) > 0 {
 		last := &versions[len(versions)-1]
-		last.current, last.gone = true, absent > present
+		last.current = rejected <= present || rejected < absent
+		last.gone = last.current && absent > present
 	}
 	return versions
 }
@@ -138,9 +142,7 @@ func periods(versions []version) []period {
 				p.to, p.current = later.at, false
 				break
 			}
-			if later.gone {
-				p.current = false
-			}
+			p.current = later.current && !later.gone
 		}
 		if v.owner != "" {
 			all = append(all, p)

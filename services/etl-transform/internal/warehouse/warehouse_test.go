@@ -174,7 +174,11 @@ func csvOf(records []record) string {
 		if r.at != "" {
 			at = r.at + "T00:00:00Z"
 		}
-		fmt.Fprintf(&b, "%d,%s,%s,1.50,%s\n", r.id, r.owner, r.colour, at)
+		price := "1.50"
+		if r.kind == "rejected" {
+			price = "much"
+		}
+		fmt.Fprintf(&b, "%d,%s,%s,%s,%s\n", r.id, r.owner, r.colour, price, at)
 	}
 	return b.String()
 }
@@ -198,11 +202,13 @@ func randomRecords(random *rand.Rand) []record {
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	for i := range records {
 		r := record{kind: "rows", asof: int64(1 + random.IntN(12)), id: 1 + random.IntN(4), owner: pick("", "7", "8"), colour: pick("", "red", "RED", "blue"), at: pick("2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "")}
-		switch random.IntN(8) {
+		switch random.IntN(10) {
 		case 0:
 			r = record{kind: "absent", asof: r.asof, id: r.id}
 		case 1:
 			r.kind = "assert"
+		case 2:
+			r.kind = "rejected"
 		}
 		records[i] = r
 	}
@@ -227,7 +233,11 @@ func (b *bench) cut(random *rand.Rand, records []record) [][]batch.Announced {
 				rest = append(rest, r)
 			}
 		}
-		files = append(files, b.file("thing", first.kind, csvOf(mine), first.asof))
+		kind := first.kind
+		if kind == "rejected" {
+			kind = "rows"
+		}
+		files = append(files, b.file("thing", kind, csvOf(mine), first.asof))
 		shuffled = rest
 	}
 	var loads [][]batch.Announced
