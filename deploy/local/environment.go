@@ -73,6 +73,7 @@ func (s *Stack) ingestEnv(r layout.Region) []string {
 		"OFITEC_S3_ACCESS_KEY_FILE=" + filepath.Join(dir, "s3-access-key"),
 		"OFITEC_S3_SECRET_KEY_FILE=" + filepath.Join(dir, "s3-secret-key"),
 		"OFITEC_INTERVAL=30s",
+		"OFITEC_RECONCILE_INTERVAL=5m",
 		"OFITEC_EXPORT_LOOKBACK=5m",
 	}
 }

@@ -45,26 +45,30 @@ func (c *Client) IDs(ctx context.Context, dataset string, columns Columns, visit
 	return l, err
 }
 
-// read takes a line an id below a header line with the key's name.
+// read takes a line an id, below a header line with the key's name or without one; or JSON: a list of numbers, or an object a line.
 func (l *Listing) read(body io.Reader, key string, visit func(id int64) error) error {
-	lines := bufio.NewScanner(body)
-	for n := 0; lines.Scan(); n++ {
-		text := strings.Trim(strings.TrimPrefix(lines.Text(), "\ufeff"), " \r\"")
-		if n == 0 {
-			if text != key {
-				return schema("the list of ids does not begin with the line %s", key)
-			}
-			continue
-		}
-		if text == "" {
-			continue
-		}
+	take := func(text string) error {
 		id, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return schema("the list of ids has a line that is not a whole number")
+			return schema("the list of ids has something that is not a whole number")
 		}
 		l.Rows++
-		if err := visit(id); err != nil {
+		return visit(id)
+	}
+	buffered := bufio.NewReaderSize(body, 64<<10)
+	switch first, _ := buffered.Peek(1); string(first) {
+	case "[":
+		return readList(buffered, take)
+	case "{":
+		return readObjects(buffered, key, take)
+	}
+	lines := bufio.NewScanner(buffered)
+	for n := 0; lines.Scan(); n++ {
+		text := strings.Trim(strings.TrimPrefix(lines.Text(), "\ufeff"), " \r\"")
+		if text == "" || n == 0 && text == key {
+			continue
+		}
+		if err := take(text); err != nil {
 			return err
 		}
 	}
@@ -72,6 +76,44 @@ func (l *Listing) read(body io.Reader, key string, visit func(id int64) error) e
 		return schema("the list of ids has a line that is too long")
 	}
 	return lines.Err()
+}
+
+func readList(body io.Reader, take func(string) error) error {
+	decoder := json.NewDecoder(body)
+	decoder.UseNumber()
+	if _, err := decoder.Token(); err != nil {
+		return schema("the list of ids is not JSON")
+	}
+	for decoder.More() {
+		var id json.Number
+		if err := decoder.Decode(&id); err != nil {
+			return schema("the list of ids has something that is not a whole number")
+		}
+		if err := take(id.String()); err != nil {
+			return err
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
+		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the list of ids does not end"}
+	}
+	return nil
+}
+
+func readObjects(body io.Reader, key string, take func(string) error) error {
+	decoder := json.NewDecoder(body)
+	for {
+		var object map[string]json.RawMessage
+		err := decoder.Decode(&object)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return schema("the list of ids is not one object a line")
+		}
+		if err := take(plain(object[key])); err != nil {
+			return err
+		}
+	}
 }
 
 // summaryLimit is more than any summary needs.

@@ -1,0 +1,123 @@
+package odoo
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+)
+
+var columns = Columns{Key: "invoice_id", Cursor: "write_date"}
+
+func TestRowsAreToldApartHoweverTheyAreWritten(t *testing.T) {
+	for name, body := range map[string]string{
+		"plain":                  "invoice_id,name,write_date\n1,a,2026-11-24T12:00:00Z\n2,b,2026-11-24 12:00:01\n",
+		"CR LF, no end":          "invoice_id,name,write_date\r\n1,a,2026-11-24T12:00:00Z\r\n2,b,2026-11-24T12:00:01+00:00",
+		"mixed line ends":        "invoice_id,name,write_date\r\n1,a,2026-11-24T12:00:00Z\n2,b,2026-11-24T12:00:01Z\r\n\r\n",
+		"byte order mark":        "\xef\xbb\xbfinvoice_id,name,write_date\n1,a,2026-11-24T12:00:00Z\n2,b,2026-11-24T12:00:01Z\n",
+		"quotes and lines":       "name,invoice_id,write_date\n\"a\r\n\"\"b\"\", c\n\",1,2026-11-24T12:00:00Z\n\"\n\",\"2\",\"2026-11-24T12:00:01Z\"\n",
+		"Latin-1":                "invoice_id,name,write_date\n1,\xf1and\xfa,2026-11-24T12:00:00Z\n2,b,2026-11-24T12:00:01Z\n",
+		"a quote within a field": "invoice_id,name,write_date\n1,5\"\" pipe,2026-11-24T12:00:00Z\n2,b,2026-11-24T12:00:01Z\n",
+		"300 columns":            "invoice_id,write_date" + strings.Repeat(",c", 300) + "\n1,2026-11-24T12:00:00Z" + strings.Repeat(",x", 300) + "\n2,2026-11-24T12:00:01Z" + strings.Repeat(",", 300) + "\n",
+	} {
+		t.Run(name, func(t *testing.T) { mustBeTwoRows(t, "csv", body) })
+	}
+	mustBeTwoRows(t, "ndjson", "{\"invoice_id\":1,\"name\":\"a\\n\",\"write_date\":\"2026-11-24 12:00:00\"}\n{\"invoice_id\":2,\"write_date\":\"2026-11-24T12:00:01.000000Z\"}")
+}
+
+func mustBeTwoRows(t *testing.T, format, body string) {
+	t.Helper()
+	var got []string
+	err := Places(iotest.OneByteReader(strings.NewReader(body)), format, columns, func(p extract.Place) error {
+		got = append(got, p.String())
+		return nil
+	})
+	want := "[2026-11-24T12:00:00.000000Z#1 2026-11-24T12:00:01.000000Z#2]"
+	if err != nil || fmt.Sprint(got) != want {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestRowsThatCannotBeWorkedWithAreRefusedWithoutShowingThem(t *testing.T) {
+	for name, body := range map[string]string{
+		"no key column":      "name,write_date\nsecret,2026-11-24T12:00:00Z\n",
+		"no cursor column":   "invoice_id,name\n1,secret\n",
+		"key is no number":   "invoice_id,write_date\nsecret,2026-11-24T12:00:00Z\n",
+		"key is NULL":        "invoice_id,write_date\n,2026-11-24T12:00:00Z\n",
+		"no moment":          "invoice_id,write_date\n1,secret\n",
+		"a column too few":   "invoice_id,name,write_date\n1,secret\n",
+		"a row without end":  "invoice_id,write_date\n1,\"" + strings.Repeat("x", longestRow+1),
+		"the end is missing": "invoice_id,write_date\n1,\"secret",
+	} {
+		err := Places(strings.NewReader(body), "csv", columns, func(extract.Place) error { return nil })
+		var failure *extract.Failure
+		if !errors.As(err, &failure) || failure.Code != extract.CodeSchema && failure.Code != extract.CodeTruncated {
+			t.Errorf("%s: %v", name, err)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error shows the row: %v", name, err)
+		}
+	}
+}
+
+func TestRowsWithoutAWriteDateHaveNone(t *testing.T) {
+	for format, body := range map[string]string{
+		"csv":    "invoice_id,write_date\n4,\n",
+		"ndjson": `{"invoice_id":4,"write_date":null}` + "\n",
+	} {
+		err := Places(strings.NewReader(body), format, columns, func(p extract.Place) error {
+			if p.ID != 4 || !p.Since.IsZero() {
+				t.Errorf("%s: %v", format, p)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+	for _, nothing := range []string{`{"invoice_id":4,"write_date":false}`, `{"invoice_id":4}`} {
+		err := Places(strings.NewReader(nothing), "ndjson", columns, func(p extract.Place) error {
+			if !p.Since.IsZero() {
+				t.Errorf("%s: %v", nothing, p)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", nothing, err)
+		}
+	}
+}
+
+func TestListsOfIDsAreUnderstood(t *testing.T) {
+	for name, body := range map[string]string{
+		"CSV": "invoice_id\r\n1\r\n2\r\n", "quoted": "\"invoice_id\"\n\"1\"\n\"2\"\n", "no header line": "1\n2\n", "objects": "{\"invoice_id\":1}\n{\"invoice_id\":2}\n", "a JSON list": "[1, 2]\n",
+	} {
+		var got []int64
+		var l Listing
+		err := l.read(strings.NewReader(body), "invoice_id", func(id int64) error {
+			got = append(got, id)
+			return nil
+		})
+		if err != nil || fmt.Sprint(got) != "[1 2]" || l.Rows != 2 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, body := range []string{"<html>\n", "invoice_id\nx\n", "partner_id\n1\n", "{\"partner_id\":1}\n", "[1,", "[{}]"} {
+		var l Listing
+		if err := l.read(strings.NewReader(body), "invoice_id", func(int64) error { return nil }); err == nil {
+			t.Errorf("%q is taken for a list of ids", body)
+		}
+	}
+}
+
+func TestRetryAfterIsSecondsOrADate(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "-1": 0, "soon": 0, "Tue, 24 Nov 2026 12:01:00 GMT": time.Minute, "Tue, 24 Nov 2026 11:00:00 GMT": 0} {
+		if got := retryAfter(text, now); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
