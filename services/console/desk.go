@@ -279,27 +279,38 @@ func (d *desk) askTransform(ctx context.Context, active events.Region) {
 	}
 }
 
-// readMonths keeps the months that are shown while nobody answers: the source says that they are old.
+// readMonths keeps the months that are shown while nobody answers: the source says that they are old. Of the two regions the one that takes writes is asked first.
 func (d *desk) readMonths(ctx context.Context, active events.Region) {
-	file, configured := at(d.config.Analytics, active)
 	if len(d.config.Analytics) == 0 {
 		d.apply(board.Months{Money: board.Money{State: "unconfigured"}})
 		return
 	}
-	if !configured {
-		return
+	var problems []error
+	unpublished := events.Region("")
+	for _, r := range []events.Region{active, active.Peer()} {
+		file, configured := at(d.config.Analytics, r)
+		if !configured {
+			continue
+		}
+		months, err := postgres.Months(ctx, file)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && len(months) > 0:
+			d.apply(board.Months{Money: board.Money{State: "ok", From: r, Months: months}})
+			d.answers("analytics", "")
+			return
+		case err == nil || errors.Is(err, postgres.ErrUnpublished):
+			unpublished = r
+		default:
+			problems = append(problems, err)
+		}
 	}
-	months, err := postgres.Months(ctx, file)
-	switch {
-	case ctx.Err() != nil:
-	case errors.Is(err, postgres.ErrUnpublished):
-		d.apply(board.Months{Money: board.Money{State: "unpublished", From: active}})
+	if unpublished != "" {
+		d.apply(board.Months{Money: board.Money{State: "unpublished", From: unpublished}})
 		d.answers("analytics", "")
-	case err != nil:
-		d.answers("analytics", short(err))
-	default:
-		d.apply(board.Months{Money: board.Money{State: "ok", From: active, Months: months}})
-		d.answers("analytics", "")
+	} else if len(problems) > 0 {
+		d.answers("analytics", short(problems[0]))
 	}
 }
 

@@ -99,6 +99,7 @@ type Answer struct {
 // Transform is what the active region's etl-transform says of its datasets.
 type Transform struct {
 	Region   events.Region
+	Failure  string // why its last publication failed
 	Datasets []Dataset
 }
 

@@ -259,7 +259,7 @@ func (b *Board) freshness(writer Writer) Warehouse {
 		datasets[name] = d
 	}
 	if s := b.status; s != nil && (s.Region == writer.Region || writer.Region == "") {
-		w.Region = s.Region
+		w.Region, w.Failure = s.Region, s.Failure
 		for _, told := range s.Datasets {
 			d := datasets[told.Name]
 			d.Name, d.Rows, d.Quarantined = told.Name, told.Rows, told.Quarantined

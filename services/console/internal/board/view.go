@@ -138,6 +138,7 @@ type Warehouse struct {
 	Published *time.Time    `json:"published_at"`
 	Load      int64         `json:"load,omitempty"`
 	Rejected  *Rejection    `json:"rejected,omitempty"`
+	Failure   string        `json:"failure,omitempty"` // why the last publication failed
 	Marts     []Mart        `json:"marts"`
 }
 

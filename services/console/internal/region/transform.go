@@ -13,6 +13,7 @@ import (
 
 // status is the part of etl-transform's /v1/status that the page shows.
 type status struct {
+	Failure  string `json:"failure"`
 	Datasets []struct {
 		Dataset     string     `json:"dataset"`
 		Rows        *int64     `json:"rows"`
@@ -34,7 +35,7 @@ func (a *Asker) Transform(ctx context.Context, r events.Region, addr string) (bo
 	if err := json.Unmarshal(body, &told); err != nil {
 		return board.Transform{}, fmt.Errorf("ask etl-transform in region %s: %w", r, err)
 	}
-	answer := board.Transform{Region: r}
+	answer := board.Transform{Region: r, Failure: told.Failure}
 	for _, d := range told.Datasets {
 		if d.Dataset != "" {
 			answer.Datasets = append(answer.Datasets, board.Dataset{Name: d.Dataset, Rows: d.Rows, AsOf: d.AsOf, Quarantined: d.Quarantined})

@@ -44,6 +44,7 @@ function notices() {
   if (x?.cooldown_until) say("", t("notice.cooldown", { when: w.when(x.cooldown_until) }), t("notice.cooldown.more"));
   for (const c of state.credentials ?? []) if (c.alarm) say(c.alarm === "page" ? "bad" : "", t("notice.alarm", c), t("notice.alarm.more", c));
   if (state.warehouse?.rejected) say("bad", t("notice.rejected", state.warehouse.rejected), t("notice.rejected.more", state.warehouse.rejected));
+  if (state.warehouse?.failure) say("bad", t("notice.publish"), state.warehouse.failure);
   $("notices").replaceChildren(...list);
 }
 

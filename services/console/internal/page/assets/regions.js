@@ -8,7 +8,7 @@ const named = (text, regions) => text.split(/(\{\w+\})/).map((part) => (/^\{\w+\
 function headline(writer) {
   const name = (r) => [t("region.name", { region: "" }).trim() + " ", letter(r), el("span.hidden", {}, r)];
   const fill = (key, regions) => named(t(key, { region: "{region}", from: "{from}", to: "{to}" }), regions).flat();
-  if (!writer.known && !writer.region) return [t("writer.unknown")];
+  if (!writer.known) return [t("writer.unknown")];
   if (!writer.region && !writer.to) return [t("writer.none")];
   if (writer.phase !== "steady" && writer.to && writer.region && writer.to !== writer.region) {
     return fill("writer.moving", { from: [letter(writer.region, "quiet"), el("span.hidden", {}, writer.region)], to: [letter(writer.to), el("span.hidden", {}, writer.to)] });
@@ -21,7 +21,7 @@ export function writer(data) {
   const root = $("writer");
   root.setAttribute("aria-label", t("writer.label"));
   const since = el("p.since");
-  if (!data.known && data.region) since.append(t("writer.stale"));
+  if (!data.known && data.region) since.append(t("writer.stale", data));
   else if (!data.known) since.append(t("writer.unknown.more"));
   else if (!data.region) since.append(t("writer.none.more"));
   else if (data.mandate === "ended" && data.phase === "steady") since.append(t("writer.ended.more"));
