@@ -27,10 +27,14 @@ type Server struct {
 
 // New names a server by its base URL; region is the label of the series.
 func New(region events.Region, base string) *Server {
-	// One request for all parts, so that they are of one moment.
-	query := fmt.Sprintf(`{__name__=~"gate:healthy|odoo:p95_5m|odoo:error_rate_5m|db:replication_lag_seconds",region=%q} or max by (region) (up{job="odoo",region=%q})`, region, region)
 	transport := &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second}
-	return &Server{strings.TrimRight(base, "/") + "/api/v1/query?query=" + url.QueryEscape(query), &http.Client{Transport: transport}}
+	return &Server{strings.TrimRight(base, "/") + "/api/v1/query?query=" + url.QueryEscape(query(region)), &http.Client{Transport: transport}}
+}
+
+// query is one request for all parts, so that they are of one moment. The last part gets a label of its own, for "or" leaves out what has the same labels
+// as something on its left, whatever its name.
+func query(region events.Region) string {
+	return fmt.Sprintf(`{__name__=~"gate:healthy|odoo:p95_5m|odoo:error_rate_5m|db:replication_lag_seconds",region=%q} or label_replace(max by (region) (up{job="odoo",region=%q}), "part", "odoo_up", "", "")`, region, region)
 }
 
 // Look asks once, until ctx ends. It is ok when Prometheus answered, whatever the readings are.
@@ -82,11 +86,14 @@ func parse(body []byte) (*observation.Readings, error) {
 	}
 	r := &observation.Readings{}
 	places := map[string]**float64{
-		"gate:healthy": &r.Healthy, "odoo:p95_5m": &r.P95, "odoo:error_rate_5m": &r.ErrorRate, "db:replication_lag_seconds": &r.ReplicationLag, "": &r.OdooUp,
+		"gate:healthy": &r.Healthy, "odoo:p95_5m": &r.P95, "odoo:error_rate_5m": &r.ErrorRate, "db:replication_lag_seconds": &r.ReplicationLag, "odoo_up": &r.OdooUp,
 	}
 	times := map[string]int{}
 	for _, series := range a.Data.Result {
-		name := series.Metric["__name__"] // none: the aggregation of up
+		name := series.Metric["__name__"]
+		if name == "" {
+			name = series.Metric["part"]
+		}
 		place, known := places[name]
 		if !known {
 			continue
