@@ -21,6 +21,7 @@ type check struct {
 type drillEvidence struct {
 	Lost, Survivor layout.Region
 	Began          time.Time // of the loss
+	Ended          time.Time // of the writers
 	MaxOutage      time.Duration
 
 	Acks   []acknowledged
@@ -48,7 +49,7 @@ type writesReport struct {
 
 // judge says what the evidence shows.
 func judge(e drillEvidence) []check {
-	from, to, outage := longestGap(e.Acks)
+	from, to, outage := longestGap(e.Acks, e.Ended)
 	checks := []check{e.actives(), e.names()}
 	checks = append(checks,
 		check{"writes go on in region " + string(e.Survivor), servedAfter(e.Acks, e.Survivor, e.Began) > 0, fmt.Sprintf("%d acknowledged there after the loss", servedAfter(e.Acks, e.Survivor, e.Began))},
@@ -124,7 +125,10 @@ func (e drillEvidence) replicated() check {
 			missing++
 		}
 	}
-	detail := fmt.Sprintf("%d of %d acknowledged, up to %s", demanded-missing, len(e.Acks), e.Fork)
+	detail := fmt.Sprintf("%d of %d acknowledged", demanded-missing, len(e.Acks))
+	if e.Moved {
+		detail += ", region " + string(e.Lost) + "'s up to " + e.Fork.String()
+	}
 	if missing > 0 {
 		detail += fmt.Sprintf("; %d are missing, the first is %d of %s, committed in region %s at %s", missing, first.Seq, first.Writer, first.ServedBy, first.LSN)
 	}
@@ -153,7 +157,7 @@ func (e drillEvidence) count(refused map[layout.Region]int) writesReport {
 	for door, n := range refused {
 		r.Refused[string(door)] = n
 	}
-	from, to, outage := longestGap(e.Acks)
+	from, to, outage := longestGap(e.Acks, e.Ended)
 	r.Outage, r.OutageFrom, r.OutageTo = seconds(outage), from, to
 	return r
 }
@@ -168,13 +172,17 @@ func servedAfter(acks []acknowledged, r layout.Region, since time.Time) int {
 	return n
 }
 
-// longestGap is the longest time between two acknowledgements that followed each other, whoever gave them.
-func longestGap(acks []acknowledged) (from, to time.Time, gap time.Duration) {
-	acks = slices.Clone(acks)
-	slices.SortFunc(acks, func(a, b acknowledged) int { return a.Received.Compare(b.Received) })
-	for n := 1; n < len(acks); n++ {
-		if d := acks[n].Received.Sub(acks[n-1].Received); d > gap {
-			from, to, gap = acks[n-1].Received, acks[n].Received, d
+// longestGap is the longest time between two acknowledgements that followed each other, whoever gave them, or between the last one and the end.
+func longestGap(acks []acknowledged, ended time.Time) (from, to time.Time, gap time.Duration) {
+	var times []time.Time
+	for _, a := range acks {
+		times = append(times, a.Received)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	times = append(times, ended)
+	for n := 1; n < len(times); n++ {
+		if d := times[n].Sub(times[n-1]); d > gap {
+			from, to, gap = times[n-1], times[n], d
 		}
 	}
 	return from, to, gap

@@ -24,7 +24,7 @@ func ackAt(s float64, seq int64, r layout.Region, lsn events.LSN) acknowledged {
 // goodLoss is a loss of region a in which everything went well: three writes by a, the third behind the fork, and two by b.
 func goodLoss() drillEvidence {
 	return drillEvidence{
-		Lost: layout.A, Survivor: layout.B, Began: after(10), MaxOutage: 12 * time.Second, Moved: true,
+		Lost: layout.A, Survivor: layout.B, Began: after(10), Ended: after(18), MaxOutage: 12 * time.Second, Moved: true,
 		Acks:   []acknowledged{ackAt(9, 1, "a", 100), ackAt(9.5, 2, "a", 200), ackAt(9.9, 3, "a", 300), ackAt(17, 4, "b", 400), ackAt(17.1, 5, "b", 500)},
 		Stored: map[string]map[int64]bool{"w": {1: true, 2: true, 4: true, 5: true}},
 		Fork:   250, Active: "b", Epoch: 2, Before: 1, Address: "127.0.0.12", Want: "127.0.0.12",
@@ -69,6 +69,7 @@ func TestEachHarmIsFound(t *testing.T) {
 		{"the name stayed", func(e *drillEvidence) { e.Address = "127.0.0.11" }, "127.0.0.11, want 127.0.0.12"},
 		{"writes stood still for long", func(e *drillEvidence) { e.MaxOutage = 7 * time.Second }, "7.10 s, at most 7.0 s"},
 		{"no write was taken any more", func(e *drillEvidence) { e.Acks = e.Acks[:3] }, "writes go on in region b"},
+		{"writes stopped for good", func(e *drillEvidence) { e.Ended = after(60) }, "42.90 s, at most 12.0 s"},
 		{"the timeline has a hole", func(e *drillEvidence) { e.Timeline[1].Took -= 0.4 }, "timeline adds up"},
 	} {
 		e := goodLoss()
@@ -82,7 +83,7 @@ func TestEachHarmIsFound(t *testing.T) {
 func TestTheLossOfARegionThatWasNotActiveMovesNothing(t *testing.T) {
 	e := goodLoss()
 	e.Lost, e.Survivor, e.Moved, e.Active, e.Epoch, e.Fork = layout.B, layout.A, false, "a", 1, 0
-	e.Acks = []acknowledged{ackAt(9, 1, "a", 100), ackAt(11, 2, "a", 200)}
+	e.Acks, e.Ended = []acknowledged{ackAt(9, 1, "a", 100), ackAt(11, 2, "a", 200)}, after(12)
 	if bad := failedChecks(e); bad != "" {
 		t.Errorf("failed: %s", bad)
 	}

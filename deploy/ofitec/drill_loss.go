@@ -59,9 +59,10 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	}
 	d.say("region %s is lost: %d components dead after %.2f s", options.region, loss.Units, loss.Dead.Sub(loss.At).Seconds())
 	seen := d.watch(ctx, loss, w, watching)
+	ended := time.Now()
 	w.stop()
 	watching.stop()
-	return d.report(ctx, loss, seen, w, watching)
+	return d.report(ctx, loss, seen, w, ended, watching)
 }
 
 func (d *lossDrill) say(format string, args ...any) {
@@ -138,13 +139,13 @@ func (d *lossDrill) watch(ctx context.Context, loss control.Loss, w *writers, wa
 }
 
 // report joins and judges what was seen.
-func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, w *writers, watching *clients) (lossReport, error) {
+func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, w *writers, ended time.Time, watching *clients) (lossReport, error) {
 	now, _, err := readFailover(ctx, d.cells)
 	if err != nil {
 		return lossReport{}, err
 	}
 	e := drillEvidence{
-		Lost: d.options.region, Survivor: d.survivor, Began: loss.At, MaxOutage: d.options.maxOutage, Acks: w.seen(), Stored: map[string]map[int64]bool{},
+		Lost: d.options.region, Survivor: d.survivor, Began: loss.At, Ended: ended, MaxOutage: d.options.maxOutage, Acks: w.seen(), Stored: map[string]map[int64]bool{},
 		Active: string(now.Active), Epoch: uint64(now.Epoch), Before: uint64(d.before.Epoch), Address: watching.last, Want: watching.want, Moved: d.moved,
 	}
 	for _, door := range layout.DataRegions {
