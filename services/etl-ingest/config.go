@@ -50,6 +50,7 @@ type ExportSettings struct {
 	Reread           time.Duration `env:"OFITEC_REREAD_INTERVAL" yaml:"reread_interval" doc:"time from one complete reading to the next, for a server without ids or summary"`
 	Lookback         time.Duration `env:"OFITEC_EXPORT_LOOKBACK" yaml:"lookback" doc:"how far before its cursor a walk begins; not shorter than the longest transaction, or rows are lost"`
 	FailoverLookback time.Duration `env:"OFITEC_EXPORT_FAILOVER_LOOKBACK" yaml:"failover_lookback" doc:"added to it at the first walk after a failover"`
+	Heartbeat        time.Duration `env:"OFITEC_EXPORT_HEARTBEAT" yaml:"heartbeat" doc:"how old a dataset's last record must be before it is recorded that there is nothing new"`
 	PageRows         int           `env:"OFITEC_EXPORT_PAGE_ROWS" yaml:"page_rows" doc:"rows a page, 1 to 100000; a page is a raw file and an event"`
 	Format           string        `env:"OFITEC_EXPORT_FORMAT" yaml:"format" doc:"csv or json (one object a line)"`
 	Connections      int           `env:"OFITEC_EXPORT_CONNECTIONS" yaml:"connections" doc:"datasets that are read at the same time"`
@@ -71,7 +72,7 @@ func NewConfig() *Config {
 	c.HTTPAddr = "127.0.0.1:8705"
 	c.S3.Region = "us-east-1"
 	c.Export = ExportSettings{
-		Interval: 15 * time.Minute, Reconcile: 6 * time.Hour, Reread: 24 * time.Hour, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, PageRows: defaultPageRows, Format: "csv",
+		Interval: 15 * time.Minute, Reconcile: 6 * time.Hour, Reread: 24 * time.Hour, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, Heartbeat: 5 * time.Minute, PageRows: defaultPageRows, Format: "csv",
 		Connections: 2, Timeout: time.Minute, Attempts: 3, Bucket: events.BucketIngest,
 	}
 	return c
@@ -93,6 +94,7 @@ func (c *Config) Problems() []error {
 	bad(e.Reread < time.Second, "OFITEC_REREAD_INTERVAL", e.Reread.String(), "1s or more")
 	bad(e.Lookback <= 0, "OFITEC_EXPORT_LOOKBACK", e.Lookback.String(), "longer than the longest transaction")
 	bad(e.FailoverLookback < 0, "OFITEC_EXPORT_FAILOVER_LOOKBACK", e.FailoverLookback.String(), "0 or more")
+	bad(e.Heartbeat < 0, "OFITEC_EXPORT_HEARTBEAT", e.Heartbeat.String(), "0 or more")
 	bad(e.PageRows < 1 || e.PageRows > maxPageRows, "OFITEC_EXPORT_PAGE_ROWS", strconv.Itoa(e.PageRows), "1 to "+strconv.Itoa(maxPageRows))
 	bad(e.Format != "csv" && e.Format != "json", "OFITEC_EXPORT_FORMAT", e.Format, "csv or json")
 	bad(e.Connections < 1, "OFITEC_EXPORT_CONNECTIONS", strconv.Itoa(e.Connections), "1 or more")
@@ -143,7 +145,7 @@ func (c *Config) rawURL() (*url.URL, error) {
 func (c *Config) alone() bool { return len(c.Etcd.Endpoints) == 0 }
 
 func (c *Config) policy() extract.Policy {
-	return extract.Policy{Lookback: c.Export.Lookback, FailoverLookback: c.Export.FailoverLookback, Limit: c.Export.PageRows}
+	return extract.Policy{Lookback: c.Export.Lookback, FailoverLookback: c.Export.FailoverLookback, Limit: c.Export.PageRows, Heartbeat: c.Export.Heartbeat}
 }
 
 func isURL(text string, schemes ...string) bool {

@@ -490,3 +490,30 @@ func TestReplayingIsWhatTheBooksSay(t *testing.T) {
 		}
 	}
 }
+
+func TestCursorsThatAreLostAreFoundInTheManifest(t *testing.T) {
+	s := newSite(t)
+	fill(s.erp)
+	s.mustOnce(t)
+	before := len(s.records(t))
+	conn, err := nats.Connect(s.natsURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), events.BucketIngest); err != nil {
+		t.Fatal(err)
+	}
+	s.erp.put("invoice", 77, monday.Add(time.Hour), "new")
+	s.mustOnce(t)
+	s.mustMatch(t, "invoice")
+	for _, r := range s.records(t)[before:] {
+		if r.Kind == manifest.KindRows && r.Path != "" && r.From == nil {
+			t.Errorf("record %d: %s was read from the start", r.Sequence, r.Dataset)
+		}
+	}
+}

@@ -83,7 +83,7 @@ func (c *comparison) reread(ctx context.Context, book *known.Book, w reconcile.W
 		if err != nil || page.Rows == 0 || extract.Ends(at, page, c.puller.policy.Limit) {
 			return clock, err
 		}
-		if err := extract.Follows(at, page); err != nil {
+		if err := extract.Follows(at, page, request.Limit); err != nil {
 			return clock, err
 		}
 		if !extract.GoesOn(page, c.puller.policy.Limit) || !w.To.IsZero() && !page.Last.Since.Before(w.To) {
@@ -127,7 +127,7 @@ func (c *comparison) undated(ctx context.Context, count int64) error {
 		if err != nil || page.Rows == 0 || !page.Last.Since.IsZero() {
 			return err
 		}
-		if err := extract.Follows(at, page); err != nil {
+		if err := extract.Follows(at, page, request.Limit); err != nil {
 			return err
 		}
 		at, count = page.Last, count-page.Rows

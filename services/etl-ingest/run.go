@@ -30,6 +30,9 @@ type runner struct {
 	finished    func(outcome) // after each dataset; may be called concurrently
 
 	one sync.Mutex // held while a run is under way
+
+	mu       sync.Mutex
+	troubles map[string]trouble // by dataset
 }
 
 // depth is how much a run does.
@@ -110,7 +113,9 @@ func (r *runner) pull(ctx context.Context, dataset models.Dataset, deep depth, r
 	switch {
 	case errors.Is(err, odoo.ErrNotOffered):
 		o.Absent, o.Err, label = true, nil, "absent"
-	case err != nil:
+	case err == nil:
+		r.recovered(dataset.Name)
+	default:
 		label = "failed"
 		r.fail(ctx, dataset.Name, err, retryAt, options)
 	}
@@ -119,16 +124,54 @@ func (r *runner) pull(ctx context.Context, dataset models.Dataset, deep depth, r
 	return o
 }
 
-// fail says on the bus that a dataset was not pulled. It is told once: whoever missed it sees that the dataset is not fresh.
+// sayFailureAgain is when a failure that goes on is announced again. Whoever missed it sees that the dataset is not fresh.
+const sayFailureAgain = 15 * time.Minute
+
+// trouble is what is wrong with a dataset since when it began to fail.
+type trouble struct {
+	code     string
+	status   int
+	attempts int // runs in a row
+	said     time.Time
+}
+
+// failedAgain counts a failure and says whether it is news.
+func (r *runner) failedAgain(dataset string, f *extract.Failure, now time.Time) (attempts int, news bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.troubles == nil {
+		r.troubles = map[string]trouble{}
+	}
+	t := r.troubles[dataset]
+	news = t.attempts == 0 || t.code != f.Code || t.status != f.Status || now.Sub(t.said) >= sayFailureAgain
+	t.code, t.status, t.attempts = f.Code, f.Status, t.attempts+1
+	if news {
+		t.said = now
+	}
+	r.troubles[dataset] = t
+	return t.attempts, news
+}
+
+func (r *runner) recovered(dataset string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.troubles, dataset)
+}
+
+// fail says on the bus that a dataset was not pulled: when that begins, when it changes, and now and then.
 func (r *runner) fail(ctx context.Context, dataset string, cause error, retryAt func(*extract.Failure) time.Time, options []events.Option) {
 	var failure *extract.Failure
 	if ctx.Err() != nil || !errors.As(cause, &failure) || isFenced(cause) {
 		return // stopped, or not ours to read any more
 	}
 	now := time.Now().UTC()
+	attempts, news := r.failedAgain(dataset, failure, now)
+	if !news {
+		return
+	}
 	payload := events.ExportFailed{
-		Dataset: dataset, Region: r.region, Batch: now.Format("20060102T150405.000000Z")[:15] + "-" + fmt.Sprintf("%06d", now.Nanosecond()/1000), FailedAt: now,
-		Attempts: 1, Code: failure.Code, Status: failure.Status, Reason: shorten(failure.Error(), 1000), RetryTime: retryAt(failure),
+		Dataset: dataset, Region: r.region, Batch: now.Format("20060102T150405") + fmt.Sprintf("Z-%06d", now.Nanosecond()/1000), FailedAt: now,
+		Attempts: attempts, Code: failure.Code, Status: failure.Status, Reason: shorten(failure.Error(), 1000), RetryTime: retryAt(failure),
 	}
 	event, err := events.New(events.Origin{Region: r.region, Service: name}, now, payload, options...)
 	if err == nil {

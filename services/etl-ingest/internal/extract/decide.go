@@ -12,6 +12,7 @@ type Policy struct {
 	Lookback         time.Duration // at least as long as the longest transaction
 	FailoverLookback time.Duration // added at the first walk of an epoch: the other side's clock, and what it had not received
 	Limit            int           // rows a page
+	Heartbeat        time.Duration // how old the last record must be before one says that nothing is new
 }
 
 // gridParts is into how many parts the look-back's beginning is rounded down: walks that begin at the same place find the same pages, and need not keep them.
@@ -32,7 +33,8 @@ type Page struct {
 	Rows, Bytes int64
 	SHA256      string
 	Clock       time.Time // the source's, before the rows were read
-	First, Last Place     // of its rows; zero when there are none
+	First, Last Place     // of its rows, in the order of places; zero when there are none
+	Unsorted    bool      // its rows do not come in that order
 	More        *bool     // what the server says; nil when it says nothing
 }
 
@@ -91,7 +93,7 @@ func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
 	if Ends(w.At, p, policy.Limit) {
 		p.Rows = 0
 	}
-	if f := wrong(w.At, p); f != nil {
+	if f := wrong(w.At, p, policy.Limit); f != nil {
 		return w, []Action{Refuse{f}}
 	}
 	if w.Pages == 0 {
@@ -111,7 +113,7 @@ func Decide(s State, w Walk, p Page, policy Policy) (Walk, []Action) {
 		w.At = p.Last
 		return w, append(actions, Ask{w.At})
 	}
-	if w.Stored == 0 {
+	if w.Stored == 0 && p.Clock.Sub(s.Clock) >= policy.Heartbeat {
 		actions = append(actions, Record{Clock: p.Clock})
 	}
 	return w, append(actions, Done{})
@@ -135,22 +137,26 @@ func Ends(at Place, p Page, limit int) bool {
 }
 
 // Follows is what makes a page that was asked for at a place useless, or nil: it would be taken for progress that it is not.
-func Follows(at Place, p Page) error {
-	if f := wrong(at, p); f != nil {
+func Follows(at Place, p Page, limit int) error {
+	if f := wrong(at, p, limit); f != nil {
 		return f
 	}
 	return nil
 }
 
-func wrong(at Place, p Page) *Failure {
+func wrong(at Place, p Page, limit int) *Failure {
+	whole := p.Rows != int64(limit)
+	if p.More != nil {
+		whole = !*p.More
+	}
 	contract := func(format string, args ...any) *Failure {
 		return &Failure{Code: CodeContract, Status: 200, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case p.Rows == 0:
 		return nil
-	case p.Last.Compare(p.First) < 0:
-		return contract("the page's last row (%s) comes before its first (%s), want the order of write_date and id", p.Last, p.First)
+	case p.Unsorted && !whole:
+		return contract("the rows are not in the order of write_date and id, and there is more behind them: some would be lost")
 	case p.Last.Compare(at) <= 0:
 		return contract("asked for rows behind %s, the page ends at %s: the server ignores since, after_id or limit", at, p.Last)
 	}

@@ -66,12 +66,13 @@ func (s *story) do(line string) string {
 	return "unknown word"
 }
 
-// page is "clock rows first last content".
+// page is "clock rows first last content [unsorted]".
 func (s *story) page(words []string) string {
 	p := Page{At: s.walk.At, Clock: at(words[0]).Since, SHA256: "-"}
 	p.Rows, _ = strconv.ParseInt(words[1], 10, 64)
 	if p.Rows > 0 {
 		p.First, p.Last, p.SHA256 = at(words[2]), at(words[3]), words[4]
+		p.Unsorted = len(words) > 5 && words[5] == "unsorted"
 	}
 	var actions []Action
 	s.walk, actions = Decide(s.state, s.walk, p, s.policy)
@@ -89,6 +90,8 @@ func (s *story) page(words []string) string {
 		case Skip:
 			said = append(said, "skip")
 		case Record:
+			s.sequence++
+			s.state = s.state.Advance(Recorded{Sequence: s.sequence, AsOf: events.AsOf{Epoch: s.walk.Epoch, SourceClock: a.Clock}})
 			said = append(said, "record that nothing is new")
 		case Ask:
 			said = append(said, "ask for "+short(a.At))
@@ -112,7 +115,7 @@ func TestDatasetsAreReadAsTheTranscriptsTell(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &story{policy: Policy{Lookback: time.Hour, FailoverLookback: 15 * time.Minute, Limit: 3}}
+			s := &story{policy: Policy{Lookback: time.Hour, FailoverLookback: 15 * time.Minute, Limit: 3, Heartbeat: 10 * time.Minute}}
 			var got strings.Builder
 			lines := bufio.NewScanner(strings.NewReader(string(content)))
 			for lines.Scan() {

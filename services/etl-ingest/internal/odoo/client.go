@@ -233,9 +233,7 @@ func complete(page *extract.Page, counted *rows, response *http.Response) error 
 	if said := response.Header.Get(headerRows); said != "" && said != strconv.FormatInt(page.Rows, 10) {
 		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the body has %d rows, %s says %.20q", page.Rows, headerRows, said)}
 	}
-	var err error
-	page.First, page.Last, err = counted.places()
-	return err
+	return counted.order.end(counted, page)
 }
 
 // framed says that the end of a body is known, so that one that was cut off is an error by itself.

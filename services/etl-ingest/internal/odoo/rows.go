@@ -32,8 +32,7 @@ type rows struct {
 	partial []byte // a row that goes on in the next piece
 	quotes  int    // in the row so far; while it is odd, a line end belongs to a field
 	count   int64
-	first   []byte
-	last    []byte
+	order   order
 }
 
 // Write implements io.Writer.
@@ -91,17 +90,14 @@ func (r *rows) whole(row []byte) error {
 		return r.lines(row, nil)
 	}
 	r.count++
-	if r.count == 1 {
-		r.first = bytes.Clone(row)
-	}
-	r.last = append(r.last[:0], row...)
 	if r.visit == nil && r.lines == nil {
-		return nil
+		return r.order.see(r, row)
 	}
 	place, err := r.place(row)
 	if err != nil {
 		return err
 	}
+	r.order.placed(place)
 	if r.lines != nil {
 		return r.lines(row, &place)
 	}
@@ -130,18 +126,6 @@ func (r *rows) readHeader(row []byte) error {
 		return schema("the header line has no column %s or no column %s", r.columns.Key, r.columns.Cursor)
 	}
 	return nil
-}
-
-// places are those of the first and the last row.
-func (r *rows) places() (first, last extract.Place, err error) {
-	if r.count == 0 {
-		return first, last, nil
-	}
-	if first, err = r.place(r.first); err != nil {
-		return first, last, err
-	}
-	last, err = r.place(r.last)
-	return first, last, err
 }
 
 func (r *rows) place(row []byte) (extract.Place, error) {

@@ -3,6 +3,7 @@ package odoo
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -118,6 +119,35 @@ func TestRetryAfterIsSecondsOrADate(t *testing.T) {
 	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "-1": 0, "soon": 0, "Tue, 24 Nov 2026 12:01:00 GMT": time.Minute, "Tue, 24 Nov 2026 11:00:00 GMT": 0} {
 		if got := retryAfter(text, now); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestTheOrderOfRowsIsSeen(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows     string
+		unsorted bool
+		places   string
+	}{
+		"in order":             {"1,a,2026-11-24T12:00:00Z\n9,b,2026-11-24T12:00:01Z\n3,c,2026-11-24T12:00:02Z\n", false, "2026-11-24T12:00:00.000000Z#1 2026-11-24T12:00:02.000000Z#3"},
+		"ties by id":           {"9,a,2026-11-24T12:00:00Z\n10,b,2026-11-24T12:00:00Z\n", false, "2026-11-24T12:00:00.000000Z#9 2026-11-24T12:00:00.000000Z#10"},
+		"ties by id as text":   {"10,a,2026-11-24T12:00:00Z\n9,b,2026-11-24T12:00:00Z\n", true, "2026-11-24T12:00:00.000000Z#9 2026-11-24T12:00:00.000000Z#10"},
+		"one goes back":        {"1,a,2026-11-24T12:00:00Z\n2,b,2026-11-24T12:00:05Z\n3,c,2026-11-24T12:00:04Z\n4,d,2026-11-24T12:00:06Z\n", true, "2026-11-24T12:00:00.000000Z#1 2026-11-24T12:00:06.000000Z#4"},
+		"quotes and forms":     {"1,\"a,b\",2026-11-24T12:00:00Z\n2,b,2026-11-24 12:00:05.5\n3,\"c\",2026-11-24T12:00:06Z\n", false, "2026-11-24T12:00:00.000000Z#1 2026-11-24T12:00:06.000000Z#3"},
+		"NULL before all":      {"5,a,\n6,b,\n1,c,2026-11-24T12:00:00Z\n", false, "none#5 2026-11-24T12:00:00.000000Z#1"},
+		"NULL behind":          {"1,c,2026-11-24T12:00:00Z\n5,a,\n", true, "none#5 2026-11-24T12:00:00.000000Z#1"},
+		"the last row only":    {"1,c,2026-11-24T12:00:00Z\n", false, "2026-11-24T12:00:00.000000Z#1 2026-11-24T12:00:00.000000Z#1"},
+		"no row, only headers": {"", false, "start start"},
+	} {
+		r := &rows{format: "csv", columns: columns}
+		_, err := io.WriteString(r, "invoice_id,name,write_date\n"+c.rows)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var page extract.Page
+		if err := r.order.end(r, &page); err != nil || page.Unsorted != c.unsorted || page.First.String()+" "+page.Last.String() != c.places {
+			t.Errorf("%s: unsorted %v, %s %s, %v", name, page.Unsorted, page.First, page.Last, err)
 		}
 	}
 }
