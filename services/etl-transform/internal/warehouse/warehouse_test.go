@@ -198,10 +198,10 @@ func hashOf(r record) string {
 }
 
 func randomRecords(random *rand.Rand) []record {
-	records := make([]record, 5+random.IntN(40))
+	records := make([]record, 5+random.IntN(45))
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	for i := range records {
-		r := record{kind: "rows", asof: int64(1 + random.IntN(12)), id: 1 + random.IntN(4), owner: pick("", "7", "8"), colour: pick("", "red", "RED", "blue"), at: pick("2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "")}
+		r := record{kind: "rows", asof: int64(1 + random.IntN(7)), id: 1 + random.IntN(3), owner: pick("", "7", "7", "8"), colour: pick("", "red", "red", "RED"), at: pick("2026-01-01", "2026-01-02", "2026-01-03", "")}
 		switch random.IntN(10) {
 		case 0:
 			r = record{kind: "absent", asof: r.asof, id: r.id}
