@@ -56,20 +56,24 @@ func (s *Stack) configurePostgres(r layout.Region) error {
 			return err
 		}
 	}
-	password, err := s.identities.Password("ofitec_replication")
-	if err != nil {
-		return err
-	}
-	line, err := deploy.PassFileLine(settings.Upstream, "replication", "ofitec_replication", password)
-	if err != nil {
-		return err
+	var lines string
+	for _, of := range []struct{ role, database string }{{"ofitec_replication", "replication"}, {"ofitec_rewind", "postgres"}} {
+		password, err := s.identities.Password(of.role)
+		if err != nil {
+			return err
+		}
+		line, err := deploy.PassFileLine(settings.Upstream, of.database, of.role, password)
+		if err != nil {
+			return err
+		}
+		lines += line
 	}
 	files := map[string]func() ([]byte, error){
 		"postgresql.conf":    settings.RenderConf,
 		"pg_hba.open.conf":   settings.RenderHBAOpen,
 		"pg_hba.fenced.conf": settings.RenderHBAFenced,
 		"pg_ident.conf":      settings.RenderIdent,
-		"replication.pgpass": func() ([]byte, error) { return []byte(line), nil },
+		"replication.pgpass": func() ([]byte, error) { return []byte(lines), nil },
 	}
 	for name, render := range files {
 		content, err := render()

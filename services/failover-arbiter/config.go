@@ -25,10 +25,10 @@ type Config struct {
 	PostgresConfDir   string `env:"OFITEC_POSTGRES_CONF_DIR" yaml:"postgres_conf_dir" doc:"folder of pg_hba.open.conf, pg_hba.fenced.conf and of pg_hba.conf, the copy in force"`
 	PostgresAddress   string `env:"OFITEC_POSTGRES_ADDRESS" yaml:"postgres_address" doc:"host:port of PostgreSQL, as the region's database proxy reaches it; a login is tried there after a fence"`
 	ProxySource       string `env:"OFITEC_DATABASE_PROXY_SOURCE" yaml:"database_proxy_source" doc:"IP address from which the database proxy reaches PostgreSQL"`
-	PostgresBinDir    string `env:"OFITEC_POSTGRES_BIN_DIR" yaml:"postgres_bin_dir" doc:"folder of pg_controldata and pg_basebackup"`
+	PostgresBinDir    string `env:"OFITEC_POSTGRES_BIN_DIR" yaml:"postgres_bin_dir" doc:"folder of pg_controldata, pg_basebackup and pg_rewind"`
 	PostgresDataDir   string `env:"OFITEC_POSTGRES_DATA_DIR" yaml:"postgres_data_dir" doc:"PGDATA; its parent folder belongs to PostgreSQL's user and takes the copy of a rejoin"`
 	PostgresUpstream  string `env:"OFITEC_POSTGRES_UPSTREAM" yaml:"postgres_upstream" doc:"host:port of the other region's PostgreSQL"`
-	PostgresPassFile  string `env:"OFITEC_POSTGRES_PASS_FILE" yaml:"postgres_pass_file" doc:"libpq password file with ofitec_replication's line for it"`
+	PostgresPassFile  string `env:"OFITEC_POSTGRES_PASS_FILE" yaml:"postgres_pass_file" doc:"libpq password file with the lines of ofitec_replication and ofitec_rewind for it"`
 	PostgresCAFile    string `env:"OFITEC_POSTGRES_CA_FILE" yaml:"postgres_ca_file" doc:"certificates of the authority that has signed its certificate"`
 	SupervisorSocket  string `env:"OFITEC_SUPERVISOR_SOCKET" yaml:"supervisor_socket" doc:"socket on which PostgreSQL is stopped and started: when it cannot be fenced, for a switchover, for a rejoin"`
 

@@ -114,7 +114,7 @@ func TestAFailoverWithTheOldPrimaryAlive(t *testing.T) {
 	await(t, 10*time.Second, "b is open", b.open)
 	b.super(t, "ofitec_prod", "INSERT INTO ledger VALUES (3)")
 	await(t, 60*time.Second, "a is a standby again", func() bool { return a.report().Rejoined != nil })
-	if j := a.report().Rejoined; j.Manner != "rebuilt" || j.Epoch != 2 || j.Timeline != 2 || !a.kept() {
+	if j := a.report().Rejoined; j.Manner != "rewound" || j.Epoch != 2 || j.Timeline != 2 || j.Discarded == 0 || j.ForkLSN != p.LSN || a.kept("data.diverged-wal") == 0 {
 		t.Errorf("rejoined %+v", j)
 	}
 	await(t, 10*time.Second, "a has b's writes", func() bool {
@@ -145,7 +145,7 @@ func TestASwitchoverLosesNothingAndTheOldPrimaryFollowsWithoutACopy(t *testing.T
 	both(granted(fenced, b.report().Promotion), a, b)
 	await(t, 10*time.Second, "b is open", b.open)
 	await(t, 30*time.Second, "a is a standby again", func() bool { return a.report().Rejoined != nil })
-	if j := a.report().Rejoined; j.Manner != "followed" || j.Timeline != 2 || a.kept() {
+	if j := a.report().Rejoined; j.Manner != "followed" || j.Timeline != 2 || a.kept("data.diverged") > 0 {
 		t.Errorf("rejoined %+v", j)
 	}
 	if got := a.super(t, "ofitec_prod", "SELECT count(*) FROM ledger"); got != "1000" {

@@ -107,9 +107,11 @@ func (d *database) configure(t *testing.T) {
 		d.write(t, filepath.Join(d.ConfDir, name), content)
 	}
 	if d.Upstream != "" {
-		line, err := deploy.PassFileLine(d.Upstream, "replication", "ofitec_replication", password)
+		replication, err := deploy.PassFileLine(d.Upstream, "replication", "ofitec_replication", password)
 		must(t, err)
-		d.write(t, d.PassFile, []byte(line))
+		rewind, err := deploy.PassFileLine(d.Upstream, "postgres", "ofitec_rewind", password)
+		must(t, err)
+		d.write(t, d.PassFile, []byte(replication+rewind))
 	}
 }
 

@@ -78,14 +78,14 @@ func newSide(t *testing.T, d *database, region events.Region, current *atomic.Po
 	server := postgres.New(d.SocketDir, port, d.ConfDir)
 	t.Cleanup(server.Close)
 	upstream := postgres.Upstream{Address: d.Upstream, PassFile: d.PassFile, CAFile: d.TLS.CA, Slot: hands.SlotOf(region)}
-	conninfo, err := upstream.ConnInfo()
+	conninfo, rewind, err := upstream.ConnInfo()
 	must(t, err)
 	epochs, err := epochfile.Open(t.TempDir())
 	must(t, err)
 	p := timing.Local()
 	s.options = hands.Options{
 		Region: region, Proxy: pairProxy{s}, Database: server, Branching: server, Door: postgres.Door{Address: d.Listen, Source: d.ProxySource},
-		Supervisor: supervisor.New(s.supervise(t)), Cluster: s.files, Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot}, Epochs: epochs,
+		Supervisor: supervisor.New(s.supervise(t)), Cluster: s.files, Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot, Rewind: rewind}, Epochs: epochs,
 		Reports: pairReports{s}, Incarnation: "f.p", State: current.Load, Now: clock.Now, Log: slog.New(slog.NewTextHandler(logOf{t, string(region)}, nil)),
 		Learned: func(context.Context, mandate.Learned) {}, Every: 100 * time.Millisecond, Deadline: 2 * time.Second, FenceIn: p.Fence, Pause: p.AuthenticationTimeout,
 		PromoteIn: 10 * time.Second,
@@ -232,8 +232,8 @@ func (l logOf) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// kept says whether a cluster that was replaced is kept beside PGDATA.
-func (s *side) kept() bool {
-	_, err := os.Stat(filepath.Join(s.dir, "data.diverged", "PG_VERSION"))
-	return err == nil
+// kept counts what is kept beside PGDATA of a cluster that was replaced, or of a rewound one's WAL.
+func (s *side) kept(name string) int {
+	entries, _ := os.ReadDir(filepath.Join(s.dir, name)) // none when there is no such folder
+	return len(entries)
 }

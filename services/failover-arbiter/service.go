@@ -93,14 +93,14 @@ func serve(ctx context.Context, c *Config) error {
 func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, store *chassisetcd.Client, self mandate.Incarnation) error {
 	c, region := a.config, events.Region(a.config.Region)
 	upstream := postgres.Upstream{Address: c.PostgresUpstream, PassFile: c.PostgresPassFile, CAFile: c.PostgresCAFile, Slot: hands.SlotOf(region)}
-	conninfo, err := upstream.ConnInfo()
+	conninfo, rewind, err := upstream.ConnInfo()
 	if err != nil {
 		return err
 	}
 	options := hands.Options{
 		Region: region, Proxy: haproxy.New(c.ProxySocket), Database: database, Branching: database, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
 		Door: postgres.Door{Address: c.PostgresAddress, Source: c.ProxySource}, Cluster: cluster.New(c.PostgresBinDir, c.PostgresDataDir),
-		Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot},
+		Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot, Rewind: rewind},
 		Reports: etcd.NewReports(store.Endpoints(), region), Incarnation: self.String(), State: a.stateRead,
 		Learned: func(ctx context.Context, o mandate.Learned) { a.keeper.Learned(ctx, o) },
 		Every:   a.profile.Renew, Deadline: a.profile.RenewDeadline, FenceIn: a.profile.Fence, Pause: a.profile.AuthenticationTimeout, PromoteIn: a.profile.Promote,

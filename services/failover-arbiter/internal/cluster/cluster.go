@@ -81,6 +81,7 @@ type Control struct {
 	ShutDown bool // the server ended with a shutdown checkpoint; nothing follows End
 	Timeline int
 	End      events.LSN // where the last checkpoint's record ends
+	Segment  uint64     // bytes of a WAL segment
 }
 
 // Control reads pg_control. While a server runs or after a crash, End is that of an earlier checkpoint: WAL may follow it.
@@ -103,13 +104,12 @@ func (c *Cluster) Control(ctx context.Context) (Control, error) {
 	if control.Timeline, err = strconv.Atoi(fields["Latest checkpoint's TimeLineID"]); err != nil {
 		return Control{}, fmt.Errorf("read pg_control: latest checkpoint's timeline: %w", err)
 	}
-	segment, err := strconv.ParseUint(fields["Bytes per WAL segment"], 10, 64)
-	if err != nil {
+	if control.Segment, err = strconv.ParseUint(fields["Bytes per WAL segment"], 10, 64); err != nil {
 		return Control{}, fmt.Errorf("read pg_control: bytes per WAL segment: %w", err)
 	}
 	state := fields["Database cluster state"]
 	control.ShutDown = state == "shut down" || state == "shut down in recovery"
-	control.End = endOfCheckpoint(begin, segment)
+	control.End = endOfCheckpoint(begin, control.Segment)
 	return control, nil
 }
 

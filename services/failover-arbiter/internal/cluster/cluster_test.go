@@ -28,7 +28,14 @@ func TestMain(m *testing.M) {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			}
 		}
-		_, err := c.Copy(context.Background(), Source{ConnInfo: os.Getenv("OFITEC_TEST_SOURCE"), Slot: "region_b"})
+		var err error
+		if fork := os.Getenv("OFITEC_TEST_REWIND_TO"); fork != "" {
+			lsn, _ := events.ParseLSN(fork)
+			control, _ := c.Control(context.Background())
+			_, err = c.Rewind(context.Background(), os.Getenv("OFITEC_TEST_SOURCE"), control, lsn)
+		} else {
+			_, err = c.Copy(context.Background(), Source{ConnInfo: os.Getenv("OFITEC_TEST_SOURCE"), Slot: "region_b"})
+		}
 		fmt.Fprintln(os.Stderr, "it did not die:", err)
 		os.Exit(1)
 	}
@@ -252,6 +259,46 @@ func TestAStandbyReceivesTheShutdownCheckpointToItsEnd(t *testing.T) {
 	await(t, "a follows b without a copy", func() bool {
 		return a.ask(t, "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming' AND received_tli = 2") == "1"
 	})
+}
+
+func TestARewindThatDiesHalfwayIsHeldAndACopyHelps(t *testing.T) {
+	a, b := newServer(t), newServer(t)
+	a.init(t)
+	a.start(t, nil)
+	a.ask(t, "SELECT pg_create_physical_replication_slot('region_b', true); CREATE TABLE t (n int)")
+	_, err := New(binDir, b.data()).Copy(context.Background(), Source{ConnInfo: a.conninfo(), Slot: "region_b"})
+	must(t, err)
+	b.start(t, a)
+	await(t, "b streams", func() bool {
+		return b.ask(t, "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
+	})
+	b.ask(t, "SELECT pg_promote()")
+	b.ask(t, "CHECKPOINT")
+	a.ask(t, "INSERT INTO t VALUES (1)") // b never has it
+	b.ask(t, "INSERT INTO t VALUES (2); SELECT pg_create_physical_replication_slot('region_b', true)")
+	a.run(t, "pg_ctl", "-w", "-D", a.data(), "-m", "fast", "stop")
+	fork := strings.Fields(b.ask(t, "SELECT pg_read_file('pg_wal/00000002.history')"))[1]
+
+	child := exec.Command(os.Args[0])
+	child.Env = []string{"OFITEC_TEST_DIE_AT=mark", "OFITEC_TEST_REWIND_TO=" + fork, "OFITEC_TEST_DATA=" + a.data(), "OFITEC_TEST_SOURCE=" + b.conninfo() + " dbname=postgres"}
+	out, err := child.CombinedOutput()
+	if child.ProcessState == nil || child.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the child ended with %v\n%s", err, out)
+	}
+	files := New(binDir, a.data())
+	if found, err := files.Look(); err != nil || !found.InProgress || found.Standby {
+		t.Errorf("rewound, but not yet a standby: %+v, %v", found, err)
+	}
+	if segments, err := os.ReadDir(a.data() + keptSuffix + "-wal"); err != nil || len(segments) == 0 {
+		t.Errorf("no WAL is kept: %v", err)
+	}
+	_, err = files.Copy(context.Background(), Source{ConnInfo: b.conninfo(), Slot: "region_b"})
+	must(t, err)
+	a.start(t, b)
+	await(t, "a follows b", func() bool { return a.ask(t, "SELECT string_agg(n::text, ',') FROM t") == "2" })
+	if a.ask(t, "SELECT pg_is_in_recovery()") != "t" {
+		t.Error("a is no standby")
+	}
 }
 
 func TestTheEndOfACheckpointGoesAroundPageHeaders(t *testing.T) {

@@ -17,6 +17,7 @@ const (
 type Source struct {
 	ConnInfo string // libpq's, without a password: it names a passfile
 	Slot     string // of this region at the source, which keeps the WAL from before the copy begins
+	Rewind   string // as ConnInfo, by the role that pg_rewind reads with
 }
 
 // Copy replaces the cluster by a standby of the source. It gives the folder in which the replaced one is kept, "" when there was none.

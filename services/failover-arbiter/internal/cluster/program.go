@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// run executes a program of PostgreSQL as the owner of the cluster, with nothing of this process's environment. It ends with this process: the signal
-// at the parent's death hangs on the thread that forks, so that thread is kept until the program has ended.
+// run executes a program of PostgreSQL as the owner of the cluster, with nothing of this process's environment, and gives all that it printed. It ends with this
+// process: the signal at the parent's death hangs on the thread that forks, so that thread is kept until the program has ended.
 func (c *Cluster) run(ctx context.Context, program string, args ...string) ([]byte, error) {
 	type outcome struct {
 		output []byte
@@ -41,10 +41,10 @@ func (c *Cluster) execute(ctx context.Context, program string, args []string) ([
 	if owner, other := c.owner(); other && os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid, Groups: []uint32{owner.Gid}}
 	}
-	var output, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &said
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("run %s: %w: %s", program, err, strings.Join(strings.Fields(said.String()), " "))
+		return nil, fmt.Errorf("run %s: %w: %s", program, err, strings.Join(strings.Fields(output.String()), " "))
 	}
 	return output.Bytes(), nil
 }

@@ -99,11 +99,18 @@ func TestASwitchoverStopsTheFencedDatabaseAndStartsItWhenTheMandateReturns(t *te
 	await(t, w, "it is started again", func() bool { return w.has("start") && w.has("forget stop") })
 }
 
-func TestALostRegionFollowsIfItCanAndIsCopiedIfNot(t *testing.T) {
-	for fork, want := range map[events.LSN]string{90: "followed", 89: "rebuilt"} {
-		w := &world{found: cluster.Condition{Exists: true}, failover: failover(events.RegionB, 2, state.PhaseSteady, nil), ahead: postgres.Branch{Timeline: 2, LSN: fork}}
-		var now postgres.Condition
-		now = postgres.Condition{FlushLSN: 100, Timeline: 1}
+func TestALostRegionFollowsIfItCanIsRewoundIfNotAndCopiedAtLast(t *testing.T) {
+	for _, c := range []struct {
+		fork      events.LSN
+		stuck     error
+		manner    string
+		discarded int64
+		kept      string
+	}{
+		{90, nil, "followed", 0, ""}, {89, nil, "rewound", 11, "wal"}, {89, errors.New("a segment is missing"), "rebuilt", 11, "kept"}, {0, nil, "rebuilt", 0, "kept"},
+	} {
+		w := &world{found: cluster.Condition{Exists: true}, failover: failover(events.RegionB, 2, state.PhaseSteady, nil), ahead: postgres.Branch{Timeline: 2, LSN: c.fork}, stuck: c.stuck}
+		now := postgres.Condition{FlushLSN: 100, Timeline: 1}
 		w.look = func() (postgres.Condition, error) { w.mu.Lock(); defer w.mu.Unlock(); return now, nil }
 		w.failover.Rejoin = &state.Rejoin{Region: events.RegionA, Epoch: 1, Timeline: 2}
 		run(t, w)
@@ -113,11 +120,10 @@ func TestALostRegionFollowsIfItCanAndIsCopiedIfNot(t *testing.T) {
 			now = postgres.Condition{Standby: true, Receiving: true, FlushLSN: 100, Timeline: 2}
 		})
 		await(t, w, "the rejoin is reported", func() bool { return w.said().Rejoined != nil })
-		r := w.said().Rejoined
-		if r.Manner != want || r.Epoch != 2 || r.Timeline != 2 || (want == "rebuilt") != (r.Discarded == 11) || (want == "rebuilt") != (r.Kept == "kept") {
-			t.Errorf("fork at %s: %+v", fork, r)
+		if r := w.said().Rejoined; r.Manner != c.manner || r.Epoch != 2 || r.Timeline != 2 || r.Discarded != c.discarded || r.Kept != c.kept {
+			t.Errorf("fork at %s: %+v", c.fork, r)
 		}
-		if !w.has("stop fast") || w.has("copy") != (want == "rebuilt") || w.has("follow") != (want == "followed") || !w.has("drop slots") {
+		if !w.has("stop fast") || w.has("copy") != (c.manner == "rebuilt") || w.has("follow") != (c.manner == "followed") || !w.has("drop slots") {
 			t.Errorf("done: %v", w.acts)
 		}
 	}

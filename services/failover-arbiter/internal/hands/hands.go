@@ -70,6 +70,7 @@ type Cluster interface {
 	ForgetStop() error
 	Follow() error
 	Copy(ctx context.Context, from cluster.Source) (kept string, err error)
+	Rewind(ctx context.Context, connInfo string, control cluster.Control, fork events.LSN) (kept string, err error)
 }
 
 // Upstream is the other region's PostgreSQL.

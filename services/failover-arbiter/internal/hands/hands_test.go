@@ -33,6 +33,7 @@ type world struct {
 	ahead    postgres.Branch
 	status   supervisor.Status
 	lets     error // of a login
+	stuck    error // of a rewind
 	reported state.Report
 	wrong    []error
 }
@@ -152,6 +153,13 @@ func (f files) Follow() error     { f.did("follow"); return nil }
 func (f files) Copy(context.Context, cluster.Source) (string, error) {
 	f.did("copy")
 	return "kept", nil
+}
+
+func (f files) Rewind(context.Context, string, cluster.Control, events.LSN) (string, error) {
+	f.did("rewind")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return "wal", f.stuck
 }
 
 type upstream struct{ *world }

@@ -24,8 +24,8 @@ type rejoining struct {
 	kept      string
 }
 
-// rejoin makes a standby of the other region out of what is here. A cluster that was shut down before the other region left its timeline just follows; any other is
-// replaced by a copy. Nothing is given up before the other region has answered.
+// rejoin makes a standby of the other region out of what is here. A cluster that was shut down before the other region left its timeline just follows; one that was shut down
+// later is rewound; any other, and one whose rewind fails, is replaced by a copy. Nothing is given up before the other region has answered.
 func (h *Hands) rejoin(ctx context.Context, k *keeping, look postgres.Condition, running bool) error {
 	if h.Supervisor == nil {
 		return errors.New("rejoin: there is no supervisor to stop the database")
@@ -71,8 +71,16 @@ func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.L
 	}
 	if found.Exists && !found.InProgress && !found.Standby {
 		control, err := h.Cluster.Control(ctx)
-		if err == nil && control.ShutDown && control.Timeline < ahead.Timeline && control.End <= ahead.LSN {
+		parted := err == nil && control.ShutDown && control.Timeline < ahead.Timeline && ahead.LSN > 0
+		if parted && control.End <= ahead.LSN {
 			return &rejoining{manner: "followed", fork: ahead.LSN}, h.Cluster.Follow()
+		}
+		if parted {
+			kept, err := h.Cluster.Rewind(ctx, h.Source.Rewind, control, ahead.LSN)
+			if err == nil {
+				return &rejoining{manner: "rewound", fork: ahead.LSN, discarded: int64(max(last, control.End) - ahead.LSN), kept: kept}, nil
+			}
+			h.Log.Warn("the cluster cannot be rewound: it is copied", "error", err)
 		}
 	}
 	kept, err := h.Cluster.Copy(ctx, h.Source)

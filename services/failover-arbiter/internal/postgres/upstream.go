@@ -21,14 +21,17 @@ type Upstream struct {
 // ErrNotPrimary says that the other region's server takes no writes.
 var ErrNotPrimary = errors.New("the other region's server is no primary")
 
-// ConnInfo is for a program that copies the cluster. It holds no password.
-func (u Upstream) ConnInfo() (string, error) {
+// ConnInfo is for the programs that copy and rewind the cluster, in this order. It holds no password.
+func (u Upstream) ConnInfo() (replication, rewind string, err error) {
 	host, port, err := net.SplitHostPort(u.Address)
 	if err != nil {
-		return "", fmt.Errorf("address of the other region's server: %w", err)
+		return "", "", fmt.Errorf("address of the other region's server: %w", err)
 	}
-	return fmt.Sprintf("host=%s port=%s user=ofitec_replication passfile=%s sslmode=verify-full sslrootcert=%s application_name=%s_copy connect_timeout=5 tcp_user_timeout=5000",
-		host, port, u.PassFile, u.CAFile, u.Slot), nil
+	as := func(user, more string) string {
+		return fmt.Sprintf("host=%s port=%s user=%s passfile=%s sslmode=verify-full sslrootcert=%s application_name=%s_copy connect_timeout=5 tcp_user_timeout=5000%s",
+			host, port, user, u.PassFile, u.CAFile, u.Slot, more)
+	}
+	return as("ofitec_replication", ""), as("ofitec_rewind", " dbname=postgres"), nil
 }
 
 // Prepare makes sure that the other server is a primary that can be copied, with a slot for this region, and says on which timeline it writes and, of a
