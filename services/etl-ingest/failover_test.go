@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
@@ -46,8 +45,6 @@ func arbiter(t *testing.T, endpoint string) (set func(f state.Failover)) {
 		}
 	}
 }
-
-var _ clientv3.KV = (*etcd.Client)(nil)
 
 // operator makes streams, durables and the bucket, as `ofitec up` does.
 func (s *site) operator(t *testing.T) {
