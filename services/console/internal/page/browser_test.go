@@ -144,3 +144,59 @@ func TestABrowserShowsWhatIsMissing(t *testing.T) {
 		t.Errorf("the browser says %v", b.said)
 	}
 }
+
+func TestABrowserFollowsAFailoverAsItRuns(t *testing.T) {
+	b := newBrowser(t, "en")
+	now := time.Now()
+	s := open(t, boardtest.Day(now)...)
+	for _, size := range sizes {
+		b.open(s.link(t), size.width, size.height, "light")
+		b.await(`document.querySelectorAll(".event").length > 10`)
+	}
+	f := events.Failover{Epoch: 3, From: "b", To: "a", Cause: events.CauseSwitchover}
+	act := &events.Act{Actor: "maria", Reason: "maintenance of region b", Request: "r-77", At: now}
+	hear := func(sequence uint64, payload events.Payload) {
+		s.board.Apply(boardtest.Fact(sequence, "c", "failover-arbiter", now, payload), now)
+	}
+	hear(900, events.FailoverStarted{Failover: f, DecidedAt: now.Add(-3 * time.Second), Rule: "manual", Leader: "c", Term: 1, Act: act})
+	hear(901, events.FailoverFenced{Failover: f, FencedAt: now.Add(-time.Second), Manner: "receipt", Waited: 2, Receipt: &events.Receipt{Region: "b", Epoch: 2, Counts: []int{0, 0}, Refused: true, FlushLSN: 9, Timeline: 2, WrittenAt: now}})
+	s.board.Apply(board.Answer{Region: "b", Reached: true, Reason: "fenced for epoch 3"}, now)
+	s.publish(t)
+	b.await(`document.getElementById("failover").innerText.includes("under way")`)
+	text := b.eval("document.body.innerText")
+	for _, want := range []string{"Asked for by maria: maintenance of region b.", "proved with a receipt", "closed, takes no writes", "fenced for epoch 3"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	b.picture("running-390")
+	before := b.eval(`document.querySelector("#failover .steps").innerText`)
+	b.await(`document.querySelector("#failover .steps").innerText !== ` + "`" + before + "`")
+	if len(b.said) > 0 {
+		t.Errorf("the browser says %v", b.said)
+	}
+}
+
+func TestABrowserOpensADetailAndSendsACommand(t *testing.T) {
+	b := newBrowser(t, "en")
+	s := open(t, boardtest.Day(time.Now())...)
+	b.open(s.link(t), 1280, 900, "light")
+	b.await(`document.querySelectorAll(".event").length > 10`)
+	b.eval(`[...document.querySelectorAll(".event button")].find((e) => e.innerText.includes("failover.completed")).click()`)
+	b.await(`!!document.querySelector(".event pre") && document.querySelector(".event pre").innerText.includes("last_stale_client")`)
+	b.eval(`[...document.querySelectorAll("button")].find((e) => e.innerText === "Rotate now").click()`)
+	b.await(`document.getElementById("order").open`)
+	b.eval(`document.getElementById("order-reason").value = "drill"`)
+	b.picture("dialog-1280")
+	b.eval(`document.getElementById("order-send").click()`)
+	b.await(`!document.getElementById("order").open && document.body.innerText.includes("on its way")`)
+	if len(s.sent) != 1 {
+		t.Errorf("sent %v", s.sent)
+	}
+	b.picture("sent-1280")
+	b.eval(`document.getElementById("leave").click()`)
+	b.await(`document.body.innerText.includes("Your session has ended")`)
+	if len(b.said) > 0 {
+		t.Errorf("the browser says %v", b.said)
+	}
+}
