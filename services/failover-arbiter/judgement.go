@@ -306,14 +306,17 @@ func (a *arbiter) learnEpoch(epoch events.Epoch) {
 	}
 }
 
-// delay lets the active region's arbiter campaign last: it would be gone together with its region.
+// delay lets the active region's arbiter campaign last: it would be gone together with its region. The target's comes before it, and the one without hands first.
 func (a *arbiter) delay() time.Duration {
 	active := events.Region(a.config.FirstActive)
 	if f := a.keeper.View().Failover; f != nil {
 		active = f.Active
 	}
-	if active == events.Region(a.config.Region) {
+	switch {
+	case active == events.Region(a.config.Region):
 		return a.profile.LeaderTTL / 2
+	case a.config.holdsData():
+		return a.profile.LeaderTTL / 4
 	}
 	return 0
 }

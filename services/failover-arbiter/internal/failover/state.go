@@ -140,7 +140,9 @@ type Status struct {
 	Failover *state.Failover              `json:"state"`
 	Revision int64                        `json:"revision"`
 	Trusted  bool                         `json:"trusted"`
-	Rule     string                       `json:"rule,omitempty"` // that holds, as far as this arbiter sees; only of a leader
+	Rule     string                       `json:"rule,omitempty"`    // that holds, as far as this arbiter sees; only of a leader
+	Against  string                       `json:"against,omitempty"` // why the other region could not take over now, if the active one died
+	Loss     events.LossBound             `json:"loss"`              // the most that this would lose
 	Regions  map[events.Region]Impression `json:"regions"`
 	Name     Named                        `json:"name"`
 }
@@ -160,6 +162,13 @@ func (s State) Status(now Instant) Status {
 	status := Status{Term: s.term, Trusted: s.trusted(), Rule: s.trouble.rule, Regions: map[events.Region]Impression{}, Name: s.named}
 	if s.view != nil {
 		status.Failover, status.Revision = s.view.Failover, s.view.FailoverRevision
+	}
+	if f := status.Failover; f != nil && f.Active != "" {
+		dead := call{cause: events.CauseDown}
+		if rule, reason := s.rule(dead, now); rule != "" {
+			status.Against = rule + ": " + reason
+		}
+		status.Loss = s.loss(f.Active.Peer(), now)
 	}
 	for _, region := range events.Regions {
 		seen := s.look(region, now)
