@@ -67,7 +67,7 @@ function story(data) {
   if (data.manner) parts.push(t("manner." + data.manner));
   if (data.reason) parts.push(t("failover.reason", data));
   const { seconds, bytes } = data.loss;
-  if (seconds == null || bytes == null) parts.push(t("loss.unknown"));
+  if (seconds == null || bytes == null) parts.push(data.state === "completed" ? t("loss.unknown") : "");
   else if (bytes === 0) parts.push(t("loss.none"));
   else parts.push(t("loss.some", { seconds: w.seconds(seconds), bytes: w.bytes(bytes) }));
   return parts.join(" ");
