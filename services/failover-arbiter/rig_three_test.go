@@ -18,10 +18,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
+	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/chassistest"
+	chassisetcd "github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
@@ -34,7 +34,7 @@ import (
 type three struct {
 	t       *testing.T
 	etcd    *etcdServer
-	store   *clientv3.Client
+	store   *chassisetcd.Client
 	nats    string
 	conn    *nats.Conn
 	sides   map[events.Region]*side
@@ -60,7 +60,7 @@ func startThree(t *testing.T) *three {
 		address: map[events.Region]string{}, down: map[events.Region]*atomic.Bool{}, quiet: map[events.Region]*atomic.Bool{},
 	}
 	w.etcd.start(t)
-	store, err := clientv3.New(clientv3.Config{Endpoints: []string{w.etcd.client.String()}, Logger: zap.NewNop()})
+	store, err := chassisetcd.Connect(chassis.Settings{Etcd: chassis.EtcdSettings{Endpoints: []string{w.etcd.client.String()}}})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
 	w.store = store
