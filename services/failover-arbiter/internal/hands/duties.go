@@ -26,6 +26,14 @@ func (h *Hands) perform(ctx context.Context, k *keeping, look postgres.Condition
 	if f == nil {
 		return nil
 	}
+	if f.Epoch > h.Epochs.Seen() { // a later etcd from before it will not be obeyed
+		if err := h.Epochs.Raise(f.Epoch); err != nil {
+			return err
+		}
+	}
+	if f.Rejoin == nil && looked == nil && look.Receiving {
+		k.pending = nil // it follows, and nobody waits to hear how that came
+	}
 	files, err := h.Cluster.Look()
 	if err != nil {
 		return err

@@ -21,14 +21,15 @@ type Upstream struct {
 // ErrNotPrimary says that the other region's server takes no writes.
 var ErrNotPrimary = errors.New("the other region's server is no primary")
 
-// ConnInfo is for the programs that copy and rewind the cluster, in this order. It holds no password.
+// ConnInfo is for the programs that copy and rewind the cluster, in this order. It holds no password. A server that vanishes in the middle is noticed by keepalives: who
+// only reads has nothing unacknowledged that could time out.
 func (u Upstream) ConnInfo() (replication, rewind string, err error) {
 	host, port, err := net.SplitHostPort(u.Address)
 	if err != nil {
 		return "", "", fmt.Errorf("address of the other region's server: %w", err)
 	}
 	as := func(user, more string) string {
-		return fmt.Sprintf("host=%s port=%s user=%s passfile=%s sslmode=verify-full sslrootcert=%s application_name=%s_copy connect_timeout=5 tcp_user_timeout=5000%s",
+		return fmt.Sprintf("host=%s port=%s user=%s passfile=%s sslmode=verify-full sslrootcert=%s application_name=%s_copy connect_timeout=5 keepalives_idle=2 keepalives_interval=1 keepalives_count=5 tcp_user_timeout=5000%s",
 			host, port, user, u.PassFile, u.CAFile, u.Slot, more)
 	}
 	return as("ofitec_replication", ""), as("ofitec_rewind", " dbname=postgres"), nil
