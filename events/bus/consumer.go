@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -104,7 +105,19 @@ func (b *JetStream) pull(ctx context.Context, c Consumer, durable jetstream.Cons
 		case <-ctx.Done():
 			return nil
 		}
-		msg, err := messages.Next()
+		var patience []jetstream.NextOpt
+		if silent { // no message need come for a long time: that heartbeats are not missed for a while is what tells that the stream is back
+			patience = append(patience, jetstream.NextMaxWait(3*pullPulse))
+		}
+		msg, err := messages.Next(patience...)
+		if silent && errors.Is(err, nats.ErrTimeout) && ctx.Err() == nil {
+			<-slots
+			if b.js.Conn().IsConnected() {
+				silent = false
+				c.OnState(nil)
+			}
+			continue
+		}
 		if errors.Is(err, jetstream.ErrNoHeartbeat) && ctx.Err() == nil {
 			<-slots
 			silent = true
