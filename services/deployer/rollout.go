@@ -31,7 +31,8 @@ var backoff = []time.Duration{
 	2 * time.Second,        // 3.5 s
 	5 * time.Second,        // 8.5 s
 	15 * time.Second,       // 23.5 s
-	30 * time.Second,       // 53.5 s, and so on
+	30 * time.Second,       // 53.5 s
+	time.Minute,            // 113.5 s, and so on
 }
 
 // failPoint is called before and after each action and each write; tests end the process there.

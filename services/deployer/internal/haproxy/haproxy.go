@@ -64,14 +64,12 @@ func (p Proxy) Switch(ctx context.Context, to state.Colour) error {
 	if to == state.Blue {
 		other = state.Green
 	}
-	if !servers[to].Up {
+	switched := servers[to].Weight > 0 && servers[other].Weight == 0
+	if !switched && !servers[to].Up {
 		return fmt.Errorf("switch to %s: the web proxy does not see it up", to)
 	}
-	if err := p.keep(to); err != nil {
+	if err := p.keep(to); err != nil || switched {
 		return err
-	}
-	if servers[to].Weight > 0 && servers[other].Weight == 0 {
-		return nil
 	}
 	answer, err := p.ask(ctx, fmt.Sprintf("set weight %s/%s 100; set weight %s/%s 0", backend, to, backend, other))
 	if err == nil && strings.TrimSpace(answer) != "" {
