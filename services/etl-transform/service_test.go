@@ -19,6 +19,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/manifest"
 )
 
 func TestMain(m *testing.M) { chassistest.Main(m, main) }
@@ -45,6 +46,7 @@ type source struct {
 	root     string
 	js       jetstream.JetStream
 	sequence int64
+	previous string // hash of the manifest's last record
 }
 
 func newSource(t *testing.T, folder, url string) *source {
@@ -86,10 +88,33 @@ func (s *source) announce(dataset, content string) events.Event {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.record(event, ready)
 	if _, err := bus.NewJetStream(s.js, nil).Publish(s.t.Context(), event); err != nil {
 		s.t.Fatal(err)
 	}
 	return event
+}
+
+// record adds to the manifest.
+func (s *source) record(event events.Event, ready events.ExportReady) {
+	s.t.Helper()
+	body, err := json.Marshal(map[string]any{
+		"version": 1, "sequence": ready.Sequence, "previous": s.previous, "kind": ready.Kind, "dataset": ready.Dataset, "region": ready.Region, "batch": ready.Batch,
+		"path": strings.TrimPrefix(ready.RawURL, "file://"+s.root+"/"), "format": ready.Format, "sha256": ready.SHA256, "rows": ready.Rows, "bytes": ready.Bytes, "asof": ready.AsOf,
+		"event_id": event.ID, "event_time": event.Time,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sum := sha256.Sum256(body)
+	s.previous = hex.EncodeToString(sum[:])
+	path := filepath.Join(s.root, manifest.Name(ready.Sequence))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(string(body[:len(body)-1])+`,"hash":"`+s.previous+"\"}\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // facts lists the types of what was published, with the payload, from the beginning.
@@ -173,6 +198,47 @@ func TestASingleRunLoadsWhatIsThereAndASecondOneFindsNothingNew(t *testing.T) {
 	}
 	if loaded := s.facts(events.TypeWarehouseLoaded); len(loaded) != 1 {
 		t.Errorf("%d warehouse.loaded after a second run", len(loaded))
+	}
+}
+
+func TestAWarehouseThatIsLostIsMadeAnewFromTheManifestWithNothingOnTheBus(t *testing.T) {
+	folder, env := alone(t)
+	url := chassistest.NATS(t)
+	s := newSource(t, folder, url)
+	env = append(env, "NATS_URL="+url)
+	s.announce("project", projects)
+	s.announce("invoice", invoices)
+	for _, want := range []string{"2 files in 1 transactions", "2 files in 1 transactions"} {
+		if status, out, complaints := chassistest.Run(t, []string{"--once"}, env...); status != 0 || !strings.Contains(out, want) {
+			t.Fatalf("exit status %d, want 0 and %q\n%s\n%s", status, want, out, complaints)
+		}
+		if err := os.Remove(filepath.Join(folder, "ofitec.duckdb")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loaded := s.facts(events.TypeWarehouseLoaded)
+	if len(loaded) != 2 || loaded[1].(events.WarehouseLoaded).Load.Load <= loaded[0].(events.WarehouseLoaded).Load.Load {
+		t.Errorf("loaded are %+v: a number must not be used twice", loaded)
+	}
+}
+
+func TestANewTokenKeyMakesTheWarehouseAnewAndKeepsTheOneBefore(t *testing.T) {
+	folder, env := alone(t)
+	url := chassistest.NATS(t)
+	s := newSource(t, folder, url)
+	env = append(env, "NATS_URL="+url)
+	s.announce("partner", partners)
+	for range 2 {
+		status, out, complaints := chassistest.Run(t, []string{"--once"}, env...)
+		if status != 0 || !strings.Contains(out, "1 files in 1 transactions") {
+			t.Fatalf("exit status %d\n%s\n%s", status, out, complaints)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "token.key"), bytes.Repeat([]byte("j"), 40), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if aside, _ := filepath.Glob(filepath.Join(folder, "ofitec.duckdb.2*")); len(aside) != 1 {
+		t.Errorf("put aside are %v, want one", aside)
 	}
 }
 

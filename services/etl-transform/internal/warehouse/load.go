@@ -109,7 +109,7 @@ func (r *Result) lap(stage string, start *time.Time) {
 func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, start *time.Time) error {
 	// Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.
 	var err error
-	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", w.firstLoad()); err != nil {
+	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", leastLoad()); err != nil {
 		return err
 	}
 	if r.Sequence, err = number(ctx, tx, "SELECT max(sequence) FROM etl_load"); err != nil {
@@ -152,9 +152,8 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, r *Result
 // touchedBy is the TEMP table of a dataset's touched keys.
 func touchedBy(dataset string) string { return "touched_" + dataset }
 
-func (w *Warehouse) firstLoad() int64 {
-	return time.Now().Unix() // a load takes longer than the second that would be needed to fall behind
-}
+// leastLoad is the time in milliseconds. A load takes longer than one, so that numbers never run ahead of it.
+func leastLoad() int64 { return time.Now().UnixMilli() }
 
 func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths []string, parallel bool, r *Result) error {
 	if err := run(ctx, tx, p.NoneBad(), p.Read(paths, parallel)); err != nil {
