@@ -195,7 +195,7 @@ func (r *rig) settled(t *testing.T, after int64) state.CredentialVersion {
 	t.Helper()
 	var now state.CredentialVersion
 	last := "nothing"
-	await(t, 60*time.Second, "one version is in use and the others have ended", func() bool {
+	await(t, 90*time.Second, "one version is in use and the others have ended", func() bool {
 		s, _ := r.state(t)
 		now, last = current(s), ""
 		for _, v := range s.Versions {
