@@ -135,7 +135,12 @@ func (s State) start(c call, act *events.Act, now Instant) *Swap {
 	swap := s.swap(now, "failover from "+string(i.From)+" to "+string(i.To)+": "+c.fired)
 	swap.Mandate = s.view.MandateRevision
 	swap.Next.Phase, swap.Next.Since, swap.Next.Intent, swap.Next.Held = state.PhaseIntent, now.Wall, &i, nil
-	swap.Announce = []Announcement{{Payload: started}}
+	if f.Intent != nil { // the one before could not be ended
+		swap.Announce = append(swap.Announce, Announcement{Cause: f.Intent.Decision, Payload: events.FailoverAborted{
+			Failover: name(*f.Intent), AbortedAt: now.Wall, Phase: string(state.PhasePromoted), Code: "superseded", Reason: "the next failover began before this one could be completed", NextEpoch: i.Epoch,
+		}})
+	}
+	swap.Announce = append(swap.Announce, Announcement{Payload: started})
 	return swap
 }
 

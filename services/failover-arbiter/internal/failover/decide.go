@@ -40,18 +40,28 @@ func (s State) lead(now Instant) (State, []Action) {
 	if action := s.answer(now); action != nil {
 		return s, []Action{action}
 	}
-	if s.view.Failover.Phase == state.PhaseSteady {
+	if s.settled(now) {
 		if swap := s.tidy(now); swap != nil {
 			return s, []Action{*swap}
 		}
 		call := s.call(now)
-		if rule, reason = s.rule(call, now); rule == "" && call.cause != "" {
+		held, why := s.rule(call, now)
+		if held == "" && call.cause != "" {
 			if swap := s.start(call, nil, now); swap != nil {
 				return s, []Action{*swap}
 			}
 		}
+		if rule == "" || held != "" && call.cause != "" {
+			rule, reason = held, why
+		}
 	}
 	return s.hold(rule, reason, now)
+}
+
+// settled says whether a new decision may be taken: nothing is under way, or what is cannot be ended by anybody here, and its owner has the mandate all the same.
+func (s State) settled(now Instant) bool {
+	rule, _ := s.stuck(now)
+	return s.view.Failover.Phase == state.PhaseSteady || rule != ""
 }
 
 // tidy ends what has run out or is done: a pause, a rejoin.

@@ -116,7 +116,7 @@ func (w *world) handle(p *place) {
 
 func (w *world) rejoin(p *place, f *state.Failover) {
 	owner := w.places[f.Active]
-	if f.Rejoin == nil || f.Rejoin.Region != p.region || owner.dead || !w.linked(p.region, f.Active) || f.Phase != state.PhaseSteady {
+	if f.Rejoin == nil || f.Rejoin.Region != p.region || owner.dead || !w.linked(p.region, f.Active) || f.Phase == state.PhaseIntent || f.Phase == state.PhaseFenced {
 		p.rejoining = 0
 		return
 	}

@@ -22,6 +22,7 @@ func (s State) rule(c call, now Instant) (rule, reason string) {
 		return "", ""
 	}
 	target := f.Active.Peer()
+	unfinished := s.settings.Cooldown - now.Wall.Sub(f.Since) // of a failover that cannot be completed, and so has left none
 	switch {
 	case f.Pause != nil:
 		return RulePaused, fmt.Sprintf("paused by %s: %s", f.Pause.Act.Actor, f.Pause.Act.Reason)
@@ -29,6 +30,8 @@ func (s State) rule(c call, now Instant) (rule, reason string) {
 		return RuleRejoin, fmt.Sprintf("region %s is not a standby again since epoch %d", target, f.Rejoin.Epoch)
 	case f.Cooldown != nil && f.Cooldown.Acknowledged == nil && now.Wall.Before(f.Cooldown.Until):
 		return RuleCooldown, fmt.Sprintf("the failover of epoch %d is followed by a cooldown until %s", f.Cooldown.Epoch, f.Cooldown.Until.Format(time.RFC3339))
+	case f.Intent != nil && unfinished > 0:
+		return RuleCooldown, fmt.Sprintf("the failover of epoch %d is not completed, and was promoted less than %s ago", f.Intent.Epoch, s.settings.Cooldown)
 	}
 	return s.candidate(c, target, now)
 }

@@ -113,7 +113,7 @@ func (s State) acknowledge(manual events.ManualFailover, now Instant) (swap *Swa
 func (s State) move(r state.Request, manual events.ManualFailover, now Instant) (swap *Swap, event, reason string) {
 	f := s.view.Failover
 	switch {
-	case f.Phase != state.PhaseSteady:
+	case !s.settled(now):
 		return nil, "", fmt.Sprintf("a failover is in phase %s", f.Phase)
 	case r.To == f.Active:
 		return nil, "", fmt.Sprintf("region %s is active", r.To)
