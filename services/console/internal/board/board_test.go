@@ -259,3 +259,18 @@ func TestOfACredentialThoseThatLiveAreShownAndTheLastThatEnded(t *testing.T) {
 		t.Errorf("shown %s", got)
 	}
 }
+
+func TestAMonthThatIsNotOverIsMarked(t *testing.T) {
+	b := &board.Board{}
+	b.Apply(board.Months{Money: board.Money{State: "ok", Months: []board.Month{{End: "2026-10-31"}, {End: "2026-11-30"}}}}, at)
+	for now, want := range map[time.Time]string{
+		at:                                      "false true",
+		at.AddDate(0, 0, 6).Add(13 * time.Hour): "false true", // 1 December 01:00 UTC is still November in Santiago
+		at.AddDate(0, 0, 8):                     "false false",
+	} {
+		months := board.Decide(b, now).Money.Months
+		if got := fmt.Sprint(months[0].Open, " ", months[1].Open); got != want {
+			t.Errorf("at %s open months %s, want %s", now, got, want)
+		}
+	}
+}

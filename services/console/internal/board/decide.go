@@ -33,7 +33,7 @@ func Decide(b *Board, now time.Time) View {
 	writer := b.writer(now)
 	return View{
 		Writer: writer, Regions: b.regions(now), Failover: b.failover, Credentials: b.credentials(), Warehouse: b.freshness(writer),
-		Money: b.moneyNow(), Events: b.entries(), Sources: sorted(b.sources),
+		Money: b.moneyNow(now), Events: b.entries(), Sources: sorted(b.sources),
 	}
 }
 
@@ -276,14 +276,22 @@ func (b *Board) freshness(writer Writer) Warehouse {
 	return w
 }
 
-func (b *Board) moneyNow() Money {
+// santiago is how far the clock of America/Santiago is behind UTC in winter; in summer it is an hour less, which shows for an hour at the end of a month.
+const santiago = 4 * time.Hour
+
+// moneyNow marks the month that is not over: its figures are those of a part of it.
+func (b *Board) moneyNow(now time.Time) Money {
 	m := b.money
 	if m.State == "" {
 		m.State = "away"
 	}
-	if m.Months == nil {
-		m.Months = []Month{}
+	today := now.UTC().Add(-santiago).Format(time.DateOnly)
+	months := make([]Month, len(m.Months))
+	for n, month := range m.Months {
+		month.Open = month.End >= today
+		months[n] = month
 	}
+	m.Months = months
 	return m
 }
 

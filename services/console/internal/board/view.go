@@ -194,6 +194,7 @@ type Month struct {
 	DirectCost *float64 `json:"direct_cost"`
 	Margin     *float64 `json:"gross_margin"` // a fraction
 	Cash       *float64 `json:"cash"`
+	Open       bool     `json:"open,omitempty"` // the month is not over
 }
 
 // Entry is one event of the list; its detail is asked for when it is opened.

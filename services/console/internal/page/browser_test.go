@@ -100,7 +100,7 @@ func TestABrowserShowsTheDayWithoutAnyComplaint(t *testing.T) {
 			for _, scheme := range []string{"light", "dark"} {
 				for _, size := range sizes {
 					b.open(s.link(t), size.width, size.height, scheme)
-					b.await(`!!document.querySelector(".u-wrap canvas") && document.querySelectorAll(".event").length > 10`)
+					b.await(`!!document.querySelector(".u-wrap canvas") && document.querySelectorAll(".event").length > 8`)
 					text := b.eval("document.body.innerText")
 					for _, want := range map[string][]string{
 						"en": {"may write", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7.2 s without writes", "Live"},
@@ -151,7 +151,7 @@ func TestABrowserFollowsAFailoverAsItRuns(t *testing.T) {
 	s := open(t, boardtest.Day(now)...)
 	for _, size := range sizes {
 		b.open(s.link(t), size.width, size.height, "light")
-		b.await(`document.querySelectorAll(".event").length > 10`)
+		b.await(`document.querySelectorAll(".event").length > 8`)
 	}
 	f := events.Failover{Epoch: 3, From: "b", To: "a", Cause: events.CauseSwitchover}
 	act := &events.Act{Actor: "maria", Reason: "maintenance of region b", Request: "r-77", At: now}
@@ -181,7 +181,7 @@ func TestABrowserOpensADetailAndSendsACommand(t *testing.T) {
 	b := newBrowser(t, "en")
 	s := open(t, boardtest.Day(time.Now())...)
 	b.open(s.link(t), 1280, 900, "light")
-	b.await(`document.querySelectorAll(".event").length > 10`)
+	b.await(`document.querySelectorAll(".event").length > 8`)
 	b.eval(`[...document.querySelectorAll(".event button")].find((e) => e.innerText.includes("failover.completed")).click()`)
 	b.await(`!!document.querySelector(".event pre") && document.querySelector(".event pre").innerText.includes("last_stale_client")`)
 	b.eval(`[...document.querySelectorAll("button")].find((e) => e.innerText === "Rotate now").click()`)

@@ -19,14 +19,19 @@ const pressed = () => {
 
 const rows = new Map(); // key -> element; kept, so that focus and opened details stay when a new event comes
 const page = 24;
+const unfolded = new Set(); // first sequence of the bundles that are unfolded; they may grow
 let drawnIn, showing = page;
 
-// grouped joins what came in one go, as the exports of one pull do, so that the list stays one of events and not of files.
+// grouped joins what came in one go, so that the list stays one of events and not of files: the exports of one pull; among all domains, a whole run of the warehouse. What
+// went wrong always has a line of its own.
 function grouped(list) {
   const groups = [];
+  const joins = (e) => e.level !== "bad" && (e.domain === "export" || (filter === "all" && e.domain === "warehouse"));
   for (const e of list) {
     const group = groups.at(-1);
-    if (e.domain === "export" && group?.[0].type === e.type && group[0].region === e.region && new Date(group.at(-1).at) - new Date(e.at) < 30000) group.push(e);
+    const near = group && new Date(group.at(-1).at) - new Date(e.at) < 20000;
+    const alike = group && (filter === "all" || (group[0].type === e.type && group[0].region === e.region));
+    if (near && alike && joins(e) && joins(group[0])) group.push(e);
     else groups.push([e]);
   }
   return groups;
@@ -66,16 +71,26 @@ function line(item, e, kind, brief, press) {
 }
 
 function bundle(group) {
-  const item = el("li.event", { class: group[0].level });
-  const sum = (name) => group.reduce((total, e) => total + (e.brief?.[name] ?? 0), 0);
-  const text = group[0].type === "export.ready" ? w.brief({ type: "export.ready", brief: { rows: sum("rows"), bytes: sum("bytes") } }) : "";
-  line(item, group[0], group[0].type, el("span.brief", {}, el("b", {}, t("events.group", { count: group.length })), text && " · ", text), (button) => {
-    const inner = item.querySelector("ol");
-    item.classList.toggle("open", !inner);
-    button.setAttribute("aria-expanded", String(!inner));
-    if (inner) inner.remove();
-    else item.append(el("ol", {}, group.map(row)));
+  const worst = ["bad", "warn", "good", "info"].find((level) => group.some((e) => e.level === level));
+  const item = el("li.event", { class: worst });
+  const exports = group.filter((e) => e.type === "export.ready");
+  const sum = (name) => exports.reduce((total, e) => total + (e.brief?.[name] ?? 0), 0);
+  const only = exports.length === group.length;
+  const text = only ? w.brief({ type: "export.ready", brief: { rows: sum("rows"), bytes: sum("bytes") } })
+    : [exports.length ? t("events.load", { exports: exports.length, rows: w.number(sum("rows")) }) : "", group.some((e) => e.type === "warehouse.published") ? t("events.published") : ""].filter(Boolean).join(" · ");
+  const count = t(only ? "events.group" : "events.facts", { count: group.length });
+  const first = group.at(-1).seq;
+  const button = line(item, group[0], only ? "export.ready" : "warehouse", el("span.brief", {}, el("b", {}, count), text && " · ", text), () => {
+    if (!unfolded.delete(first)) unfolded.add(first);
+    fold();
   });
+  const fold = () => {
+    item.classList.toggle("open", unfolded.has(first));
+    button.setAttribute("aria-expanded", String(unfolded.has(first)));
+    item.querySelector("ol")?.remove();
+    if (unfolded.has(first)) item.append(el("ol", {}, group.map(row)));
+  };
+  fold();
   return item;
 }
 

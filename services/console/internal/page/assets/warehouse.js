@@ -58,18 +58,21 @@ export function money(data) {
   root.replaceChildren(el("div.legend", {}, el("span.cash", {}, el("i"), t("money.cash"), cash), el("span.margin", {}, el("i"), t("money.margin"), margin), month), box, numbers(data.months));
   const read = (n) => {
     const m = data.months[n];
-    month.textContent = w.month(m.month_end, "long");
+    month.textContent = w.month(m.month_end, "long") + (m.open ? ` · ${t("money.open")}` : "");
     cash.textContent = w.number(m.cash, { maximumFractionDigits: 0 });
     margin.textContent = m.gross_margin == null ? "—" : w.percent(m.gross_margin);
   };
-  const latest = Math.max(data.months.findLastIndex((m) => m.gross_margin != null), 0);
+  const latest = Math.max(data.months.findLastIndex((m) => m.gross_margin != null && !m.open), 0);
   read(latest);
   plot = new uPlot(options(data.months, box, (n) => read(n ?? latest)), values(data.months), box);
   watcher = new ResizeObserver(() => { if (plot && box.clientWidth) plot.setSize({ width: box.clientWidth, height: box.clientHeight }); });
   watcher.observe(box);
 }
 
-const values = (months) => [months.map((_, n) => n), months.map((m) => m.cash), months.map((m) => m.gross_margin)];
+// A month that is not over has a paler column and no point on the line: costs come before the invoice, and its margin would hide all others.
+const values = (months) => [
+  months.map((_, n) => n), months.map((m) => (m.open ? null : m.cash)), months.map((m) => (m.open ? m.cash : null)), months.map((m) => (m.open ? null : m.gross_margin)),
+];
 
 function options(months, box, read) {
   const width = box.clientWidth || 600;
@@ -82,7 +85,7 @@ function options(months, box, read) {
     scales: {
       x: { time: false, range: [-0.6, months.length - 0.4] },
       cash: { range: (_, min, max) => [low(min), high(max, 1)] },
-      margin: { range: (_, min, max) => [low(min), high(max, 0.1)] },
+      margin: { range: (_, min, max) => [Math.max(low(min), -1), Math.min(high(max, 0.1), 1)] },
     },
     axes: [
       { ...axis, grid: { show: false }, gap: 8, size: 34, splits: () => every(months.length, width), values: (_, at) => at.map((n) => w.month(months[n].month_end)) },
@@ -91,7 +94,7 @@ function options(months, box, read) {
     ],
     series: [
       {},
-      { scale: "cash", fill: colour("--cash"), stroke: colour("--cash"), width: 0, paths: uPlot.paths.bars({ size: [0.62, 44], radius: 0.12 }), points: { show: false } },
+      ...["--cash", "--cash-open"].map((name) => ({ scale: "cash", fill: colour(name), stroke: colour(name), width: 0, paths: uPlot.paths.bars({ size: [0.62, 44], radius: 0.12 }), points: { show: false } })),
       { scale: "margin", stroke: colour("--margin"), width: 2, spanGaps: false, points: { show: true, size: 6, fill: colour("--card"), stroke: colour("--margin"), width: 2 } },
     ],
     hooks: { setCursor: [(u) => read(u.cursor.idx)] },
