@@ -2,9 +2,13 @@ package local
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +27,7 @@ const (
 	restoreServer   = 2 * time.Minute
 	restoreDatabase = 15 * time.Minute
 	restoreRegion   = 5 * time.Minute
+	restoreGates    = time.Minute
 )
 
 // restoring brings back the regions that are asked for, until ctx ends.
@@ -70,6 +75,7 @@ func (s *Stack) restore(ctx context.Context, r layout.Region) error {
 		{"components", restoreServer, s.restoreComponents},
 		{"database", restoreDatabase, s.restoreDatabase},
 		{"readiness", restoreRegion, s.awaitRegion},
+		{"gates", restoreGates + shortAttempt, s.awaitGates},
 	}
 	for _, step := range steps {
 		s.setLoss(r, func(l *control.Loss) { l.Restoring = step.name })
@@ -235,9 +241,10 @@ func (s *Stack) streams(ctx context.Context, r layout.Region) error {
 func (s *Stack) awaitRegion(ctx context.Context, r layout.Region) error {
 	for {
 		var waiting []string
+		why := ""
 		for _, status := range s.supervisor.Statuses() {
 			if status.Region == string(r) && !status.Ready {
-				waiting = append(waiting, status.Name+" ("+status.Reason+")")
+				waiting, why = append(waiting, status.Name), status.Reason
 			}
 		}
 		if len(waiting) == 0 {
@@ -246,10 +253,48 @@ func (s *Stack) awaitRegion(ctx context.Context, r layout.Region) error {
 		s.setLoss(r, func(l *control.Loss) { l.Restoring = "readiness: waiting for " + strings.Join(waiting, ", ") })
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not ready: %s", strings.Join(waiting, ", "))
+			return fmt.Errorf("not ready: %s (%s)", strings.Join(waiting, ", "), why)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// awaitGates waits until the region could take over: its gates have values again and are green. A region that is back and not fit yet is back all the same.
+func (s *Stack) awaitGates(ctx context.Context, r layout.Region) error {
+	if !r.HoldsData() {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, restoreGates)
+	defer cancel()
+	query := s.url(r, layout.PortPrometheus, "/api/v1/query?query="+url.QueryEscape("gate:healthy == 1"))
+	for !gateIsGreen(limited, query) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limited.Done():
+			s.terminal.say("region %s is back, but its gates are not green yet: it cannot take over", r)
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+// gateIsGreen says whether a query of Prometheus has a result.
+func gateIsGreen(ctx context.Context, address string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
+	}
+	response, err := plainClient().Do(request)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = response.Body.Close() }()
+	var answer struct {
+		Data struct{ Result []json.RawMessage }
+	}
+	return json.NewDecoder(io.LimitReader(response.Body, 1<<16)).Decode(&answer) == nil && len(answer.Data.Result) == 1
 }
 
 func (s *Stack) startAndAwait(ctx context.Context, id string) error {

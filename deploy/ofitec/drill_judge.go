@@ -24,6 +24,8 @@ type drillEvidence struct {
 	Ended          time.Time // of the writers
 	MaxOutage      time.Duration
 
+	Fenced, Promoted time.Time // as the steps were recorded
+
 	Acks   []acknowledged
 	Stored map[string]map[int64]bool // by writer, read in the survivor afterwards
 	Fork   events.LSN                // where the new timeline left the old one; 0 when unknown
@@ -58,7 +60,7 @@ func judge(e drillEvidence) []check {
 	)
 	if e.Moved {
 		missing := addsUp(e.Timeline)
-		checks = append(checks, check{"the timeline adds up", len(e.Timeline) > 1 && math.Abs(missing) < 0.001*float64(len(e.Timeline)+1), fmt.Sprintf("%d marks, off by %.3f s", len(e.Timeline), missing)})
+		checks = append(checks, e.order(), check{"the timeline adds up", len(e.Timeline) > 1 && math.Abs(missing) < 0.0005, fmt.Sprintf("%d marks, off by %.3f s", len(e.Timeline), missing)})
 	}
 	return checks
 }
@@ -77,6 +79,23 @@ func (e drillEvidence) actives() check {
 
 func (e drillEvidence) names() check {
 	return check{"the name leads to region " + string(e.Survivor), e.Address == e.Want, fmt.Sprintf("%s, want %s", or(e.Address, "no answer"), e.Want)}
+}
+
+// order demands that nothing was acknowledged in the survivor before it owned the mandate, nor in the lost region behind the fence.
+func (e drillEvidence) order() check {
+	what := "region " + string(e.Survivor) + " wrote after its promotion only, region " + string(e.Lost) + " before the fence only"
+	if e.Fenced.IsZero() || e.Promoted.IsZero() {
+		return check{what, false, "fence or promotion was not seen"}
+	}
+	for _, a := range e.Acks {
+		if a.ServedBy == e.Survivor && a.Received.Before(e.Promoted) {
+			return check{what, false, fmt.Sprintf("write %d of %s was acknowledged %.3f s before the promotion", a.Seq, a.Writer, e.Promoted.Sub(a.Received).Seconds())}
+		}
+		if a.ServedBy == e.Lost && a.Sent.After(e.Fenced) {
+			return check{what, false, fmt.Sprintf("write %d of %s was sent %.3f s behind the fence and acknowledged", a.Seq, a.Writer, a.Sent.Sub(e.Fenced).Seconds())}
+		}
+	}
+	return check{what, true, fmt.Sprintf("fenced %.3f s before the promotion", e.Promoted.Sub(e.Fenced).Seconds())}
 }
 
 // overlap looks for a write that a region took after the other one had already acknowledged some under its own right: that would be two rights at a time.

@@ -27,6 +27,7 @@ func goodLoss() drillEvidence {
 		Lost: layout.A, Survivor: layout.B, Began: after(10), Ended: after(18), MaxOutage: 12 * time.Second, Moved: true,
 		Acks:   []acknowledged{ackAt(9, 1, "a", 100), ackAt(9.5, 2, "a", 200), ackAt(9.9, 3, "a", 300), ackAt(17, 4, "b", 400), ackAt(17.1, 5, "b", 500)},
 		Stored: map[string]map[int64]bool{"w": {1: true, 2: true, 4: true, 5: true}},
+		Fenced: after(15), Promoted: after(16.5),
 		Fork:   250, Active: "b", Epoch: 2, Before: 1, Address: "127.0.0.12", Want: "127.0.0.12",
 		Timeline: timelineOf(after(10), mark{"lost", after(10)}, mark{"promoted", after(16.5)}, mark{"first", after(17)}),
 	}
@@ -69,6 +70,9 @@ func TestEachHarmIsFound(t *testing.T) {
 		{"the name stayed", func(e *drillEvidence) { e.Address = "127.0.0.11" }, "127.0.0.11, want 127.0.0.12"},
 		{"writes stood still for long", func(e *drillEvidence) { e.MaxOutage = 7 * time.Second }, "7.10 s, at most 7.0 s"},
 		{"no write was taken any more", func(e *drillEvidence) { e.Acks = e.Acks[:3] }, "writes go on in region b"},
+		{"a write in the survivor before its promotion", func(e *drillEvidence) { e.Promoted = after(17.05) }, "0.050 s before the promotion"},
+		{"a write behind the fence", func(e *drillEvidence) { e.Fenced = after(9.8) }, "behind the fence"},
+		{"the steps were not seen", func(e *drillEvidence) { e.Promoted = time.Time{} }, "not seen"},
 		{"writes stopped for good", func(e *drillEvidence) { e.Ended = after(60) }, "42.90 s, at most 12.0 s"},
 		{"the timeline has a hole", func(e *drillEvidence) { e.Timeline[1].Took -= 0.4 }, "timeline adds up"},
 	} {

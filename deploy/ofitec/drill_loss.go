@@ -154,8 +154,10 @@ func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, 
 		}
 	}
 	marks := []mark{{"lost: the kill begins", loss.At}, {"every process of region " + string(d.options.region) + " is gone", loss.Dead}}
+	intent := seen.intent(uint64(d.before.Epoch))
 	if d.moved {
 		e.Fork = d.fork(ctx, now)
+		e.Fenced, e.Promoted = stepTime(intent, state.PhaseFenced), stepTime(intent, state.PhasePromoted)
 		marks = append(marks, seen.marks(uint64(d.before.Epoch))...)
 		marks = append(marks, firstAndLast(e)...)
 		marks = append(marks, mark{"the name leads to region " + string(d.survivor), watching.switched}, mark{"the last stale client has the new address", watching.lastStale})
@@ -163,9 +165,9 @@ func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, 
 	e.Timeline = timelineOf(loss.At, marks...)
 	result := lossReport{
 		Region: d.options.region, Survivor: d.survivor, Moved: d.moved, How: loss, Timeline: e.Timeline, Checks: judge(e), Writes: e.count(w.failed), OK: true,
-		Times: recoveryOf(loss.At, seen.intent(uint64(d.before.Epoch)), watching.lastStale),
+		Times: recoveryOf(loss.At, intent, watching.lastStale),
 	}
-	if intent := seen.intent(uint64(d.before.Epoch)); intent != nil {
+	if intent != nil {
 		result.LossSeconds, result.LossBytes = intent.Loss.Seconds, intent.Loss.Bytes
 	}
 	for _, c := range result.Checks {

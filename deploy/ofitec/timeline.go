@@ -24,19 +24,20 @@ type timelineEntry struct {
 	Took   float64   `json:"took_seconds"`
 }
 
-// timelineOf puts marks into the order in which they happened. Offsets are the sums of what each took, so that the last offset is the whole. A mark without a time
-// is left out, one from before the beginning stands with a negative offset ahead of it.
+// timelineOf puts marks into the order in which they happened. What each took is the difference of the offsets as they are printed, so that the parts add up to the
+// whole. A mark without a time is left out, one from before the beginning stands with a negative offset ahead of it.
 func timelineOf(began time.Time, marks ...mark) []timelineEntry {
 	marks = slices.DeleteFunc(slices.Clone(marks), func(m mark) bool { return m.At.IsZero() })
 	slices.SortStableFunc(marks, func(a, b mark) int { return a.At.Compare(b.At) })
 	entries := []timelineEntry{}
-	before := began
-	if len(marks) > 0 && marks[0].At.Before(began) {
-		before = marks[0].At
+	before := time.Duration(0)
+	if len(marks) > 0 {
+		before = min(0, marks[0].At.Sub(began).Round(time.Millisecond))
 	}
 	for _, m := range marks {
-		entries = append(entries, timelineEntry{What: m.What, At: m.At.UTC(), Offset: seconds(m.At.Sub(began)), Took: seconds(m.At.Sub(before))})
-		before = m.At
+		offset := m.At.Sub(began).Round(time.Millisecond)
+		entries = append(entries, timelineEntry{What: m.What, At: m.At.UTC(), Offset: offset.Seconds(), Took: (offset - before).Seconds()})
+		before = offset
 	}
 	return entries
 }
@@ -142,10 +143,7 @@ func recoveryOf(began time.Time, intent *state.Intent, lastStale time.Time) reco
 	if intent == nil {
 		return r
 	}
-	at := map[state.Phase]time.Time{}
-	for _, step := range intent.Steps {
-		at[step.Phase] = step.At
-	}
+	at := func(p state.Phase) time.Time { return stepTime(intent, p) }
 	between := func(from, to time.Time) *float64 {
 		if from.IsZero() || to.IsZero() {
 			return nil
@@ -153,17 +151,30 @@ func recoveryOf(began time.Time, intent *state.Intent, lastStale time.Time) reco
 		took := max(seconds(to.Sub(from)), 0)
 		return &took
 	}
-	detected := at[state.PhaseIntent] // with nothing observed, deciding is detecting
+	detected := at(state.PhaseIntent) // with nothing observed, deciding is detecting
 	if intent.Detected != nil {
 		detected = *intent.Detected
 	}
 	r.Detect = between(began, detected)
-	r.Decide = between(detected, at[state.PhaseIntent])
-	r.Fence = between(at[state.PhaseIntent], at[state.PhaseFenced])
-	r.Promote = between(at[state.PhaseFenced], at[state.PhasePromoted])
-	r.Switch = between(at[state.PhasePromoted], at[state.PhaseSwitched])
-	r.LastStaleClient = between(at[state.PhaseSwitched], lastStale)
+	r.Decide = between(detected, at(state.PhaseIntent))
+	r.Fence = between(at(state.PhaseIntent), at(state.PhaseFenced))
+	r.Promote = between(at(state.PhaseFenced), at(state.PhasePromoted))
+	r.Switch = between(at(state.PhasePromoted), at(state.PhaseSwitched))
+	r.LastStaleClient = between(at(state.PhaseSwitched), lastStale)
 	return r
+}
+
+// stepTime is when a step was recorded; the zero time when it was not.
+func stepTime(intent *state.Intent, phase state.Phase) time.Time {
+	if intent == nil {
+		return time.Time{}
+	}
+	for _, step := range intent.Steps {
+		if step.Phase == phase {
+			return step.At
+		}
+	}
+	return time.Time{}
 }
 
 func (r recovery) String() string {

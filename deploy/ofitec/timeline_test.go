@@ -15,7 +15,7 @@ func TestATimelineIsInOrderAndAddsUp(t *testing.T) {
 	if len(entries) != 4 || entries[0].What != "killed" || entries[1].What != "detected" || entries[3].What != "promoted" {
 		t.Fatalf("got %+v", entries)
 	}
-	if entries[3].Offset != 7.251 || entries[1].Took != 1.9 || math.Abs(addsUp(entries)) > 0.005 {
+	if entries[3].Offset != 7.251 || entries[1].Took != 1.9 || math.Abs(addsUp(entries)) > 1e-9 {
 		t.Errorf("got %+v, misses %f", entries, addsUp(entries))
 	}
 	early := timelineOf(began, mark{"suspected", after(-0.3)}, mark{"killed", began}, mark{"detected", after(1)})
