@@ -37,7 +37,7 @@ type books struct {
 }
 
 // changesAtOnce bounds what is sorted in memory.
-const changesAtOnce = 1 << 20
+const changesAtOnce = 1 << 19
 
 // reached is how far the books have followed, and in which manifest.
 type reached struct {
@@ -190,7 +190,7 @@ func (p *pending) take(ctx context.Context, r manifest.Record) error {
 	changes := p.changes[r.Dataset]
 	err := p.books.read(ctx, r, func(plain io.Reader) error {
 		return odoo.Places(plain, r.Format, columns, func(place extract.Place) error {
-			changes = append(changes, known.Change{Row: known.Row{ID: place.ID, At: place.Since}, Effect: effect})
+			changes = append(changes, known.NewChange(known.Row{ID: place.ID, At: place.Since}, effect))
 			return nil
 		})
 	})

@@ -4,6 +4,7 @@ package known
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,8 +36,18 @@ const (
 
 // Change is one row's part in a record. Changes are in the order of the manifest.
 type Change struct {
-	Row
-	Effect Effect
+	id, at int64 // as in the file
+	effect Effect
+}
+
+// NewChange makes one.
+func NewChange(r Row, e Effect) Change { return Change{id: r.ID, at: micros(r.At), effect: e} }
+
+func micros(at time.Time) int64 {
+	if at.IsZero() {
+		return noDate
+	}
+	return at.UnixMicro()
 }
 
 const (
@@ -172,19 +183,18 @@ func (b *Book) Each(visit func(position int64, r Row) error) error {
 }
 
 func entry(raw []byte) Row {
-	r := Row{ID: int64(binary.BigEndian.Uint64(raw))}
-	if micros := int64(binary.BigEndian.Uint64(raw[8:])); micros != noDate {
-		r.At = time.UnixMicro(micros).UTC()
+	return Row{ID: int64(binary.BigEndian.Uint64(raw)), At: moment(int64(binary.BigEndian.Uint64(raw[8:])))}
+}
+
+func moment(micros int64) time.Time {
+	if micros == noDate {
+		return time.Time{}
 	}
-	return r
+	return time.UnixMicro(micros).UTC()
 }
 
 func appendEntry(raw []byte, r Row) []byte {
-	micros := int64(noDate)
-	if !r.At.IsZero() {
-		micros = r.At.UnixMicro()
-	}
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(raw, uint64(r.ID)), uint64(micros))
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(raw, uint64(r.ID)), uint64(micros(r.At)))
 }
 
 // Write makes a book anew: what it was, and the changes of the records up to sequence. The changes are sorted in place. The file is replaced at once or not at all.
@@ -194,7 +204,7 @@ func Write(path string, changes []Change, sequence int64) error {
 		return err
 	}
 	defer old.Close()
-	slices.SortStableFunc(changes, func(a, b Change) int { return cmpInt(a.ID, b.ID) })
+	slices.SortStableFunc(changes, func(a, b Change) int { return cmp.Compare(a.id, b.id) })
 	draft, err := os.CreateTemp(filepath.Dir(path), ".book-*")
 	if err != nil {
 		return fmt.Errorf("write book: %w", err)
@@ -213,16 +223,6 @@ func Write(path string, changes []Change, sequence int64) error {
 	return nil
 }
 
-func cmpInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
 // merger lays changes, sorted by id, over rows that come sorted by id.
 type merger struct {
 	changes []Change
@@ -232,8 +232,8 @@ type merger struct {
 
 // upTo writes what comes before a row of the old book, and that row as it has become.
 func (m *merger) upTo(r Row) error {
-	for len(m.changes) > 0 && m.changes[0].ID < r.ID {
-		if err := m.one(Row{ID: m.changes[0].ID}, false); err != nil {
+	for len(m.changes) > 0 && m.changes[0].id < r.ID {
+		if err := m.one(Row{ID: m.changes[0].id}, false); err != nil {
 			return err
 		}
 	}
@@ -242,7 +242,7 @@ func (m *merger) upTo(r Row) error {
 
 func (m *merger) rest() error {
 	for len(m.changes) > 0 {
-		if err := m.one(Row{ID: m.changes[0].ID}, false); err != nil {
+		if err := m.one(Row{ID: m.changes[0].id}, false); err != nil {
 			return err
 		}
 	}
@@ -251,15 +251,15 @@ func (m *merger) rest() error {
 
 // one takes the changes of a row.
 func (m *merger) one(r Row, there bool) error {
-	for len(m.changes) > 0 && m.changes[0].ID == r.ID {
+	for len(m.changes) > 0 && m.changes[0].id == r.ID {
 		c := m.changes[0]
 		m.changes = m.changes[1:]
-		if c.Effect == Absent {
+		if c.effect == Absent {
 			there = false
 			continue
 		}
-		if !there || c.Effect == Asserted || c.At.After(r.At) {
-			r.At = c.At
+		if !there || c.effect == Asserted || c.at > micros(r.At) {
+			r.At = moment(c.at)
 		}
 		there = true
 	}

@@ -16,17 +16,17 @@ func TestABookIsWhatTheChangesMakeOfItHoweverTheyAreCut(t *testing.T) {
 		want := map[int64]time.Time{}
 		var batch []Change
 		for sequence := range int64(2000) {
-			c := Change{Row: Row{ID: random.Int64N(300) - 50, At: time.UnixMicro(random.Int64N(1000)).UTC()}, Effect: Effect(random.IntN(3))}
+			row, effect := Row{ID: random.Int64N(300) - 50, At: time.UnixMicro(random.Int64N(1000)).UTC()}, Effect(random.IntN(3))
 			if random.IntN(10) == 0 {
-				c.At = time.Time{}
+				row.At = time.Time{}
 			}
-			batch = append(batch, c)
-			old, has := want[c.ID]
+			batch = append(batch, NewChange(row, effect))
+			old, has := want[row.ID]
 			switch {
-			case c.Effect == Absent:
-				delete(want, c.ID)
-			case !has || c.Effect == Asserted || c.At.After(old):
-				want[c.ID] = c.At
+			case effect == Absent:
+				delete(want, row.ID)
+			case !has || effect == Asserted || row.At.After(old):
+				want[row.ID] = row.At
 			}
 			if random.IntN(100) == 0 || sequence == 1999 {
 				if err := Write(path, batch, sequence); err != nil {
@@ -59,7 +59,7 @@ func TestRowsOfManyBlocksAreFound(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "invoice.book")
 	var changes []Change
 	for id := range int64(3*blockRows + 5) {
-		changes = append(changes, Change{Row: Row{ID: id * 2, At: time.UnixMicro(id).UTC()}})
+		changes = append(changes, NewChange(Row{ID: id * 2, At: time.UnixMicro(id).UTC()}, Seen))
 	}
 	if err := Write(path, changes, 1); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestRowsOfManyBlocksAreFound(t *testing.T) {
 
 func TestADamagedBookIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "invoice.book")
-	if err := Write(path, []Change{{Row: Row{ID: 1}}}, 1); err != nil {
+	if err := Write(path, []Change{NewChange(Row{ID: 1}, Seen)}, 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, size := range []int64{0, 7, headerSize + 3} {

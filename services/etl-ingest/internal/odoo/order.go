@@ -18,7 +18,7 @@ type order struct {
 
 // see takes a row.
 func (o *order) see(r *rows, row []byte) error {
-	moment := r.moment(row)
+	_, moment, _ := r.quick(row)
 	if !o.some || len(moment) == 0 || len(moment) != len(o.moment) || bytes.Compare(moment, o.moment) <= 0 {
 		if err := o.settle(r); err != nil {
 			return err
@@ -70,19 +70,4 @@ func (o *order) end(r *rows, page *extract.Page) error {
 	}
 	page.First, page.Last, page.Unsorted = o.least, o.greatest, o.unsorted
 	return nil
-}
-
-// moment finds the write_date of a row that has no quotes; nil when it takes more to find it.
-func (r *rows) moment(row []byte) []byte {
-	if r.format != "csv" || bytes.IndexByte(row, '"') >= 0 || bytes.Count(row, []byte{','}) != r.width-1 {
-		return nil
-	}
-	row = bytes.TrimRight(row, "\r\n")
-	for range r.at {
-		row = row[bytes.IndexByte(row, ',')+1:]
-	}
-	if end := bytes.IndexByte(row, ','); end >= 0 {
-		row = row[:end]
-	}
-	return row
 }
