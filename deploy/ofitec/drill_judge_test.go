@@ -28,7 +28,7 @@ func goodLoss() drillEvidence {
 		Acks:   []acknowledged{ackAt(9, 1, "a", 100), ackAt(9.5, 2, "a", 200), ackAt(9.9, 3, "a", 300), ackAt(17, 4, "b", 400), ackAt(17.1, 5, "b", 500)},
 		Stored: map[string]map[int64]bool{"w": {1: true, 2: true, 4: true, 5: true}},
 		Fenced: after(15), Promoted: after(16.5),
-		Fork:   250, Active: "b", Epoch: 2, Before: 1, Address: "127.0.0.12", Want: "127.0.0.12",
+		Fork: 250, Active: "b", Epoch: 2, Before: 1, Address: "127.0.0.12", Want: "127.0.0.12",
 		Timeline: timelineOf(after(10), mark{"lost", after(10)}, mark{"promoted", after(16.5)}, mark{"first", after(17)}),
 	}
 }
