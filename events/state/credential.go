@@ -51,6 +51,8 @@ type CredentialVersion struct {
 	DeadlineAt  time.Time    `json:"deadline_at"`     // max_ttl: no renewal goes past it
 	Epoch       events.Epoch `json:"epoch,omitempty"` // failover epoch under which a database user was made
 	Reason      string       `json:"reason,omitempty"`
+	Verified    events.Epoch `json:"verified_epoch,omitempty"` // failover epoch under which it was last seen to log in, or seen not to
+	Missing     bool         `json:"missing,omitempty"`        // it did not: the failover has lost its user
 
 	Previous    int64           `json:"previous,omitempty"` // the version that was current when this one was made
 	Trigger     string          `json:"trigger,omitempty"`  // as in credential.rotated

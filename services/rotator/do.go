@@ -57,6 +57,8 @@ func (t *term) do(ctx context.Context, action rotation.Action) (rotation.Outcome
 			return nil, err
 		}
 		return rotation.Renewed{Number: a.Number, TTL: granted, At: asked.UTC(), Gone: gone}, nil
+	case rotation.Verify:
+		return t.verify(ctx, a)
 	case rotation.Shorten:
 		asked := time.Now()
 		granted, gone, err := t.vault.Renew(ctx, a.Lease, a.TTL)
@@ -68,6 +70,21 @@ func (t *term) do(ctx context.Context, action rotation.Action) (rotation.Outcome
 		return t.end(ctx, a)
 	}
 	return nil, fmt.Errorf("do %T: nobody knows how", action)
+}
+
+// verify tries the login that is in use, as it stands in KV v2.
+func (t *term) verify(ctx context.Context, a rotation.Verify) (rotation.Outcome, error) {
+	login, err := t.vault.Login(ctx, a.Number)
+	if err != nil {
+		return nil, err
+	}
+	problem := "KV v2 has no login under its number"
+	if login.User != "" {
+		if problem, err = t.database.Try(ctx, login.User, login.Password); err != nil {
+			return nil, err
+		}
+	}
+	return rotation.Verified{Number: a.Number, Epoch: a.Epoch, Problem: problem}, nil
 }
 
 // deadMan is what a lease is shortened to before its user is seen out: Vault ends it by itself if this process dies now.

@@ -63,6 +63,7 @@ func startRig(t *testing.T, ttl, most string) *rig {
 	must(t, err)
 	_, err = r.etcd.Put(t.Context(), state.KeyActive, string(active))
 	must(t, err)
+	r.epoch(t, 1)
 	conn, err := nats.Connect(address)
 	must(t, err)
 	t.Cleanup(conn.Close)
@@ -80,6 +81,15 @@ func startRig(t *testing.T, ttl, most string) *rig {
 	}
 	r.deploy(t)
 	return r
+}
+
+// epoch is the arbiters' word that a mandate was granted.
+func (r *rig) epoch(t *testing.T, number events.Epoch) {
+	t.Helper()
+	now, err := state.Encode(state.Failover{Epoch: number, Active: events.RegionA, Phase: state.PhaseSteady, Since: time.Now().UTC()})
+	must(t, err)
+	_, err = r.etcd.Put(t.Context(), state.KeyFailover, string(now))
+	must(t, err)
 }
 
 // rotator starts one in a region; more variables outrank the others.

@@ -325,6 +325,27 @@ func TestALeaderThatWasPausedWritesNothingWhenItWakes(t *testing.T) {
 	}
 }
 
+func TestAUserThatAFailoverHasLostIsReplacedAndOneThatItHasNotIsKept(t *testing.T) {
+	r := startRig(t, "1h", "24h")
+	r.rotator(t, events.RegionA)
+	first := r.settled(t, 1)
+	if first.Epoch != 1 {
+		t.Errorf("made under epoch %s", first.Epoch)
+	}
+	r.epoch(t, 2)
+	await(t, 30*time.Second, "the user in use is tried", func() bool { s, _ := r.state(t); return current(s).Verified == 2 })
+	if kept := r.settled(t, 1); kept.Lease != first.Lease || kept.Missing {
+		t.Errorf("in use is %+v", kept)
+	}
+	for _, sql := range []string{"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%s'", "DROP ROLE \"%s\""} {
+		r.database.super(t, "ofitec_prod", fmt.Sprintf(sql, first.User))
+	}
+	r.epoch(t, 3)
+	if second := r.settled(t, first.Number); second.Trigger != "failover" || second.Epoch != 3 {
+		t.Errorf("the lost user is followed by %+v", second)
+	}
+}
+
 func TestALeaseThatNobodyRecordedIsEndedAndARecordedOneIsNot(t *testing.T) {
 	r := startRig(t, "1h", "24h")
 	r.rotator(t, events.RegionA)

@@ -128,6 +128,8 @@ func (d *decision) learn() {
 			}
 			v.DeadlineAt = v.ExpiresAt // nobody renews it again
 		}
+	case Verified:
+		d.verified(o)
 	case Ended:
 		d.ended(o)
 	}
@@ -143,8 +145,11 @@ func (d *decision) minted(o Minted) {
 	}
 	if current := d.current(); current != nil {
 		v.Previous = current.Number
-		if current.Lease == "" {
+		switch {
+		case current.Lease == "":
 			v.Trigger = "first"
+		case current.Missing:
+			v.Trigger = "failover"
 		}
 	} else {
 		v.Trigger = "first"
@@ -188,6 +193,19 @@ func (d *decision) renewed(o Renewed) {
 		v.DeadlineAt = v.ExpiresAt
 	}
 	d.announce(v, events.CredentialRenewed{Credential: d.reference(*v), Lease: leaseOf(*v), Renewal: v.Renewals})
+}
+
+// verified notes whether a failover has left the user in use; one that it has lost is replaced at once.
+func (d *decision) verified(o Verified) {
+	v := d.version(o.Number)
+	if v == nil || v.Stage != state.StageCurrent {
+		return
+	}
+	v.Verified, v.Missing = o.Epoch, o.Problem != ""
+	if v.Missing {
+		v.Reason = clip("the failover has lost its user: " + o.Problem)
+		d.state.NextAt = &d.now
+	}
 }
 
 func (d *decision) ended(o Ended) {

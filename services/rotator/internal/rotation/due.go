@@ -23,6 +23,9 @@ func (d *decision) todo() []Action {
 			todo = append(todo, Renew{v.Number, v.Lease, seconds(v.TTL)})
 		}
 	}
+	if v := d.current(); v != nil && v.Lease != "" && d.seen.Active != "" && d.seen.Epoch > max(v.Epoch, v.Verified) {
+		todo = append(todo, Verify{v.Number, d.seen.Epoch})
+	}
 	unused := false // a number that KV v2 does not know
 	for _, v := range d.state.Versions {
 		if d.seen.Stored >= v.Number || d.seen.Stored < 0 {

@@ -98,6 +98,12 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	case "active":
 		p.seen.Active = events.Region(words["region"])
 		o.Active = p.seen.Active
+	case "epoch":
+		epoch, _ := strconv.ParseUint(words["n"], 10, 64)
+		p.seen.Epoch = events.Epoch(epoch)
+		o.Epoch = p.seen.Epoch
+	case "verified":
+		o.Outcome = Verified{number, p.seen.Epoch, words["problem"]}
 	case "crash": // another process leads now
 		p.seen.Held = 0
 		if number > 0 {

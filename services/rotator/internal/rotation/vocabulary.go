@@ -94,6 +94,13 @@ type Shortened struct {
 	Gone   bool
 }
 
+// Verified: whether the user in use is still one after a failover to Epoch; Problem says what it cannot.
+type Verified struct {
+	Number  int64
+	Epoch   events.Epoch
+	Problem string
+}
+
 // Ended: the user cannot log in, has no session and is no more.
 type Ended struct {
 	Number           int64
@@ -107,6 +114,7 @@ func (Staged) outcome()    {}
 func (Found) outcome()     {}
 func (Renewed) outcome()   {}
 func (Shortened) outcome() {}
+func (Verified) outcome()  {}
 func (Ended) outcome()     {}
 
 // Action is what is to be done after the next state is stored.
@@ -129,6 +137,11 @@ type (
 		Number int64
 		Lease  string
 		TTL    time.Duration
+	}
+	// Verify logs in with what is in use: a failover may have lost a user that was just made.
+	Verify struct {
+		Number int64
+		Epoch  events.Epoch
 	}
 	// Shorten is the dead man's half of the drain: Vault ends the user at TTL from now, whether or not anybody is there to End it.
 	Shorten struct {
@@ -154,6 +167,7 @@ func (Stage) action()    {}
 func (Look) action()     {}
 func (Burn) action()     {}
 func (Renew) action()    {}
+func (Verify) action()   {}
 func (Shorten) action()  {}
 func (End) action()      {}
 func (Announce) action() {}

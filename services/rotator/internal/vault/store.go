@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/events"
 )
 
@@ -107,13 +108,21 @@ func (e *Engine) Destroy(ctx context.Context, number int64) error {
 
 // Holds says whether a version is the login of a user.
 func (e *Engine) Holds(ctx context.Context, number int64, user string) (bool, error) {
+	login, err := e.Login(ctx, number)
+	return err == nil && user != "" && login.User == user, err
+}
+
+// Login reads a version; one that is not there, or holds none, is the zero login.
+func (e *Engine) Login(ctx context.Context, number int64) (Login, error) {
 	answer, err := e.client.Logical().ReadWithDataWithContext(ctx, "secret/data/"+e.path, map[string][]string{"version": {strconv.FormatInt(number, 10)}})
 	if err != nil {
-		return false, fmt.Errorf("read version %d of %s: %w", number, e.path, err)
+		return Login{}, fmt.Errorf("read version %d of %s: %w", number, e.path, err)
 	}
 	if answer == nil {
-		return false, nil
+		return Login{}, nil
 	}
 	data, _ := answer.Data["data"].(map[string]any)
-	return user != "" && data[fieldUser] == user, nil
+	user, _ := data[fieldUser].(string)
+	password, _ := data[fieldPassword].(string)
+	return Login{user, config.Secret(password)}, nil
 }
