@@ -200,3 +200,16 @@ func TestABrowserOpensADetailAndSendsACommand(t *testing.T) {
 		t.Errorf("the browser says %v", b.said)
 	}
 }
+
+func TestABrowserWithoutASessionIsToldWhereTheLinkIs(t *testing.T) {
+	b := newBrowser(t, "en")
+	s := open(t)
+	for _, size := range sizes {
+		b.open(s.url+"/", size.width, size.height, "light")
+		b.await(`document.body.innerText.includes("bin/ofitec console")`)
+		if text := b.eval("document.body.innerText"); !strings.Contains(text, "one-time link") || !strings.Contains(text, "un solo uso") {
+			t.Errorf("the page says %s", text)
+		}
+		b.picture("closed-" + size.name)
+	}
+}

@@ -3,6 +3,7 @@ package page
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
 	"net"
@@ -57,7 +58,7 @@ func (p *Page) Register(mux *http.ServeMux) {
 	}
 	command := func(pattern string, handler func(http.ResponseWriter, *http.Request, session)) {
 		inside(pattern, func(w http.ResponseWriter, r *http.Request, s session) {
-			if err := forgery.Check(r); err != nil || r.Header.Get("X-Ofitec-Token") != s.csrf {
+			if err := forgery.Check(r); err != nil || subtle.ConstantTimeCompare([]byte(r.Header.Get("X-Ofitec-Token")), []byte(s.csrf)) != 1 {
 				p.Refused("forgery")
 				p.fail(w, http.StatusForbidden, "the request does not come from this page: reload it and try again")
 				return
