@@ -30,7 +30,7 @@ func Decide(s State, o Observation, now Instant) (State, []Action) {
 
 // lead does the one thing that comes next: the step that is due, an answer, or a decision.
 func (s State) lead(now Instant) (State, []Action) {
-	rule, reason := "", ""
+	rule, reason, called := "", "", false
 	if s.view.Failover.Phase != state.PhaseSteady {
 		if swap := s.step(now); swap != nil {
 			return s, []Action{*swap}
@@ -52,10 +52,10 @@ func (s State) lead(now Instant) (State, []Action) {
 			}
 		}
 		if rule == "" || held != "" && call.cause != "" {
-			rule, reason = held, why
+			rule, reason, called = held, why, call.cause != ""
 		}
 	}
-	return s.hold(rule, reason, now)
+	return s.hold(rule, reason, called, now)
 }
 
 // settled says whether a new decision may be taken: nothing is under way, or what is cannot be ended by anybody here, and its owner has the mandate all the same.

@@ -87,22 +87,23 @@ func why(gates *events.Gates) string {
 	return fmt.Sprintf("%.200s", gates.Reason)
 }
 
-// The least time that a rule must hold before it is announced, where it is not told by something that has a patience of its own, and the calm after which an
-// alarm is over.
-func (s State) patience(rule string) time.Duration {
-	switch rule {
-	case RuleBlind:
-		return 3 * s.settings.Window
-	case RuleSilent, RuleDatabase, RuleGatesUnknown, RuleLossUnknown: // the next report may say more
+// patience is the least time that a rule must hold before it is announced. What the next report may clear up is given the time for one; blindness, while nothing
+// calls for a failover, the time in which observers start.
+func (s State) patience(rule string, called bool) time.Duration {
+	switch {
+	case rule == RuleBlind && !called:
+		return 10 * s.settings.Window
+	case rule == RuleBlind, rule == RuleSilent, rule == RuleDatabase, rule == RuleGatesUnknown, rule == RuleLossUnknown:
 		return s.settings.Window
 	}
 	return 0
 }
 
+// calm is the time after which an alarm is over.
 func (s State) calm() time.Duration { return 3 * s.settings.Window }
 
 // hold keeps the alarm in the state: it is announced once when a rule begins to hold, and taken back after a calm.
-func (s State) hold(rule, reason string, now Instant) (State, []Action) {
+func (s State) hold(rule, reason string, called bool, now Instant) (State, []Action) {
 	if s.trouble.rule != rule || s.trouble.since == 0 {
 		s.trouble = trouble{rule, now.Boot}
 	}
@@ -112,7 +113,7 @@ func (s State) hold(rule, reason string, now Instant) (State, []Action) {
 		swap := s.swap(now, "rule "+f.Held.Rule+" holds no more")
 		swap.Next.Held = nil
 		return s, []Action{*swap}
-	case rule == "" || f.Held != nil && f.Held.Rule == rule || lasted < s.patience(rule):
+	case rule == "" || f.Held != nil && f.Held.Rule == rule || lasted < s.patience(rule, called):
 		return s, nil
 	}
 	held := events.FailoverHeld{
