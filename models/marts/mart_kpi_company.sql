@@ -16,8 +16,11 @@ facts AS (
     UNION ALL
     SELECT last_day(date) FROM balances
 ),
+horizon AS (
+    SELECT last_day(CAST(timezone('America/Santiago', timezone('UTC', max(asof_clock))) AS DATE)) AS month_end FROM etl_batch
+),
 months AS (
-    SELECT last_day(CAST(unnest(generate_series(date_trunc('month', min(month_end)), date_trunc('month', max(month_end)), INTERVAL 1 MONTH)) AS DATE)) AS month_end FROM facts
+    SELECT last_day(CAST(unnest(generate_series(date_trunc('month', min(month_end)), (SELECT date_trunc('month', month_end) FROM horizon), INTERVAL 1 MONTH)) AS DATE)) AS month_end FROM facts
 ),
 accounts AS (
     SELECT m.month_end, b.account, arg_max(b.balance, b.date) AS balance, arg_max(b.currency, b.date) AS currency

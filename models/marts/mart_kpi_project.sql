@@ -16,6 +16,9 @@ billed AS (
     FROM mart_fact_sales AS d
     ASOF LEFT JOIN rates AS r ON r.currency = d.currency AND r.date <= d.date
 ),
+horizon AS (
+    SELECT last_day(CAST(timezone('America/Santiago', timezone('UTC', max(asof_clock))) AS DATE)) AS month_end FROM etl_batch
+),
 facts AS (
     SELECT hk_project, month_end, revenue, 0::DECIMAL(18,2) AS direct_cost FROM billed WHERE revenue IS NOT NULL
     UNION ALL
@@ -24,7 +27,7 @@ facts AS (
     WHERE is_current AND NOT is_deleted AND kind = 'actual' AND date IS NOT NULL AND amount IS NOT NULL
 ),
 spans AS (
-    SELECT hk_project, min(month_end) AS first, (SELECT max(month_end) FROM facts) AS last FROM facts GROUP BY hk_project
+    SELECT hk_project, min(month_end) AS first, (SELECT month_end FROM horizon) AS last FROM facts GROUP BY hk_project
 ),
 months AS (
     SELECT hk_project, last_day(CAST(unnest(generate_series(date_trunc('month', first), date_trunc('month', last), INTERVAL 1 MONTH)) AS DATE)) AS month_end FROM spans

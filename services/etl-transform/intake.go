@@ -36,8 +36,12 @@ type intake struct {
 	log       *slog.Logger
 	loaded    func(warehouse.Result) // after each load
 
-	waiting chan waiter // never closed
+	waiting chan waiter   // never closed
+	stopped chan struct{} // closed when nothing is loaded any more
 }
+
+// errStopped answers announcements that came too late; they come again.
+var errStopped = errors.New("the service stops")
 
 // handle is the bus's handler: it answers when the announced file is in the warehouse.
 func (i *intake) handle(ctx context.Context, d bus.Delivery) error {
@@ -48,19 +52,17 @@ func (i *intake) handle(ctx context.Context, d bus.Delivery) error {
 	w := waiter{Announced: batch.Announced{Event: d.Event, Ready: ready}, answer: make(chan error, 1)}
 	select {
 	case i.waiting <- w:
+	case <-i.stopped:
+		return errStopped
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	select {
-	case err := <-w.answer:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return <-w.answer // whoever took it answers
 }
 
-// run loads what comes until the context ends. A load under way is finished.
+// run loads what comes until the context ends. A load under way is finished. It is called once.
 func (i *intake) run(ctx context.Context) error {
+	defer close(i.stopped)
 	for {
 		select {
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"syscall"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
@@ -17,6 +18,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	syscall.Umask(0o077) // the warehouse is for its own user
 	single := len(args) == 1 && args[0] == "--once"
 	if err := chassis.NoArguments(args); err != nil && !single {
 		return err

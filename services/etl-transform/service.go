@@ -71,7 +71,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 	t.bus = bus.NewJetStream(t.stream, t.metered)
 	t.outbox = bus.NewOutbox(t.warehouse, t.bus, t.service.Log, t.metered)
 	counted := newMetrics(t.service.Metrics)
-	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter)}
+	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter), stopped: make(chan struct{})}
 	active := activity(always)
 	if !c.alone() {
 		if t.etcd, err = etcd.Connect(c.Settings); err != nil {

@@ -61,7 +61,9 @@ func Cast(c models.Column, expr string) string {
 	case models.Decimal:
 		return fmt.Sprintf("CASE WHEN regexp_full_match(%[1]s, '[+-]?[0-9]*(\\.[0-9]{0,%[2]d}0*)?') THEN TRY_CAST(%[1]s AS %[3]s) END", expr, c.Type.Scale, SQLType(c.Type))
 	case models.Timestamp:
-		return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 19 AND regexp_matches(%[1]s, '[+-][0-9]{2}(:?[0-9]{2})?$') THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", expr)
+		return finite(fmt.Sprintf("CASE WHEN strlen(%[1]s) > 19 AND regexp_matches(%[1]s, '[+-][0-9]{2}(:?[0-9]{2})?$') THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", expr))
+	case models.Date:
+		return finite("TRY_CAST(" + expr + " AS DATE)")
 	case models.Enum:
 		values := make([]string, len(c.Values))
 		for i, value := range c.Values {
@@ -72,4 +74,9 @@ func Cast(c models.Column, expr string) string {
 		return expr
 	}
 	return fmt.Sprintf("TRY_CAST(%s AS %s)", expr, SQLType(c.Type))
+}
+
+// finite makes NULL of the engine's infinite times, which no export means.
+func finite(expr string) string {
+	return fmt.Sprintf("CASE WHEN isfinite(%[1]s) THEN %[1]s END", "("+expr+")")
 }

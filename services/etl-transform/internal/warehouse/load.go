@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"time"
@@ -86,12 +88,20 @@ func (w *Warehouse) Load(ctx context.Context, files []batch.Announced, store Sto
 	if len(s.files) == 0 {
 		return r, nil
 	}
-	err = w.transaction(ctx, func(tx *sql.Tx) error {
-		if err := w.load(ctx, tx, s, &r, &start); err != nil {
-			return err
+	unreadable := maps.Clone(r.Rejected)
+	without := map[string]bool{}
+	for {
+		err = w.transaction(ctx, func(tx *sql.Tx) error { return w.load(ctx, tx, s, without, &r, &start) })
+		var broken *martError
+		if !errors.As(err, &broken) || without[broken.mart] || ctx.Err() != nil {
+			break
 		}
-		return w.record(ctx, tx, s, &r)
-	})
+		// A mart that cannot be computed holds up itself, not the load.
+		w.o.Log.ErrorContext(ctx, "mart is held back", "mart", broken.mart, "error", broken.err)
+		without[broken.mart] = true
+		r.Rejected, r.Marts, r.Written = maps.Clone(unreadable), nil, 0
+	}
+	w.clean(ctx)
 	if err != nil {
 		r.Load = 0
 		return r, fmt.Errorf("load %d files: %w", len(s.files), err)
@@ -106,13 +116,37 @@ func (r *Result) lap(stage string, start *time.Time) {
 	*start = now
 }
 
-func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, start *time.Time) error {
+// clean drops the working tables: those of a large load would stay in memory until the next one.
+func (w *Warehouse) clean(ctx context.Context) {
+	found, err := w.conn.QueryContext(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary")
+	if err != nil {
+		return // a failure of the engine is told by the next load
+	}
+	var names []string
+	for found.Next() {
+		var name string
+		if found.Scan(&name) == nil {
+			names = append(names, name)
+		}
+	}
+	_ = found.Close()
+	for _, name := range names {
+		_, _ = w.conn.ExecContext(ctx, "DROP TABLE IF EXISTS temp."+canon.Quote(name))
+	}
+}
+
+// load does the work of the transaction. Marts in without are not computed.
+func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without map[string]bool, r *Result, start *time.Time) error {
 	// Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.
 	var err error
 	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", leastLoad()); err != nil {
 		return err
 	}
 	if r.Sequence, err = number(ctx, tx, "SELECT max(sequence) FROM etl_load"); err != nil {
+		return err
+	}
+	before, err := asofMonth(ctx, tx)
+	if err != nil {
 		return err
 	}
 	if err := s.declare(ctx, tx); err != nil {
@@ -142,11 +176,28 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, r *Result
 		}
 		r.lap("vault", start)
 	}
-	if err := w.refresh(ctx, tx, touched, r); err != nil {
+	if err := w.enter(ctx, tx, s, r); err != nil {
+		return err
+	}
+	after, err := asofMonth(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := w.refresh(ctx, tx, occasion{touched: touched, month: before != after, without: without}, r); err != nil {
 		return err
 	}
 	r.lap("marts", start)
-	return nil
+	return w.record(ctx, tx, s, r)
+}
+
+// asofMonth is the month of the greatest asof, where the company is. Marts that run up to it are made anew when it changes.
+func asofMonth(ctx context.Context, tx *sql.Tx) (string, error) {
+	var month string
+	err := tx.QueryRowContext(ctx, "SELECT coalesce(strftime(timezone('America/Santiago', timezone('UTC', max(asof_clock))), '%Y-%m'), '') FROM etl_batch").Scan(&month)
+	if err != nil {
+		return "", fmt.Errorf("read asof: %w", err)
+	}
+	return month, nil
 }
 
 // touchedBy is the TEMP table of a dataset's touched keys.
@@ -172,13 +223,8 @@ func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths [
 	return run(ctx, tx, p.Observe(r.Load)...)
 }
 
-// record writes the ledger and what is to be told.
-func (w *Warehouse) record(ctx context.Context, tx *sql.Tx, s *spooling, r *Result) error {
-	var total events.Volume
-	for _, volume := range r.Read {
-		total.Rows += volume.Rows
-		total.Bytes += volume.Bytes
-	}
+// enter writes the files into the ledger.
+func (w *Warehouse) enter(ctx context.Context, tx *sql.Tx, s *spooling, r *Result) error {
 	for _, f := range s.files {
 		ready := f.Ready
 		r.Sequence = max(r.Sequence, ready.Sequence)
@@ -189,6 +235,16 @@ func (w *Warehouse) record(ctx context.Context, tx *sql.Tx, s *spooling, r *Resu
 		}
 	}
 	r.Files = len(s.files)
+	return nil
+}
+
+// record writes the load, and what is to be told of it.
+func (w *Warehouse) record(ctx context.Context, tx *sql.Tx, s *spooling, r *Result) error {
+	var total events.Volume
+	for _, volume := range r.Read {
+		total.Rows += volume.Rows
+		total.Bytes += volume.Bytes
+	}
 	now := clock()
 	_, err := tx.ExecContext(ctx, "INSERT INTO etl_load VALUES (?, ?, ?, ?, ?, ?, ?)", r.Load, r.Sequence, r.Files, total.Rows, total.Bytes, r.Written, now)
 	if err != nil {

@@ -14,21 +14,42 @@ import (
 // candidate is the TEMP table of a mart's rows that were computed anew.
 const candidate = "work_mart"
 
+// occasion is why marts are refreshed.
+type occasion struct {
+	touched map[string]bool // datasets with touched keys
+	month   bool            // the greatest asof has come into another month
+	without map[string]bool // marts that could not be computed
+}
+
+// martError is what was wrong with one mart.
+type martError struct {
+	mart string
+	err  error
+}
+
+func (e *martError) Error() string { return "refresh mart " + e.mart + ": " + e.err.Error() }
+func (e *martError) Unwrap() error { return e.err }
+
 // refresh computes anew what the touched datasets feed, checks it, and puts it in place. A mart that is blocked stays as it is.
-func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, touched map[string]bool, r *Result) error {
+func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Result) error {
 	changed := map[string]bool{} // marts
 	for _, m := range w.o.Models.Marts() {
 		state, err := w.martState(ctx, tx, m.Name)
 		if err != nil {
 			return err
 		}
-		due, driven := due(m, touched, changed, state)
+		due, driven := due(m, o, changed, state)
 		if !due {
 			continue
 		}
-		result, err := w.refreshOne(ctx, tx, m, driven, state, r.Load)
+		result := MartResult{Mart: m.Name, Kept: state.load, Failed: 1, BlockedBy: "refresh", Reason: "it could not be computed; the log of etl-transform says why"}
+		if o.without[m.Name] {
+			err = w.saveMart(ctx, tx, result, state.load)
+		} else {
+			result, err = w.refreshOne(ctx, tx, m, driven, state, r.Load)
+		}
 		if err != nil {
-			return fmt.Errorf("refresh mart %s (%s): %w", m.Name, m.File, err)
+			return &martError{m.Name, err}
 		}
 		changed[m.Name] = result.BlockedBy == ""
 		r.Marts = append(r.Marts, result)
@@ -52,11 +73,11 @@ func (w *Warehouse) martState(ctx context.Context, tx *sql.Tx, mart string) (mar
 
 // due says whether a mart must be refreshed, and whether the touched rows of the dataset that drives it are enough: not when something else that it reads has changed, and not
 // when it was never filled or was held back.
-func due(m models.Mart, touched, changed map[string]bool, s martState) (due, driven bool) {
+func due(m models.Mart, o occasion, changed map[string]bool, s martState) (due, driven bool) {
 	driven = m.DrivenBy != "" && s.load != 0 && !s.blocked
-	due = s.load == 0 && !s.blocked
+	due = s.load == 0 && !s.blocked || o.month && m.DrivenBy == ""
 	for _, read := range m.Reads {
-		if touched[read] || changed[read] {
+		if o.touched[read] || changed[read] {
 			due = true
 			driven = driven && read == m.DrivenBy
 		}
