@@ -168,3 +168,24 @@ func TestAnArbiterThatStandsStillLosesTheMandateAndNothingIsWrittenTwice(t *test
 	}
 	await(t, 10*time.Second, "both have the same", func() bool { return w.ledger(events.RegionA) == "1,2" && w.ledger(events.RegionB) == "1,2" })
 }
+
+func TestAnOutageOfEtcdMovesNothing(t *testing.T) {
+	w := startThree(t)
+	must(t, w.write(events.RegionA, 1))
+	w.etcd.stop()
+	await(t, 15*time.Second, "a is fenced", func() bool { return !w.regions[events.RegionA].open() })
+	time.Sleep(6 * time.Second) // by now its mandate has ended for everyone
+	if status, body := says(w.address[events.RegionB], "/mandate"); status != 503 {
+		t.Errorf("b's /mandate answers %d %+v", status, body)
+	}
+	w.etcd.start(t)
+	await(t, 30*time.Second, "a is open again", w.regions[events.RegionA].open)
+	must(t, w.write(events.RegionA, 2))
+	time.Sleep(7 * time.Second) // longer than a leader waits for a holder that does not renew
+	if f := w.current(); f.Epoch != 1 || f.Active != events.RegionA || f.Phase != state.PhaseSteady || f.Rejoin != nil {
+		t.Errorf("after the outage: %+v", f)
+	}
+	if told := w.facts(); slices.Contains(told, "started") {
+		t.Errorf("told: %v", told)
+	}
+}
