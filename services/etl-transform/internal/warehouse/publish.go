@@ -61,14 +61,39 @@ func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
 		if mart.Columns, err = columnsOf(ctx, w.db, m.Name); err != nil {
 			return nil, err
 		}
-		var count, high, low any
-		if err := tx.QueryRowContext(ctx, canon.DigestSQL(m.Name, mart.Columns)).Scan(&count, &high, &low); err != nil {
-			return nil, fmt.Errorf("digest mart %s: %w", m.Name, err)
+		if mart.Digest, mart.Rows, err = w.martDigest(ctx, tx, m.Name, mart.Columns); err != nil {
+			return nil, err
 		}
-		mart.Digest, mart.Rows = canon.Digest(bigOf(count), bigOf(high), bigOf(low)), bigOf(count).Int64()
 		s.Marts = append(s.Marts, mart)
 	}
 	return s, nil
+}
+
+// remembered is a mart's digest as of a load.
+type remembered struct {
+	load   int64
+	digest string
+	rows   int64
+}
+
+// martDigest computes a mart's digest when a load has changed the mart since it was last asked for.
+func (w *Warehouse) martDigest(ctx context.Context, tx *sql.Tx, mart string, columns []canon.Column) (digest string, rows int64, err error) {
+	state, err := w.martState(ctx, tx, mart)
+	if err != nil {
+		return "", 0, err
+	}
+	w.digests.Lock()
+	defer w.digests.Unlock()
+	if known, found := w.digests.of[mart]; found && known.load == state.load {
+		return known.digest, known.rows, nil
+	}
+	var count, high, low any
+	if err := tx.QueryRowContext(ctx, canon.DigestSQL(mart, columns)).Scan(&count, &high, &low); err != nil {
+		return "", 0, fmt.Errorf("digest mart %s: %w", mart, err)
+	}
+	known := remembered{state.load, canon.Digest(bigOf(count), bigOf(high), bigOf(low)), bigOf(count).Int64()}
+	w.digests.of[mart] = known
+	return known.digest, known.rows, nil
 }
 
 // Close ends the snapshot. It may be called twice.

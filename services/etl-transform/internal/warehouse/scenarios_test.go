@@ -44,7 +44,7 @@ func TestWhatOnlyLooksDifferentIsNoVersion(t *testing.T) {
 func TestARowThatWasReadBeforeTouchesNothing(t *testing.T) {
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "2,,red,1,2026-01-01T00:00:00Z"), 1))
-	if r := b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "2,,blue,1,2026-01-02T00:00:00Z"), 2)); r.Written != 1 {
+	if r := b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "2,,blue,1,2026-01-02T00:00:00Z"), 2)); r.Written != 2 {
 		t.Errorf("%d keys were touched, want 1", r.Written)
 	}
 	b.expect(t, "SELECT count(*) FROM stage_thing", "3")
@@ -140,6 +140,62 @@ func TestATableCheckHoldsTheMartBackAndLetsItGoAgain(t *testing.T) {
 	b.expect(t, "SELECT thing_id FROM mart_thing ORDER BY 1", "1", "2")
 	b.load(t, b.file("thing", "absent", "thing_id\n1\n", 3))
 	b.expect(t, "SELECT thing_id FROM mart_thing ORDER BY 1", "1", "2") // readers keep what they have
+}
+
+func TestAMartThatCannotBeComputedIsHeldBackAndTheLoadGoesOn(t *testing.T) {
+	numbers := fstest.MapFS{
+		"marts/mart_number.yml": {Data: []byte("mart: mart_number\ngrain: [thing_id]\nreads: [thing]\n")},
+		"marts/mart_number.sql": {Data: []byte("SELECT thing_id, CAST(colour AS INTEGER) AS number FROM vault_s_thing WHERE is_current AND NOT is_deleted")},
+	}
+	b := newBench(t, numbers)
+	b.load(t, b.file("thing", "rows", lines("1,,5,1,2026-01-01T00:00:00Z"), 1))
+	r := b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-02T00:00:00Z", "2,,7,much,2026-01-02T00:00:00Z"), 2))
+	b.expect(t, "SELECT mart, blocked_by FROM etl_mart WHERE blocked_by IS NOT NULL", "mart_number|refresh")
+	b.expect(t, "SELECT number FROM mart_number", "5") // what readers had
+	b.expect(t, "SELECT colour FROM mart_thing", "red")
+	if r.Rejected["thing"] != 1 || r.Written != 2 {
+		t.Errorf("result is %+v", r)
+	}
+	b.expect(t, "SELECT count(*) FROM etl_quarantine", "1")
+	b.load(t, b.file("thing", "rows", lines("1,,6,1,2026-01-03T00:00:00Z"), 3))
+	b.expect(t, "SELECT number FROM mart_number", "6")
+}
+
+func TestASnapshotShowsTheMartsAsTheLastLoadHasLeftThem(t *testing.T) {
+	b := newBench(t)
+	digest := func() string {
+		t.Helper()
+		s, err := b.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var out strings.Builder
+		if len(s.Marts) == 0 {
+			return ""
+		}
+		if err := s.Write(t.Context(), s.Marts[0], &out); err != nil {
+			t.Fatal(err)
+		}
+		if lines := int64(strings.Count(out.String(), "\n")); lines != s.Marts[0].Rows {
+			t.Errorf("%d lines for %d rows:\n%s", lines, s.Marts[0].Rows, out.String())
+		}
+		whole, err := b.Digest(t.Context(), "mart_thing")
+		if err != nil || whole != s.Marts[0].Digest {
+			t.Errorf("digest is %s, of the table %s: %v", s.Marts[0].Digest, whole, err)
+		}
+		return s.Marts[0].Digest
+	}
+	if digest() != "" {
+		t.Error("there are marts before the first load")
+	}
+	b.load(t, b.file("thing", "rows", lines(`1,,"red\	x
+y",1,2026-01-01T00:00:00Z`), 1))
+	first := digest()
+	b.load(t, b.file("thing", "rows", lines("2,,blue,1,2026-01-02T00:00:00Z"), 2))
+	if second := digest(); second == first {
+		t.Error("the digest stays when the mart changes")
+	}
 }
 
 func TestPersonalDataAreTokensEverywhere(t *testing.T) {

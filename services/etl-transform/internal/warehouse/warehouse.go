@@ -40,6 +40,11 @@ type Warehouse struct {
 
 	mu   sync.Mutex
 	conn *sql.Conn // TEMP tables live in it; held with mu
+
+	digests struct {
+		sync.Mutex
+		of map[string]remembered // by mart
+	}
 }
 
 // ErrOtherRules says that the file was made by other models or another token key than the ones that are to be used now.
@@ -63,6 +68,7 @@ var tables = []string{
 // New makes the tables of the models in an open database. It returns an error that wraps ErrOtherRules when the file must be made anew, and closes nothing then.
 func New(ctx context.Context, db *sql.DB, o Options) (*Warehouse, error) {
 	w := &Warehouse{o: o, db: db, plans: vault.Plans(o.Models)}
+	w.digests.of = map[string]remembered{}
 	if err := os.MkdirAll(o.Spool, 0o700); err != nil {
 		return nil, fmt.Errorf("open warehouse: %w", err)
 	}
