@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
 )
 
 // dialFrom opens a session of the application as the proxy does.
@@ -68,6 +70,12 @@ func TestAFailoverWithTheOldPrimaryAlive(t *testing.T) {
 	defer session.Close(ctx)
 	exec := func(sql string) error { _, err := session.Exec(ctx, sql); return err }
 	must(t, exec("INSERT INTO ledger VALUES (1)"))
+	if err := a.options.Door.Refuses(ctx); !errors.Is(err, postgres.ErrNotRefused) {
+		t.Errorf("while a is open, a trial gives %v", err)
+	}
+	if _, err := a.options.Upstream.Prepare(ctx, 1); !errors.Is(err, postgres.ErrNotPrimary) {
+		t.Errorf("b would be copied: %v", err)
+	}
 	must(t, exec("BEGIN"))
 	must(t, exec("INSERT INTO ledger VALUES (2)"))
 
