@@ -49,7 +49,8 @@ func tallies(book *known.Book, windows []reconcile.Window) ([]bookTally, error) 
 	return sums, err
 }
 
-// reread reads a window page by page, marks what is there, and records pages that hold a row which the book has not, or not so. It gives the source's clock at the first page.
+// reread reads a window page by page, marks what is there, and records pages that hold a row which the book has not, or not so. It gives the source's clock at the last page: a row that appears
+// later is seen by a pull that is later, too.
 func (c *comparison) reread(ctx context.Context, book *known.Book, w reconcile.Window, marks known.Marks) (clock time.Time, err error) {
 	at := extract.Place{Since: w.From}
 	for {
@@ -73,9 +74,7 @@ func (c *comparison) reread(ctx context.Context, book *known.Book, w reconcile.W
 		if err != nil {
 			return clock, err
 		}
-		if clock.IsZero() {
-			clock = page.Clock
-		}
+		clock = page.Clock
 		if differs {
 			err = c.assert(ctx, draft, page, "")
 		}
@@ -153,9 +152,7 @@ func (c *comparison) lookFor(ctx context.Context, book *known.Book, windows []re
 		if err != nil {
 			return err
 		}
-		if clock.IsZero() {
-			clock = asked
-		}
+		clock = asked
 		for _, id := range ids {
 			if _, has := slices.BinarySearch(there, id); !has {
 				if err := gone.add(id); err != nil {

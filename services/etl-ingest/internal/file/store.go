@@ -38,6 +38,12 @@ func Open(u *url.URL) (*Store, error) {
 	if err := s.makeDir(s.root); err != nil {
 		return nil, fmt.Errorf("open raw store: %w", err)
 	}
+	// The last record may be that of a writer who died between giving it its name and making that durable; whoever reads it relies on it.
+	if folders, _ := filepath.Glob(s.path("_manifest/*")); len(folders) > 0 { // the pattern is sound
+		if err := syncDir(folders[len(folders)-1]); err != nil {
+			return nil, fmt.Errorf("open raw store: %w", err)
+		}
+	}
 	return s, nil
 }
 
@@ -122,10 +128,12 @@ func (s *Store) link(from, name string) error {
 	if err := os.Chmod(from, fileMode); err != nil {
 		return err
 	}
-	if err := os.Link(from, to); err != nil {
+	err := os.Link(from, to)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(to))
+	// A name that is taken may be that of a writer who died before this.
+	return errors.Join(err, syncDir(filepath.Dir(to)))
 }
 
 // makeDir makes a folder and those above it, each durable in the one above it.
