@@ -199,7 +199,10 @@ func (s *stack) vaultIsBounded(t *testing.T, h holder) {
 			t.Errorf("vault: %s reads %s: %d", h, path, code)
 		}
 	}
-	if code := client.read("database/creds/odoo-app"); h.service != "rotator" && code != http.StatusForbidden {
+	if h.service == "rotator" { // its reading would make a user that nobody has recorded
+		return
+	}
+	if code := client.read("database/creds/odoo-app"); code != http.StatusForbidden {
 		t.Errorf("vault: %s makes database users: %d", h, code)
 	}
 }
