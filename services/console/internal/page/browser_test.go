@@ -213,3 +213,19 @@ func TestABrowserWithoutASessionIsToldWhereTheLinkIs(t *testing.T) {
 		b.picture("closed-" + size.name)
 	}
 }
+
+func TestNothingJumpsWhileThePageFillsAndLives(t *testing.T) {
+	b := newBrowser(t, "en")
+	s := open(t, boardtest.Day(time.Now())...)
+	for _, size := range sizes {
+		b.open(s.link(t), size.width, size.height, "light")
+		b.eval(`window.jumps = 0; new PerformanceObserver((list) => { for (const e of list.getEntries()) window.jumps += e.value; }).observe({ type: "layout-shift", buffered: true })`)
+		b.await(`!!document.querySelector(".u-wrap canvas") && document.querySelectorAll(".event").length > 8`)
+		s.board.Apply(board.Answer{Region: "a", Reached: true, Standby: true, Reason: size.name}, time.Now())
+		s.publish(t)
+		b.eval(`new Promise((done) => setTimeout(done, 1500))`)
+		if jumps := b.eval(`window.jumps < 0.05`); jumps != "true" {
+			t.Errorf("%s: the layout jumps by %s", size.name, b.eval("window.jumps"))
+		}
+	}
+}
