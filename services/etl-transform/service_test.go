@@ -7,9 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +72,16 @@ func newSource(t *testing.T, folder, url string) *source {
 // announce keeps a file and publishes its event.
 func (s *source) announce(dataset, content string) events.Event {
 	s.t.Helper()
+	event := s.keep(dataset, content)
+	if _, err := bus.NewJetStream(s.js, nil).Publish(s.t.Context(), event); err != nil {
+		s.t.Fatal(err)
+	}
+	return event
+}
+
+// keep makes a file and its record in the manifest, and gives the event that would tell of it.
+func (s *source) keep(dataset, content string) events.Event {
+	s.t.Helper()
 	s.sequence++
 	sum := sha256.Sum256([]byte(content))
 	hash := hex.EncodeToString(sum[:])
@@ -89,9 +102,6 @@ func (s *source) announce(dataset, content string) events.Event {
 		s.t.Fatal(err)
 	}
 	s.record(event, ready)
-	if _, err := bus.NewJetStream(s.js, nil).Publish(s.t.Context(), event); err != nil {
-		s.t.Fatal(err)
-	}
 	return event
 }
 
@@ -219,6 +229,68 @@ func TestAWarehouseThatIsLostIsMadeAnewFromTheManifestWithNothingOnTheBus(t *tes
 	loaded := s.facts(events.TypeWarehouseLoaded)
 	if len(loaded) != 2 || loaded[1].(events.WarehouseLoaded).Load.Load <= loaded[0].(events.WarehouseLoaded).Load.Load {
 		t.Errorf("loaded are %+v: a number must not be used twice", loaded)
+	}
+}
+
+// digestsOf opens a warehouse that nobody has open.
+func digestsOf(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	c := NewConfig()
+	c.Warehouse, c.TokenKeyFile, c.Engine.MemoryLimit = folder, filepath.Join(folder, "token.key"), "512MiB"
+	w, err := c.openWarehouse(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	all := map[string]string{}
+	for _, table := range w.Tables() {
+		if all[table], err = w.Digest(t.Context(), table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func TestATransformThatIsKilledAgainAndAgainEndsWithTheWarehouseOfAnUndisturbedOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute on a busy machine")
+	}
+	url := chassistest.NATS(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	var undisturbed map[string]string
+	for _, kills := range []int{0, 5} {
+		folder, env := alone(t)
+		s := newSource(t, folder, url)
+		for f := range 6 {
+			var invoice, project strings.Builder
+			invoice.WriteString(invoiceHeader)
+			project.WriteString("project_id,project_name,write_date\n")
+			for i := range 200 {
+				fmt.Fprintf(&invoice, "%d,%d,7,out_invoice,2026-02-01,,%d.50,0,0,CLP,posted,2026-02-%02dT10:00:00Z\n", 50*f+i, i%9+1, i, f%6+1)
+				fmt.Fprintf(&project, "%d,tower %d,2026-02-%02dT10:00:00Z\n", i%9+1, f, f%6+1)
+			}
+			s.keep("invoice", invoice.String())
+			s.keep("project", project.String())
+		}
+		env = append(env, "NATS_URL="+url, "OFITEC_BATCH_FILES=1")
+		for range kills {
+			p := chassistest.Start(t, env...)
+			time.Sleep(time.Duration(100+random.IntN(700)) * time.Millisecond) // wherever it is then
+			p.Signal(t, syscall.SIGKILL)
+			p.AwaitEnd(t)
+		}
+		if status, out, complaints := chassistest.Run(t, []string{"--once"}, env...); status != 0 {
+			t.Fatalf("exit status %d after %d kills\n%s\n%s", status, kills, out, complaints)
+		}
+		digests := digestsOf(t, folder)
+		if kills == 0 {
+			undisturbed = digests
+		}
+		for table, digest := range digests {
+			if undisturbed[table] != digest {
+				t.Errorf("%s has %s after %d kills, undisturbed %s", table, digest, kills, undisturbed[table])
+			}
+		}
 	}
 }
 
