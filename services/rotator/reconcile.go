@@ -12,7 +12,7 @@ import (
 // from a leader that is about to record it.
 func (t *term) reconcile(ctx context.Context, now time.Time) {
 	const what = "leases"
-	if now.Sub(t.reconciled) < t.stray || now.Before(t.failures[what].until) {
+	if now.Sub(t.reconciled) < t.stray || now.Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
 		return
 	}
 	living, strays, err := t.endStrays(ctx, now)

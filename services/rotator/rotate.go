@@ -168,7 +168,7 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 // lookStored asks KV v2 for its current version when that is not known.
 func (t *term) lookStored(ctx context.Context) {
 	const what = "stored version"
-	if t.stored >= 0 || time.Now().Before(t.failures[what].until) {
+	if t.stored >= 0 || time.Now().Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
 		return
 	}
 	stored, err := t.vault.Stored(ctx)

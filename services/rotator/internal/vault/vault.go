@@ -49,6 +49,9 @@ func New(client *vault.Client, role, fence, path string) *Engine {
 	return &Engine{client, role, fence, path}
 }
 
+// Ready says why there is no login to Vault yet, or any more; whoever keeps the login tells people.
+func (e *Engine) Ready(ctx context.Context) error { return e.client.Check(ctx) }
+
 // Mint makes a user of the application. An answer that lacks something is an error, and what was made is taken back. A lease dies with the token that asked for
 // it, also when the process that held the token is long gone: the token is renewed first, and MaxTTL is what both of them allow.
 func (e *Engine) Mint(ctx context.Context) (Lease, error) {
