@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,10 +17,11 @@ import (
 )
 
 // The files beside PGDATA. While the first stands, PGDATA is being replaced, and the supervisor starts nothing, whatever PGDATA holds. The second says that the
-// arbiter has stopped the server, and nobody else for a reason of his own: whoever is the arbiter next starts it again.
+// arbiter has stopped the server, and nobody else for a reason of his own: whoever is the arbiter next starts it again. The third says how a standby was made, until it follows.
 const (
 	marker  = "rejoin.inprogress"
 	stopped = "stopped-by-arbiter"
+	remade  = "remade.json"
 )
 
 // Cluster is one PGDATA. Its methods are called by one goroutine, and those that write only while no server runs on it.
@@ -72,6 +74,50 @@ func (c *Cluster) NoteStop() error {
 func (c *Cluster) ForgetStop() error {
 	if err := os.Remove(c.beside(stopped)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget that the server was stopped: %w", err)
+	}
+	return nil
+}
+
+// Remade is how a standby was made out of what was there.
+type Remade struct {
+	Manner    string     `json:"manner"` // followed, rewound or rebuilt
+	Fork      events.LSN `json:"fork"`
+	Discarded int64      `json:"discarded_bytes"`
+	Kept      string     `json:"kept"`
+}
+
+// NoteRemade keeps it for whoever is the arbiter when the standby follows.
+func (c *Cluster) NoteRemade(r Remade) error {
+	content, err := json.Marshal(r)
+	if err == nil {
+		err = c.write(c.beside(remade), content)
+	}
+	if err != nil {
+		return fmt.Errorf("note how the standby was made: %w", err)
+	}
+	return nil
+}
+
+// Remade reads the note; nil when there is none.
+func (c *Cluster) Remade() (*Remade, error) {
+	content, err := os.ReadFile(c.beside(remade))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var r Remade
+	if err == nil {
+		err = json.Unmarshal(content, &r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read how the standby was made: %w", err)
+	}
+	return &r, nil
+}
+
+// ForgetRemade removes the note.
+func (c *Cluster) ForgetRemade() error {
+	if err := os.Remove(c.beside(remade)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget how the standby was made: %w", err)
 	}
 	return nil
 }
@@ -147,12 +193,15 @@ func (c *Cluster) markStandby(dir string) error {
 }
 
 // touch makes an empty file that a loss of power does not take away. It belongs to the server's user.
-func (c *Cluster) touch(path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+func (c *Cluster) touch(path string) error { return c.write(path, nil) }
+
+func (c *Cluster) write(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	if owner, other := c.owner(); other {
+	_, err = file.Write(content)
+	if owner, other := c.owner(); err == nil && other {
 		err = file.Chown(int(owner.Uid), int(owner.Gid))
 	}
 	return errors.Join(err, file.Sync(), file.Close(), syncFolder(filepath.Dir(path)))

@@ -334,3 +334,18 @@ func TestAStopIsNotedAndForgotten(t *testing.T) {
 		is(false)
 	}
 }
+
+func TestHowAStandbyWasMadeOutlivesTheProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	made := Remade{Manner: "rewound", Fork: 0x3000028, Discarded: 11, Kept: "there"}
+	must(t, New(binDir, path).NoteRemade(made))
+	if got, err := New(binDir, path).Remade(); err != nil || got == nil || *got != made {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for range 2 {
+		must(t, New(binDir, path).ForgetRemade())
+	}
+	if got, err := New(binDir, path).Remade(); err != nil || got != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -42,8 +42,8 @@ type keeping struct {
 	promotion    *state.Promotion
 	rejoined     *state.Rejoined
 	checkpointed events.Epoch  // whose switchover was prepared
-	pending      *rejoining    // started, and not following yet
 	rejoinAt     time.Duration // not before, on the boot clock
+	forgot       bool          // the note about the last rejoin, which everybody has read
 	lonely       time.Duration // since when a standby that should follow does not
 }
 

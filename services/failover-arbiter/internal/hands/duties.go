@@ -31,8 +31,8 @@ func (h *Hands) perform(ctx context.Context, k *keeping, look postgres.Condition
 			return err
 		}
 	}
-	if f.Rejoin == nil && looked == nil && look.Receiving {
-		k.pending = nil // it follows, and nobody waits to hear how that came
+	if f.Rejoin == nil && looked == nil && look.Receiving && !k.forgot {
+		k.forgot = h.Cluster.ForgetRemade() == nil
 	}
 	files, err := h.Cluster.Look()
 	if err != nil {

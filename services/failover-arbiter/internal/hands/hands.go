@@ -68,6 +68,9 @@ type Cluster interface {
 	Control(ctx context.Context) (cluster.Control, error)
 	NoteStop() error
 	ForgetStop() error
+	NoteRemade(r cluster.Remade) error
+	Remade() (*cluster.Remade, error)
+	ForgetRemade() error
 	Follow() error
 	Copy(ctx context.Context, from cluster.Source) (kept string, err error)
 	Rewind(ctx context.Context, connInfo string, control cluster.Control, fork events.LSN) (kept string, err error)

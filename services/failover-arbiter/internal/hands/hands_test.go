@@ -34,6 +34,7 @@ type world struct {
 	status   supervisor.Status
 	lets     error // of a login
 	stuck    error // of a rewind
+	remade   *cluster.Remade
 	reported state.Report
 	wrong    []error
 }
@@ -150,6 +151,19 @@ func (f files) Control(context.Context) (cluster.Control, error) {
 func (f files) NoteStop() error   { f.did("note stop"); return nil }
 func (f files) ForgetStop() error { f.did("forget stop"); return nil }
 func (f files) Follow() error     { f.did("follow"); return nil }
+func (f files) NoteRemade(r cluster.Remade) error {
+	f.set(func() { f.remade = &r })
+	return nil
+}
+func (f files) Remade() (*cluster.Remade, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.remade, nil
+}
+func (f files) ForgetRemade() error {
+	f.set(func() { f.remade = nil })
+	return nil
+}
 func (f files) Copy(context.Context, cluster.Source) (string, error) {
 	f.did("copy")
 	return "kept", nil

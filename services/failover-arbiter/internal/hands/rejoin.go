@@ -7,6 +7,7 @@ import (
 
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/cluster"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
 )
 
@@ -15,14 +16,6 @@ const (
 	prepareWithin = 5 * time.Second  // to reach the other region's database
 	lonelyAfter   = 15 * time.Second // a standby that should follow and does not is compared with its source
 )
-
-// rejoining is a standby that was made and does not follow yet.
-type rejoining struct {
-	manner    string
-	fork      events.LSN
-	discarded int64
-	kept      string
-}
 
 // rejoin makes a standby of the other region out of what is here. A cluster that was shut down before the other region left its timeline just follows; one that was shut down
 // later is rewound; any other, and one whose rewind fails, is replaced by a copy. Nothing is given up before the other region has answered.
@@ -59,12 +52,15 @@ func (h *Hands) rejoin(ctx context.Context, k *keeping, look postgres.Condition,
 	if err != nil {
 		return err
 	}
-	k.pending, k.served, k.counts, k.refused = made, false, nil, false
+	k.served, k.counts, k.refused, k.forgot = false, nil, false, false
+	if err := h.Cluster.NoteRemade(*made); err != nil {
+		return err
+	}
 	return h.startAgain(ctx)
 }
 
 // remake works on the files while nothing runs.
-func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.LSN) (*rejoining, error) {
+func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.LSN) (*cluster.Remade, error) {
 	found, err := h.Cluster.Look()
 	if err != nil {
 		return nil, err
@@ -73,12 +69,12 @@ func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.L
 		control, err := h.Cluster.Control(ctx)
 		parted := err == nil && control.ShutDown && control.Timeline < ahead.Timeline && ahead.LSN > 0
 		if parted && control.End <= ahead.LSN {
-			return &rejoining{manner: "followed", fork: ahead.LSN}, h.Cluster.Follow()
+			return &cluster.Remade{Manner: "followed", Fork: ahead.LSN}, h.Cluster.Follow()
 		}
 		if parted {
 			kept, err := h.Cluster.Rewind(ctx, h.Source.Rewind, control, ahead.LSN)
 			if err == nil {
-				return &rejoining{manner: "rewound", fork: ahead.LSN, discarded: int64(max(last, control.End) - ahead.LSN), kept: kept}, nil
+				return &cluster.Remade{Manner: "rewound", Fork: ahead.LSN, Discarded: beyond(last, ahead.LSN), Kept: kept}, nil
 			}
 			h.Log.Warn("the cluster cannot be rewound: it is copied", "error", err)
 		}
@@ -87,11 +83,15 @@ func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.L
 	if err != nil {
 		return nil, err
 	}
-	made := &rejoining{manner: "rebuilt", fork: ahead.LSN, kept: kept}
-	if ahead.LSN > 0 && last > ahead.LSN {
-		made.discarded = int64(last - ahead.LSN)
+	return &cluster.Remade{Manner: "rebuilt", Fork: ahead.LSN, Discarded: beyond(last, ahead.LSN), Kept: kept}, nil
+}
+
+// beyond is how much WAL the other region never had, the shutdown for the rejoin not counted; 0 when the fork is not known.
+func beyond(last, fork events.LSN) int64 {
+	if fork == 0 || last <= fork {
+		return 0
 	}
-	return made, nil
+	return int64(last - fork)
 }
 
 // confirm says that this region is a standby again once it follows. One that does not for long is compared with its source: where that has left the timeline before
@@ -102,17 +102,20 @@ func (h *Hands) confirm(ctx context.Context, k *keeping, f *state.Failover, look
 	}
 	now := h.Now()
 	if look.Receiving && look.Timeline >= f.Rejoin.Timeline {
-		made := k.pending
+		made, err := h.Cluster.Remade()
+		if err != nil {
+			h.Log.Warn("how this standby was made is not known", "error", err)
+		}
 		if made == nil {
-			made = &rejoining{manner: "followed"}
+			made = &cluster.Remade{Manner: "followed"}
 		}
 		k.rejoined = &state.Rejoined{
-			Epoch: f.Epoch, Manner: made.manner, Timeline: look.Timeline, ForkLSN: made.fork, Discarded: made.discarded, Kept: made.kept, At: now.Wall,
+			Epoch: f.Epoch, Manner: made.Manner, Timeline: look.Timeline, ForkLSN: made.Fork, Discarded: made.Discarded, Kept: made.Kept, At: now.Wall,
 		}
-		k.pending, k.lonely = nil, 0
+		k.lonely = 0
 		h.counts.Rejoins.Add(1)
-		h.Log.Info("a standby again", "epoch", f.Epoch, "manner", made.manner, "timeline", look.Timeline, "discarded_bytes", made.discarded, "kept", made.kept)
-		_, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Branching.DropSlots(ctx) })
+		h.Log.Info("a standby again", "epoch", f.Epoch, "manner", made.Manner, "timeline", look.Timeline, "discarded_bytes", made.Discarded, "kept", made.Kept)
+		_, err = timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Branching.DropSlots(ctx) })
 		return err
 	}
 	if k.lonely == 0 {
