@@ -50,7 +50,7 @@ func TestAtRestItTakesNextToNothing(t *testing.T) {
 	metrics := metric(t, r.address)
 	share := (value(t, metrics, "process_cpu_seconds_total") - first) / time.Since(began).Seconds()
 	t.Logf("%.2f %% of a core", 100*share)
-	if share > 0.02 { // a starved machine charges more for each switch
+	if share > 0.04 { // 1.4 % as it is built; the race detector and a starved machine charge more for each switch
 		t.Errorf("%.2f %% of a core", 100*share)
 	}
 	if value(t, metrics, "ofitec_failover_arbiter_holds_mandate") != 1 || value(t, metrics, "ofitec_failover_arbiter_epoch") != 1 {

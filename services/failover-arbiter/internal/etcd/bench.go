@@ -35,11 +35,18 @@ type Bench struct {
 	requests []failover.Requested // as they were at newest
 	newest   int64                // mod revision of the request that was written last
 	spoiled  map[string]int64     // keys that could not be read, and at which revision that was said
+	known    map[string]document  // what was decoded last: most of it does not change between two reads
+}
+
+// document is what stood under a key at a revision.
+type document struct {
+	revision int64
+	content  any
 }
 
 // NewBench makes a bench over one client a member. The events of origin go through the outbox.
 func NewBench(members []*clientv3.Client, outbox *etcd.Outbox, origin events.Origin, log *slog.Logger) *Bench {
-	return &Bench{members: members, outbox: outbox, origin: origin, log: log, spoiled: map[string]int64{}}
+	return &Bench{members: members, outbox: outbox, origin: origin, log: log, spoiled: map[string]int64{}, known: map[string]document{}}
 }
 
 // Look reads everything in one linearizable transaction; only the requests, when there are new ones, take a second one. Known is left to the caller.
@@ -56,27 +63,29 @@ func (b *Bench) Look(ctx context.Context) (failover.Read, error) {
 	if err != nil {
 		return failover.Read{}, fmt.Errorf("read the failover's state: %w", err)
 	}
-	seen, err := decode(found)
-	if err != nil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	read := failover.Read{Reports: map[events.Region]failover.Reported{}}
+	var problems [3]error
+	read.Failover, read.FailoverRevision, problems[0] = recall[state.Failover](b, found[0].GetResponseRange().Kvs)
+	read.Mandate, read.MandateRevision, problems[1] = recall[state.Mandate](b, found[1].GetResponseRange().Kvs)
+	read.Config, _, problems[2] = recall[state.Config](b, found[2].GetResponseRange().Kvs)
+	if err := errors.Join(problems[:]...); err != nil {
 		return failover.Read{}, err
-	}
-	read := failover.Read{
-		Failover: seen.Failover, Mandate: seen.Mandate, Config: seen.Config, FailoverRevision: seen.FailoverRevision, MandateRevision: seen.MandateRevision,
-		Reports: map[events.Region]failover.Reported{},
 	}
 	if active := found[3].GetResponseRange().Kvs; len(active) > 0 {
 		read.Active = string(active[0].Value)
 	}
 	for _, kv := range found[4].GetResponseRange().Kvs {
-		report, err := state.Decode[state.Report](kv.Value)
+		report, revision, err := recall[state.Report](b, []*mvccpb.KeyValue{kv})
 		if err == nil && string(kv.Key) != state.ReportKey(report.Region) {
 			err = fmt.Errorf("it is of region %s", report.Region)
 		}
 		if err != nil {
-			b.complain(kv, err)
+			b.say(kv, err)
 			continue
 		}
-		read.Reports[report.Region] = failover.Reported{Report: report, Revision: kv.ModRevision}
+		read.Reports[report.Region] = failover.Reported{Report: *report, Revision: revision}
 	}
 	var last int64
 	if requests := found[5].GetResponseRange().Kvs; len(requests) > 0 {
@@ -86,10 +95,24 @@ func (b *Bench) Look(ctx context.Context) (failover.Read, error) {
 	return read, err
 }
 
+// recall is what stands under a key, decoded once for each revision. What it points to must not be changed.
+func recall[T state.Document](b *Bench, found []*mvccpb.KeyValue) (*T, int64, error) {
+	if len(found) == 0 {
+		return nil, 0, nil
+	}
+	key, revision := string(found[0].Key), found[0].ModRevision
+	if last, known := b.known[key]; known && last.revision == revision {
+		return last.content.(*T), revision, nil
+	}
+	content, revision, err := one[T](found)
+	if err == nil {
+		b.known[key] = document{revision, content}
+	}
+	return content, revision, err
+}
+
 // pending reads the requests when one was written since they were read last.
 func (b *Bench) pending(ctx context.Context, last int64) ([]failover.Requested, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if last == b.newest {
 		return b.requests, nil
 	}
@@ -113,13 +136,7 @@ func (b *Bench) pending(ctx context.Context, last int64) ([]failover.Requested, 
 	return requests, nil
 }
 
-// complain says once of each revision that a document cannot be read; nothing else waits for it.
-func (b *Bench) complain(kv *mvccpb.KeyValue, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.say(kv, err)
-}
-
+// say says once of each revision that a document cannot be read; nothing else waits for it.
 func (b *Bench) say(kv *mvccpb.KeyValue, err error) {
 	if b.spoiled[string(kv.Key)] != kv.ModRevision {
 		b.spoiled[string(kv.Key)] = kv.ModRevision

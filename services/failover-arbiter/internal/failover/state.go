@@ -170,7 +170,7 @@ func (s State) Status(now Instant) Status {
 		}
 		status.Loss = s.loss(f.Active.Peer(), now)
 	}
-	for _, region := range events.Regions {
+	for _, region := range events.DataRegions {
 		seen := s.look(region, now)
 		i := Impression{Fresh: seen.fresh, Failing: len(seen.failing), Down: s.isDown(region, now), Gates: s.gates(region, now)}
 		_, i.Restarting = s.restarting[region]
