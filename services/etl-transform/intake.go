@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -36,6 +37,7 @@ type intake struct {
 	log       *slog.Logger
 	loaded    func(warehouse.Result) // after each load
 
+	one     sync.Mutex    // held from the look into the ledger to the end of the load
 	waiting chan waiter   // never closed
 	stopped chan struct{} // closed when nothing is loaded any more
 }
@@ -101,6 +103,8 @@ func (i *intake) work(ctx context.Context, list []waiter) {
 
 // load brings announced files in, in as many transactions as the limits ask for, and says for each what became of it: nil when it is in.
 func (i *intake) load(ctx context.Context, list []batch.Announced) []error {
+	i.one.Lock()
+	defer i.one.Unlock()
 	outcome := map[batch.ID]error{}
 	changed := map[string]bool{} // by event: announced before with other content
 	left := list
@@ -150,6 +154,9 @@ func (i *intake) transaction(ctx context.Context, files []batch.Announced, outco
 		outcome[batch.Of(file.Ready)] = err
 	}
 	for id, err := range result.Failed {
+		if errors.Is(err, warehouse.ErrNotForUs) {
+			err = fmt.Errorf("%w: %w", bus.ErrPark, err)
+		}
 		outcome[id] = err
 	}
 	if err == nil && result.Load != 0 {
@@ -188,29 +195,45 @@ func (i *intake) count(r warehouse.Result, err error) {
 	}
 }
 
-// catchUp loads what the manifest has and the warehouse has not: after the loss of either the warehouse or of events.
+// leftOutError says that records of the manifest are not in, each for a reason of its own. The others are.
+type leftOutError struct {
+	records int
+	first   error
+}
+
+func (e *leftOutError) Error() string {
+	return fmt.Sprintf("%d records of the manifest are not in the warehouse, the first because of: %v", e.records, e.first)
+}
+
+func (e *leftOutError) Unwrap() error { return e.first }
+
+// catchUp loads what the manifest has and the warehouse has not: after the loss of the warehouse or of events, or after a time in which the raw store was away for longer than
+// the bus keeps trying. An error that is no *leftOutError is one of reading the manifest.
 func (i *intake) catchUp(ctx context.Context) error {
 	next, err := i.warehouse.NextMissing(ctx)
 	if err != nil {
 		return err
 	}
-	var failed []error
+	var left leftOutError
 	for {
 		found, after, err := manifest.From(ctx, i.store, i.store.URL(), next, i.limits.Files)
 		if err != nil {
 			return fmt.Errorf("catch up with the manifest: %w", err)
 		}
 		for n, err := range i.load(ctx, found) {
-			if err != nil {
-				failed = append(failed, fmt.Errorf("record %d: %w", found[n].Ready.Sequence, err))
+			if err == nil {
+				continue
+			}
+			if left.records++; left.first == nil {
+				left.first = fmt.Errorf("record %d: %w", found[n].Ready.Sequence, err)
 			}
 		}
 		if next = after; len(found) < i.limits.Files {
 			break
 		}
 	}
-	if len(failed) > 0 {
-		return fmt.Errorf("catch up with the manifest: %d records are not in: %w", len(failed), errors.Join(failed[:min(len(failed), 3)]...))
+	if left.records > 0 {
+		return &left
 	}
 	return nil
 }

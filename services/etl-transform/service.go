@@ -188,8 +188,12 @@ func (t *transform) provision(ctx context.Context) error {
 	return nil
 }
 
-// catchUpRetry is the pause after a raw store that did not answer.
-const catchUpRetry = 15 * time.Second
+// Rhythm of the look into the manifest.
+const (
+	catchUpRetry = 5 * time.Second // after a raw store or a bus that did not answer
+	catchUpEvery = 5 * time.Minute // for what the bus has given up on
+	sayAgain     = time.Minute     // between two log lines about what does not work
+)
 
 // serve joins the bus and runs until ctx ends. The bus may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
@@ -209,6 +213,7 @@ func serve(ctx context.Context, c *Config) error {
 	t.service.HTTP.HandleFunc("GET /v1/status", t.serveStatus)
 	t.service.Add("load", t.intake.run)
 	t.service.Add("outbox", t.outbox.Run)
+	t.service.Add("keep up", t.keepUp)
 	if t.publisher != nil {
 		t.service.Health.Register("analytics", t.publisher.check)
 		t.service.Add("publish", t.publisher.run)
@@ -229,27 +234,56 @@ func serve(ctx context.Context, c *Config) error {
 	return t.service.Run(ctx)
 }
 
-// ready makes the streams when alone, and brings in what the manifest has: after the loss of the warehouse there may be nothing on the bus that would.
+// ready makes the streams when alone, and brings in what the manifest has: after the loss of the warehouse there may be nothing on the bus that would. Single files that
+// cannot be loaded hold up nothing.
 func (t *transform) ready(ctx context.Context, why *atomic.Value) error {
+	var said time.Time
 	for _, step := range []func(context.Context) error{t.provision, t.intake.catchUp} {
 		for {
 			err := step(ctx)
-			if err == nil {
+			if t.leftOut(ctx, err) || err == nil {
 				break
 			}
 			if ctx.Err() != nil {
 				return nil
 			}
 			why.Store(err.Error())
-			t.service.Log.WarnContext(ctx, "not ready", "error", err.Error())
+			if time.Since(said) >= sayAgain {
+				said = time.Now()
+				t.service.Log.WarnContext(ctx, "not ready, trying again", "error", err.Error())
+			}
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(min(catchUpRetry, t.retry())):
+			case <-time.After(t.retry()):
 			}
 		}
 	}
 	return nil
+}
+
+// leftOut logs single records that are not in, and says whether that is all that went wrong.
+func (t *transform) leftOut(ctx context.Context, err error) bool {
+	var left *leftOutError
+	if !errors.As(err, &left) {
+		return false
+	}
+	t.service.Log.WarnContext(ctx, "records of the manifest are left out", "records", left.records, "error", left.first)
+	return true
+}
+
+// keepUp looks into the manifest from time to time, until ctx ends.
+func (t *transform) keepUp(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(catchUpEvery):
+		}
+		if err := t.intake.catchUp(ctx); err != nil && !t.leftOut(ctx, err) && ctx.Err() == nil {
+			t.service.Log.WarnContext(ctx, "manifest is not read", "error", err)
+		}
+	}
 }
 
 // retry is short while the bus is away: then nothing else is asked.

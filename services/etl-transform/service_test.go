@@ -336,6 +336,30 @@ func TestARawFileThatIsNotWhatWasAnnouncedIsNotLoadedAndTheOthersAre(t *testing.
 	}
 }
 
+func TestAFileOfADatasetWithoutAModelIsParkedAndHoldsUpNobody(t *testing.T) {
+	folder, env := alone(t)
+	url := chassistest.NATS(t)
+	s := newSource(t, folder, url)
+	s.announce("crane", "crane_id\n1\n")
+	s.announce("project", projects)
+	p := chassistest.Start(t, append(env, "NATS_URL="+url)...)
+	p.Await(t, "/readyz", 200)
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		parked, err := s.js.Stream(t.Context(), events.StreamParked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parked.CachedInfo().State.Msgs == 1 && len(s.facts(events.TypeWarehouseLoaded)) == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d parked, %d loaded after 30 s", parked.CachedInfo().State.Msgs, len(s.facts(events.TypeWarehouseLoaded)))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 func TestASecondProcessOnTheSameFileIsRefused(t *testing.T) {
 	_, env := alone(t)
 	env = append(env, "NATS_URL="+chassistest.NATS(t))

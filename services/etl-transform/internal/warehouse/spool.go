@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,9 @@ import (
 type Store interface {
 	Open(ctx context.Context, url string) (io.ReadCloser, error)
 }
+
+// ErrNotForUs says that trying again is of no use: these models, or this program, cannot load such a file.
+var ErrNotForUs = errors.New("it cannot be loaded here")
 
 // spooling is what was read of a micro-batch.
 type spooling struct {
@@ -106,9 +110,9 @@ func (w *Warehouse) spoolOne(ctx context.Context, s *spooling, f *spooledFile, s
 	dataset, known := w.o.Models.Dataset(f.Ready.Dataset)
 	switch {
 	case !known:
-		return fmt.Errorf("read raw file: dataset %q has no model", f.Ready.Dataset)
+		return fmt.Errorf("read raw file: %w: dataset %q has no model", ErrNotForUs, f.Ready.Dataset)
 	case f.Ready.Encrypted:
-		return fmt.Errorf("read raw file %s: it is encrypted, which this version cannot read", f.Ready.RawURL)
+		return fmt.Errorf("read raw file %s: %w: it is encrypted", f.Ready.RawURL, ErrNotForUs)
 	case f.Ready.Kind == "summary" || f.Ready.Rows == 0:
 		return nil // says how fresh the source was
 	}
