@@ -47,6 +47,9 @@ func (p Plan) Derive(load int64) []string {
 		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_said AS SELECT r.* FROM %[1]s AS r SEMI JOIN %[2]s AS t ON t.%[3]s = r.%[3]s", p.Tracking(), Touched, key),
 		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_history AS
 SELECT s.rowid AS _at, s.%[1]s, s.hashdiff, s.%[2]s, s.as_of FROM %[3]s AS s SEMI JOIN %[4]s AS t ON t.%[1]s = s.%[1]s`, key, cursor, p.Stage(), Touched),
+		// Most keys have one observation and nothing was said of them: they need no ordering, which is what costs.
+		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_single AS
+SELECT c.%[1]s, c._at FROM (SELECT %[1]s, any_value(_at) AS _at FROM work_history GROUP BY %[1]s HAVING count(*) = 1 AND count(as_of) = 1) AS c ANTI JOIN work_said AS r ON r.%[1]s = c.%[1]s`, key),
 		p.versions(),
 		p.satellite(load),
 	}
@@ -62,20 +65,23 @@ func (p Plan) versions() string {
 	key, cursor := p.Vault.Key, p.cursor()
 	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_versions AS
 WITH asserted AS (SELECT * FROM work_said WHERE kind = '%[3]s'),
+history AS (SELECT o.* FROM work_history AS o ANTI JOIN work_single AS n ON n.%[1]s = o.%[1]s),
 segments AS (
-	SELECT o._at, max(a.as_of) AS segment FROM work_history AS o JOIN asserted AS a ON a.%[1]s = o.%[1]s AND a.as_of <= o.as_of GROUP BY o._at
+	SELECT o._at, max(a.as_of) AS segment FROM history AS o JOIN asserted AS a ON a.%[1]s = o.%[1]s AND a.as_of <= o.as_of GROUP BY o._at
 ),
 line AS (
-	SELECT o._at, o.%[1]s, o.hashdiff, o.%[2]s, coalesce(g.segment, 0) AS segment, 1 AS place FROM work_history AS o LEFT JOIN segments AS g ON g._at = o._at WHERE o.as_of IS NOT NULL
+	SELECT o._at, o.%[1]s, o.hashdiff, o.%[2]s, coalesce(g.segment, 0) AS segment, 1 AS place FROM history AS o LEFT JOIN segments AS g ON g._at = o._at WHERE o.as_of IS NOT NULL
 	UNION ALL
-	SELECT o._at, o.%[1]s, o.hashdiff, o.%[2]s, a.as_of, 0 FROM asserted AS a JOIN work_history AS o ON o.%[1]s = a.%[1]s AND o.hashdiff = a.hashdiff AND o.%[2]s IS NOT DISTINCT FROM a.%[2]s
+	SELECT o._at, o.%[1]s, o.hashdiff, o.%[2]s, a.as_of, 0 FROM asserted AS a JOIN history AS o ON o.%[1]s = a.%[1]s AND o.hashdiff = a.hashdiff AND o.%[2]s IS NOT DISTINCT FROM a.%[2]s
 ),
 changes AS (
 	SELECT * FROM (SELECT *, lag(hashdiff) OVER w AS before FROM line WINDOW w AS (PARTITION BY %[1]s ORDER BY segment, place, %[2]s NULLS FIRST, hashdiff))
 	WHERE before IS DISTINCT FROM hashdiff
 )
 SELECT _at, %[1]s, row_number() OVER w AS version, lead(%[2]s) OVER w AS valid_to, lead(_at) OVER w IS NULL AS is_current
-FROM changes WINDOW w AS (PARTITION BY %[1]s ORDER BY segment, place, %[2]s NULLS FIRST, hashdiff)`, key, cursor, KindAssert)
+FROM changes WINDOW w AS (PARTITION BY %[1]s ORDER BY segment, place, %[2]s NULLS FIRST, hashdiff)
+UNION ALL
+SELECT _at, %[1]s, 1, NULL, true FROM work_single`, key, cursor, KindAssert)
 }
 
 // satellite writes the versions. A deletion marks the last one.
@@ -109,11 +115,14 @@ FROM work_versions AS v JOIN %[9]s AS s ON s.rowid = v._at LEFT JOIN fate AS f O
 func (p Plan) periods(link models.Link, load int64) string {
 	key, cursor := p.Vault.Key, p.cursor()
 	return fmt.Sprintf(`INSERT INTO %[1]s BY NAME
-WITH mine AS (SELECT s.* FROM %[2]s AS s SEMI JOIN %[3]s AS t ON t.%[4]s = s.%[4]s),
+WITH mine AS (SELECT s.* FROM %[2]s AS s SEMI JOIN %[3]s AS t ON t.%[4]s = s.%[4]s ANTI JOIN work_single AS n ON n.%[4]s = s.%[4]s),
+single AS (SELECT s.* FROM %[2]s AS s SEMI JOIN work_single AS n ON n.%[4]s = s.%[4]s),
 starts AS (SELECT * FROM (SELECT *, lag(%[5]s) OVER w AS before FROM mine WINDOW w AS (PARTITION BY %[4]s ORDER BY version)) WHERE version = 1 OR before IS DISTINCT FROM %[5]s),
 runs AS (SELECT *, lead(%[6]s) OVER w AS until, lead(version) OVER w IS NULL AS is_last FROM starts WINDOW w AS (PARTITION BY %[4]s ORDER BY version)),
 dead AS (SELECT %[4]s FROM mine GROUP BY %[4]s HAVING bool_or(is_deleted) OR NOT bool_or(is_current))
 SELECT %[7]s AS %[8]s, r.%[5]s, r.%[4]s, r.%[6]s AS valid_from, r.until AS valid_to, r.is_last AND d.%[4]s IS NULL AS is_current, %[9]d AS load
-FROM runs AS r LEFT JOIN dead AS d ON d.%[4]s = r.%[4]s WHERE r.%[5]s IS NOT NULL`,
+FROM runs AS r LEFT JOIN dead AS d ON d.%[4]s = r.%[4]s WHERE r.%[5]s IS NOT NULL
+UNION ALL
+SELECT %[7]s AS %[8]s, r.%[5]s, r.%[4]s, r.%[6]s AS valid_from, NULL AS valid_to, true AS is_current, %[9]d AS load FROM single AS r WHERE r.%[5]s IS NOT NULL`,
 		link.Effectivity, p.Vault.Satellite, Touched, key, link.Key, cursor, p.linkKey("r.", link), link.LinkKey, load)
 }

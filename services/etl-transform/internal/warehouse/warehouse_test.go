@@ -202,6 +202,9 @@ func randomRecords(random *rand.Rand) []record {
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	for i := range records {
 		r := record{kind: "rows", asof: int64(1 + random.IntN(7)), id: 1 + random.IntN(3), owner: pick("", "7", "7", "8"), colour: pick("", "red", "red", "RED"), at: pick("2026-01-01", "2026-01-02", "2026-01-03", "")}
+		if random.IntN(6) == 0 {
+			r.id = 10 + random.IntN(30) // most likely the only one of its key
+		}
 		switch random.IntN(10) {
 		case 0:
 			r = record{kind: "absent", asof: r.asof, id: r.id}
