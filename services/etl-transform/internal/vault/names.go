@@ -6,6 +6,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,10 +27,19 @@ type Plan struct {
 // hub is another dataset's table of keys.
 type hub struct{ table, key, businessKey, sqlType string }
 
-// Plans are all datasets of the models, in order of their names.
-func Plans(m *models.Models) []Plan {
+// reserved are the names of columns that the vault adds to a dataset's own.
+var reserved = []string{"hashdiff", "as_of", "load", "raw_sequence", "raw_line", "version", "valid_to", "is_current", "is_deleted", "deleted_as_of"}
+
+// Plans are all datasets of the models, in order of their names. The error names the columns that cannot stand beside the vault's own.
+func Plans(m *models.Models) ([]Plan, error) {
 	var plans []Plan
+	var wrong []error
 	for _, d := range m.Datasets() {
+		for _, c := range d.Columns {
+			if slices.Contains(reserved, c.Name) || strings.HasPrefix(c.Name, "hk_") {
+				wrong = append(wrong, fmt.Errorf("%s: column %q: the warehouse has a column of that name itself; not hk_*, %s", d.File, c.Name, strings.Join(reserved, ", ")))
+			}
+		}
 		p := Plan{Dataset: d}
 		p.Vault, p.Kept = m.Vault(d.Name)
 		if !p.Kept {
@@ -44,7 +54,7 @@ func Plans(m *models.Models) []Plan {
 		}
 		plans = append(plans, p)
 	}
-	return plans
+	return plans, errors.Join(wrong...)
 }
 
 // Stage is the table of observations.

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 )
@@ -246,5 +247,15 @@ func TestAFileMadeByOtherModelsIsNotTouched(t *testing.T) {
 	defer db.Close()
 	if _, err := New(t.Context(), db, o); !errors.Is(err, ErrOtherRules) {
 		t.Errorf("opened with another key: %v", err)
+	}
+}
+
+func TestAColumnThatTheVaultHasItselfIsRefusedByItsName(t *testing.T) {
+	m, err := models.Load(fstest.MapFS{"datasets/thing.yml": {Data: []byte("dataset: thing\nkey: thing_id\ncursor: write_date\ncolumns:\n  - {name: thing_id, type: integer, required: true}\n  - {name: version, type: text}\n  - {name: write_date, type: timestamp}\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), nil, Options{Models: m}); err == nil || !strings.Contains(err.Error(), `datasets/thing.yml: column "version"`) {
+		t.Errorf("error is %v", err)
 	}
 }

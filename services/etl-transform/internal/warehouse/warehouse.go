@@ -67,7 +67,11 @@ var tables = []string{
 
 // New makes the tables of the models in an open database. It returns an error that wraps ErrOtherRules when the file must be made anew, and closes nothing then.
 func New(ctx context.Context, db *sql.DB, o Options) (*Warehouse, error) {
-	w := &Warehouse{o: o, db: db, plans: vault.Plans(o.Models)}
+	plans, err := vault.Plans(o.Models)
+	if err != nil {
+		return nil, fmt.Errorf("open warehouse: %w", err)
+	}
+	w := &Warehouse{o: o, db: db, plans: plans}
 	w.digests.of = map[string]remembered{}
 	if err := os.MkdirAll(o.Spool, 0o700); err != nil {
 		return nil, fmt.Errorf("open warehouse: %w", err)
@@ -75,7 +79,6 @@ func New(ctx context.Context, db *sql.DB, o Options) (*Warehouse, error) {
 	for _, left := range spooled(o.Spool) {
 		_ = os.Remove(left) // of a process that has died
 	}
-	var err error
 	if w.conn, err = db.Conn(ctx); err != nil {
 		return nil, fmt.Errorf("open warehouse: %w", err)
 	}
