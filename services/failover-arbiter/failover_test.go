@@ -83,16 +83,43 @@ func TestTheNextLeaderFinishesWhatADeadOneHasBegun(t *testing.T) {
 	w.kill(events.RegionA)
 	await(t, 30*time.Second, "the intent is recorded", func() bool { return w.current().Phase == state.PhaseIntent })
 	end(w.arbiter[events.RegionC])
-	first := w.current().Intent.Steps[0].Term
-	w.completed(events.RegionB, 2, 60*time.Second)
-	must(t, w.write(events.RegionB, 1))
-	await(t, 10*time.Second, "all is told", func() bool { return slices.Contains(w.facts(), "completed") })
+	w.finishedBy(events.RegionB)
+}
+
+func TestALeaderThatStoodStillChangesNothingWhenItGoesOn(t *testing.T) {
+	w := startThree(t)
+	w.kill(events.RegionA)
+	await(t, 30*time.Second, "the intent is recorded", func() bool { return w.current().Phase == state.PhaseIntent })
+	must(t, w.arbiter[events.RegionC].Process.Signal(syscall.SIGSTOP))
+	w.finishedBy(events.RegionB)
+	before := w.current()
+	must(t, w.arbiter[events.RegionC].Process.Signal(syscall.SIGCONT))
+	await(t, 20*time.Second, "it knows that it does not lead", func() bool {
+		status, ok := w.judgement(events.RegionC)
+		return ok && status.Term == 0 && status.Failover != nil && status.Failover.Epoch == 2
+	})
+	time.Sleep(time.Second)
+	if after := w.current(); after.Epoch != before.Epoch || after.Phase != before.Phase || after.Since != before.Since {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
 	if got := strings.Join(w.facts(), " "); got != "started fenced promoted completed" {
 		t.Errorf("told: %s", got)
 	}
-	status, ok := w.judgement(events.RegionB)
+}
+
+// finishedBy waits for the end of the failover to b that another leader has begun.
+func (w *three) finishedBy(leader events.Region) {
+	w.t.Helper()
+	first := w.current().Intent.Steps[0].Term
+	w.completed(events.RegionB, 2, 60*time.Second)
+	must(w.t, w.write(events.RegionB, 1))
+	await(w.t, 10*time.Second, "all is told", func() bool { return slices.Contains(w.facts(), "completed") })
+	if got := strings.Join(w.facts(), " "); got != "started fenced promoted completed" {
+		w.t.Errorf("told: %s", got)
+	}
+	status, ok := w.judgement(leader)
 	if !ok || status.Term <= first {
-		t.Errorf("term %d began it, and term %d ended it", first, status.Term)
+		w.t.Errorf("term %d began it, and term %d ended it", first, status.Term)
 	}
 }
 

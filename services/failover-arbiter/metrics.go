@@ -62,6 +62,9 @@ func (m *metrics) announced(list []failover.Announcement) {
 			} {
 				m.times.WithLabelValues(part).Set(seconds)
 			}
+			if stale := e.Times.LastStaleClient; stale != nil {
+				m.times.WithLabelValues("last_stale_client").Set(*stale)
+			}
 		}
 	}
 }

@@ -181,8 +181,12 @@ func tellEvent(p events.Payload) string {
 		return fmt.Sprintf("says failover.switched: %s is %s", e.Name, e.Address)
 	case events.FailoverCompleted:
 		t := e.Times
-		return fmt.Sprintf("says failover.completed: detect %.1f, decide %.1f, fence %.1f, promote %.1f, switch %.1f, total %.1f s, cooldown %.0f s",
-			t.Detect, t.Decide, t.Fence, t.Promote, t.Switch, t.Total, e.CooldownSeconds)
+		stale := "not measured"
+		if t.LastStaleClient != nil {
+			stale = fmt.Sprintf("%.1f", *t.LastStaleClient)
+		}
+		return fmt.Sprintf("says failover.completed: detect %.1f, decide %.1f, fence %.1f, promote %.1f, switch %.1f, last stale client %s, total %.1f s, cooldown %.0f s",
+			t.Detect, t.Decide, t.Fence, t.Promote, t.Switch, stale, t.Total, e.CooldownSeconds)
 	case events.FailoverAborted:
 		return fmt.Sprintf("says failover.aborted: %s in phase %s, next epoch %d", e.Code, e.Phase, e.NextEpoch)
 	case events.FailoverHeld:

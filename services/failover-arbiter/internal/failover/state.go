@@ -26,6 +26,7 @@ type State struct {
 	down         map[events.Region]time.Time     // since when a majority says so
 	red          map[events.Region]time.Duration // since when a majority says that its gates are red
 
+	opened  opening
 	named   Named
 	trouble trouble
 }
@@ -44,6 +45,12 @@ type position struct {
 	report events.ReplicationObserved
 	at     time.Duration
 	late   time.Duration
+}
+
+// opening is when the mandate of an epoch was first seen: from then on its owner takes writes.
+type opening struct {
+	epoch events.Epoch
+	at    time.Time
 }
 
 // reporting is when a region's report was first seen as it is.

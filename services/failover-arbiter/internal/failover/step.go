@@ -157,15 +157,55 @@ func (s State) complete(now Instant) *Swap {
 	if m == nil || m.Owner != f.Active || m.Epoch != f.Epoch {
 		return nil
 	}
+	stale, waiting := s.lastStale(now)
+	if waiting {
+		return nil
+	}
 	i := f.Intent
 	cooldown := s.cooldown(i.Epoch, now)
 	swap := s.swap(now, "the failover is completed")
 	next := &swap.Next
 	next.Phase, next.Since, next.Intent, next.Held, next.Cooldown = state.PhaseSteady, now.Wall, nil, nil, cooldown
+	split := times(i, now)
+	split.LastStaleClient = stale
+	if s.opened.epoch == i.Epoch && i.Suspected != nil {
+		split.Total = max(s.opened.at.Sub(*i.Suspected).Seconds(), 0)
+	} else if s.opened.epoch == i.Epoch {
+		split.Total = max(s.opened.at.Sub(i.DecidedAt).Seconds(), 0)
+	}
 	swap.Announce = []Announcement{{Cause: i.Decision, Payload: events.FailoverCompleted{
-		Failover: name(*i), CompletedAt: now.Wall, Times: times(i, now), Loss: i.Loss, CooldownSeconds: cooldown.Seconds,
+		Failover: name(*i), CompletedAt: now.Wall, Times: split, Loss: i.Loss, CooldownSeconds: cooldown.Seconds,
 	}}}
 	return swap
+}
+
+// lastStale is how long after the switch the last observer that resolves the name was given the old address; nil when nobody resolves it, or when that takes longer
+// than the name may be kept. Until then it is waited for: the owner takes writes meanwhile.
+func (s State) lastStale(now Instant) (seconds *float64, waiting bool) {
+	f := s.view.Failover
+	if f.Phase != state.PhaseSwitched {
+		return nil, false
+	}
+	resolving, agreed := 0, 0
+	for _, observer := range s.settings.Observers {
+		h, found := s.heard[sight{observer, f.Active}]
+		if !found || h.age(now) > s.settings.Window || h.report.Resolved == "" {
+			continue
+		}
+		resolving++
+		if h.report.Resolved == s.named.Address {
+			agreed++
+		}
+	}
+	after := max(now.Wall.Sub(f.Since), 0)
+	switch {
+	case resolving > 0 && agreed == resolving:
+		all := after.Seconds()
+		return &all, false
+	case resolving == 0 || s.named.Epoch != f.Epoch:
+		return nil, false
+	}
+	return nil, after < time.Duration(s.named.TTL)*time.Second+s.settings.Window
 }
 
 // cooldown is longer when the last one is not long over and nobody has acknowledged it.

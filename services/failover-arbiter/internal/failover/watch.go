@@ -148,6 +148,9 @@ func (s State) read(o Read, now Instant) State {
 		s.view.Failover.Epoch != o.Failover.Epoch || s.view.Failover.Phase != o.Failover.Phase; changed {
 		s.phaseSince = now.Boot
 	}
+	if m := o.Mandate; m != nil && m.Epoch > s.opened.epoch {
+		s.opened = opening{m.Epoch, now.Wall}
+	}
 	s.view, s.readAt = &o, now.Boot
 	for region, reported := range o.Reports {
 		if s.reports[region].revision == reported.Revision {

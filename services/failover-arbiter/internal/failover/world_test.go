@@ -31,6 +31,9 @@ type world struct {
 	vacant     time.Duration // since when the leader's lease is not renewed; 0: it is
 	elected    bool          // by itself; else the story says who leads
 	nameBroken bool
+	address    string // what the name server has
+	named      time.Duration
+	resolved   string // what resolvers give
 
 	violations []string
 	highest    events.Epoch
@@ -150,6 +153,9 @@ func (w *world) reaches(from events.Region) bool {
 func (w *world) step() {
 	w.now += 100 * time.Millisecond
 	tenth := int(w.now / (100 * time.Millisecond))
+	if w.now-w.named >= 700*time.Millisecond { // the name is kept for a while
+		w.resolved = w.address
+	}
 	for n, region := range events.Regions {
 		if p := w.places[region]; !p.dead && !p.unprobed && tenth%5 == n {
 			w.observe(p)
@@ -235,6 +241,9 @@ func (w *world) observe(p *place) {
 			Checks: events.Checks{HTTP: &events.CheckResult{Outcome: events.OutcomeOK}},
 			Gates:  &events.Gates{Healthy: events.OutcomeUnknown, Reason: "no answer"},
 		}
+		if p.region != events.RegionA { // that region's resolver does not work
+			report.Resolved = w.resolved
+		}
 		if reached && !q.blind {
 			zero, up := 0.0, true
 			report.Gates = &events.Gates{Healthy: events.OutcomeOK, P95Seconds: &zero, ErrorRate: &zero, OdooUp: &up, ReplicationLag: &zero}
@@ -289,6 +298,8 @@ func (w *world) judge(region events.Region) {
 		named := Named{Epoch: epoch, Name: "erp.ofitec.test", Address: "10.0.0." + string(to), TTL: 1, Provider: "rfc2136"}
 		if w.nameBroken {
 			named.Problem = "the name server does not answer"
+		} else if w.address != named.Address {
+			w.address, w.named = named.Address, w.now
 		}
 		w.tell(region, named)
 	}
