@@ -148,7 +148,7 @@ func TestASwitchoverLosesNoAcknowledgedWrite(t *testing.T) {
 	w.ask("move", state.Request{Verb: state.VerbSwitchover, To: events.RegionB, Epoch: 1})
 	w.completed(events.RegionB, 2, 60*time.Second)
 	close(stop)
-	must(t, w.write(events.RegionB, 0))
+	await(t, 5*time.Second, "b takes writes", func() bool { return w.write(events.RegionB, 0) == nil })
 	have, last := ","+w.ledger(events.RegionB)+",", 0
 	for n := range acknowledged {
 		last++
