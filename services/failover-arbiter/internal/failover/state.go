@@ -27,6 +27,7 @@ type State struct {
 	red          map[events.Region]time.Duration // since when a majority says that its gates are red
 
 	opened  opening
+	asked   asking // the oldest request that is not answered
 	named   Named
 	trouble trouble
 }
@@ -45,6 +46,12 @@ type position struct {
 	report events.ReplicationObserved
 	at     time.Duration
 	late   time.Duration
+}
+
+// asking is when a request was first seen to be the next one.
+type asking struct {
+	id    string
+	since time.Duration // on the boot clock
 }
 
 // opening is when the mandate of an epoch was first seen: from then on its owner takes writes.

@@ -132,8 +132,8 @@ func (w *world) happen(verb string, args []string) bool {
 		p.crashed, p.restarts = false, false
 	case "red", "green":
 		p.red = verb == "red"
-	case "gates-unread":
-		p.blind = true
+	case "gates-unread", "gates-read":
+		p.blind = verb == "gates-unread"
 	case "unprobed", "probed":
 		p.unprobed = verb == "unprobed"
 	case "lag":

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -147,6 +148,10 @@ func (s State) read(o Read, now Instant) State {
 	if changed := s.view == nil || s.view.Failover == nil || o.Failover == nil ||
 		s.view.Failover.Epoch != o.Failover.Epoch || s.view.Failover.Phase != o.Failover.Phase; changed {
 		s.phaseSince = now.Boot
+	}
+	next := slices.IndexFunc(o.Requests, func(r Requested) bool { return r.Request.Answer == nil })
+	if next >= 0 && s.asked.id != o.Requests[next].ID {
+		s.asked = asking{o.Requests[next].ID, now.Boot}
 	}
 	if m := o.Mandate; m != nil && m.Epoch > s.opened.epoch {
 		s.opened = opening{m.Epoch, now.Wall}
