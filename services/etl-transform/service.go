@@ -182,7 +182,13 @@ func (t *transform) provision(ctx context.Context) error {
 	if !t.config.alone() {
 		return nil
 	}
-	if _, err := bus.Provision(ctx, t.stream, bus.Setup{Replicas: 1}); err != nil {
+	_, err := bus.Provision(ctx, t.stream, bus.Setup{Replicas: 1})
+	var kept *bus.RefusedError
+	if errors.As(err, &kept) {
+		t.service.Log.InfoContext(ctx, "streams are somebody else's and stay as they are", "because", err.Error())
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("make streams: %w", err)
 	}
 	return nil

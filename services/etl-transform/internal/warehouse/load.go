@@ -246,11 +246,15 @@ func (w *Warehouse) record(ctx context.Context, tx *sql.Tx, s *spooling, r *Resu
 		total.Bytes += volume.Bytes
 	}
 	now := clock()
-	_, err := tx.ExecContext(ctx, "INSERT INTO etl_load VALUES (?, ?, ?, ?, ?, ?, ?)", r.Load, r.Sequence, r.Files, total.Rows, total.Bytes, r.Written, now)
+	loaded, err := w.announce(ctx, tx, s, r, total, now)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO etl_load VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", r.Load, r.Sequence, r.Files, total.Rows, total.Bytes, r.Written, now, loaded.CorrelationID, loaded.MsgID())
 	if err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}
-	return w.announce(ctx, tx, s, r, total, now)
+	return nil
 }
 
 // AsOf is an asof in one number, which is greater when it is later.

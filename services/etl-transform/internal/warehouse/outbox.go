@@ -52,8 +52,8 @@ func (w *Warehouse) Done(ctx context.Context, entry bus.Entry) error {
 	})
 }
 
-// announce puts what is to be told of a load into the outbox. It is caused by the last of its files.
-func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, total events.Volume, now time.Time) error {
+// announce puts what is to be told of a load into the outbox and gives the first of it. It is caused by the last of the load's files.
+func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, total events.Volume, now time.Time) (first events.Event, err error) {
 	load := events.Load{Region: w.o.Region, Load: r.Load, Sequence: r.Sequence}
 	loaded := events.WarehouseLoaded{Load: load, Read: total, Written: events.Volume{Rows: r.Written}, Loaded: now, Seconds: map[string]float64{}}
 	for stage, seconds := range r.Seconds {
@@ -72,14 +72,17 @@ func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Re
 			payloads = append(payloads, events.WarehouseRejected{Load: load, Mart: m.Mart, Check: m.BlockedBy, Reason: m.Reason, Failing: m.Failing, Rejected: now, Kept: m.Kept})
 		}
 	}
-	for _, payload := range append(payloads, checked) {
+	for n, payload := range append(payloads, checked) {
 		event, err := events.New(events.Origin{Region: w.o.Region, Service: service}, now, payload, events.CausedBy(cause))
 		if err != nil {
-			return err
+			return first, err
+		}
+		if n == 0 {
+			first = event
 		}
 		if err := put(ctx, tx, event); err != nil {
-			return err
+			return first, err
 		}
 	}
-	return nil
+	return first, nil
 }

@@ -180,7 +180,11 @@ func (w *Warehouse) Published(ctx context.Context, s *Snapshot, at time.Time, to
 	for _, m := range s.Marts {
 		payload.Marts = append(payload.Marts, events.PublishedMart{Mart: m.Name, Rows: m.Rows, Digest: m.Digest})
 	}
-	event, err := events.New(events.Origin{Region: w.o.Region, Service: service}, at, payload)
+	var correlation, told string
+	if err := s.tx.QueryRowContext(ctx, "SELECT correlation, told FROM etl_load WHERE load = ?", s.Load).Scan(&correlation, &told); err != nil {
+		return fmt.Errorf("read cause of load %d: %w", s.Load, err)
+	}
+	event, err := events.New(events.Origin{Region: w.o.Region, Service: service}, at, payload, events.Correlated(correlation, told))
 	if err != nil {
 		return err
 	}

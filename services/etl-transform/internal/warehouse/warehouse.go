@@ -51,11 +51,11 @@ type Warehouse struct {
 var ErrOtherRules = errors.New("the warehouse was made by other models, another token key or another version of the rules")
 
 // rules is the version of what this program makes of the same raw files: a change of it makes every warehouse anew.
-const rules = "1"
+const rules = "2"
 
 var tables = []string{
 	`CREATE TABLE IF NOT EXISTS etl_state (name VARCHAR, value VARCHAR)`,
-	`CREATE TABLE IF NOT EXISTS etl_load (load BIGINT, sequence BIGINT, files BIGINT, read_rows BIGINT, read_bytes BIGINT, written_rows BIGINT, loaded_at TIMESTAMP)`,
+	`CREATE TABLE IF NOT EXISTS etl_load (load BIGINT, sequence BIGINT, files BIGINT, read_rows BIGINT, read_bytes BIGINT, written_rows BIGINT, loaded_at TIMESTAMP, correlation VARCHAR, told VARCHAR)`,
 	`CREATE TABLE IF NOT EXISTS etl_batch (dataset VARCHAR, batch VARCHAR, sha256 VARCHAR, event_id VARCHAR, sequence BIGINT, kind VARCHAR, rows BIGINT, bytes BIGINT,
 		asof_epoch UBIGINT, asof_clock TIMESTAMP, raw_url VARCHAR, load BIGINT)`,
 	`CREATE TABLE IF NOT EXISTS etl_quarantine (layer VARCHAR, name VARCHAR, row_key VARCHAR, hk UHUGEINT, column_name VARCHAR, value VARCHAR, reason VARCHAR, amount VARCHAR,
