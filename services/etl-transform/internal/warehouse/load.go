@@ -149,7 +149,7 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 	if err != nil {
 		return err
 	}
-	if err := s.declare(ctx, tx); err != nil {
+	if err := s.declare(ctx, tx, r.Load); err != nil {
 		return err
 	}
 	touched := map[string]bool{}

@@ -57,8 +57,8 @@ func (s *spooling) of(dataset string) (paths []string, multiline bool) {
 	return paths, multiline
 }
 
-// declare tells the engine of the files.
-func (s *spooling) declare(ctx context.Context, tx *sql.Tx) error {
+// declare tells the engine of the files, and the quarantine of what in them is no record.
+func (s *spooling) declare(ctx context.Context, tx *sql.Tx, load int64) error {
 	if err := run(ctx, tx, vault.FilesDDL()); err != nil {
 		return err
 	}
@@ -68,8 +68,8 @@ func (s *spooling) declare(ctx context.Context, tx *sql.Tx) error {
 			return fmt.Errorf("declare files: %w", err)
 		}
 		for _, reject := range f.summary.Rejects {
-			_, err := tx.ExecContext(ctx, "INSERT INTO etl_quarantine (layer, name, reason, raw_url, raw_line, raw_sequence) VALUES ('stage', ?, ?, ?, ?, ?)",
-				f.Ready.Dataset, reject.Reason, f.Ready.RawURL, reject.Line, f.Ready.Sequence)
+			_, err := tx.ExecContext(ctx, "INSERT INTO etl_quarantine (layer, name, reason, raw_url, raw_line, raw_sequence, load) VALUES ('stage', ?, ?, ?, ?, ?, ?)",
+				f.Ready.Dataset, reject.Reason, f.Ready.RawURL, reject.Line, f.Ready.Sequence, load)
 			if err != nil {
 				return fmt.Errorf("write quarantine: %w", err)
 			}
