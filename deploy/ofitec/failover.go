@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,11 @@ type manualFlags struct {
 	dryRun               bool
 	pauseFor             time.Duration
 	answerIn, completeIn time.Duration
+	retryFor             time.Duration
 }
+
+// passing are the rules of a refusal that looks different a moment later: observations that are missing, not ones that are bad.
+var passing = []string{"gates-unknown", "loss-unknown", "blind"}
 
 // outcome is the printed result.
 type outcome struct {
@@ -97,6 +102,7 @@ func newManual(m manual) *cobra.Command {
 		flags.StringVar(&given.to, "to", "", "region that takes the writes: a or b (required)")
 		flags.BoolVar(&given.dryRun, "dry-run", false, "ask only whether it would be done")
 		flags.DurationVar(&given.completeIn, "within", time.Minute, "how long the change may take")
+		flags.DurationVar(&given.retryFor, "retry-for", 20*time.Second, "how long to ask again when it is refused because observations are missing")
 	}
 	if m.verb == state.VerbPause {
 		flags.DurationVar(&given.pauseFor, "for", 0, "end of the pause, such as 30m; until resumed when not given")
@@ -128,25 +134,12 @@ func (m manual) carryOut(ctx context.Context, c cells, given manualFlags, progre
 	if before.Active == "" {
 		return outcome{}, fmt.Errorf("failover %s: no region has ever held the mandate; is the stack up?", m.verb)
 	}
-	request := state.Request{Verb: m.verb, Epoch: before.Epoch, DryRun: given.dryRun, Act: act(given.reason, time.Now())}
-	if m.moves {
-		request.To = events.Region(given.to)
-	}
-	if given.pauseFor > 0 {
-		until := request.Act.At.Add(given.pauseFor)
-		request.Until = &until
-	}
-	result := outcome{Request: request, Epoch: uint64(before.Epoch), Active: string(before.Active)}
-	_, _ = fmt.Fprintf(progress, "asked for %s as request %s, under epoch %d\n", m.verb, request.Act.Request, uint64(before.Epoch))
-	answered, err := submit(ctx, c, request, given.answerIn)
-	result.Request = answered
+	answered, err := m.ask(ctx, c, given, before.Epoch, progress)
+	result := outcome{Request: answered, Epoch: uint64(before.Epoch), Active: string(before.Active)}
 	if err != nil {
 		return result, err
 	}
-	if !answered.Answer.Accepted {
-		return result, fmt.Errorf("refused: %s", answered.Answer.Reason)
-	}
-	_, _ = fmt.Fprintf(progress, "accepted: %s\n", answered.Answer.Reason)
+	request := answered
 	if !m.moves || given.dryRun {
 		return result, nil
 	}
@@ -161,6 +154,38 @@ func (m manual) carryOut(ctx context.Context, c cells, given manualFlags, progre
 		return result, fmt.Errorf("failover %s to %s: %w", m.verb, request.To, err)
 	}
 	return result, nil
+}
+
+// ask hands requests in until one is answered for good.
+func (m manual) ask(ctx context.Context, c cells, given manualFlags, epoch events.Epoch, progress io.Writer) (state.Request, error) {
+	for began := time.Now(); ; {
+		request := state.Request{Verb: m.verb, Epoch: epoch, DryRun: given.dryRun, Act: act(given.reason, time.Now())}
+		if m.moves {
+			request.To = events.Region(given.to)
+		}
+		if given.pauseFor > 0 {
+			until := request.Act.At.Add(given.pauseFor)
+			request.Until = &until
+		}
+		_, _ = fmt.Fprintf(progress, "asked for %s as request %s, under epoch %d\n", m.verb, request.Act.Request, uint64(epoch))
+		answered, err := submit(ctx, c, request, given.answerIn)
+		if err != nil {
+			return answered, err
+		}
+		if answered.Answer.Accepted {
+			_, _ = fmt.Fprintf(progress, "accepted: %s\n", answered.Answer.Reason)
+			return answered, nil
+		}
+		refused := fmt.Errorf("refused: %s", answered.Answer.Reason)
+		rule, _, _ := strings.Cut(answered.Answer.Reason, ":")
+		if !slices.Contains(passing, rule) || time.Since(began) >= given.retryFor {
+			return answered, refused
+		}
+		_, _ = fmt.Fprintf(progress, "%v; asking again\n", refused)
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return answered, refused
+		}
+	}
 }
 
 // report prints what came out; an error is part of the JSON.

@@ -166,6 +166,24 @@ func TestARefusalIsGivenWithItsReason(t *testing.T) {
 	}
 }
 
+func TestARefusalForMissingObservationsIsAskedAgain(t *testing.T) {
+	m := newMemory(t, steadyState("a", 1, began))
+	asked := 0
+	m.arbiter = func(m *memory, key string, r state.Request) {
+		if asked++; asked == 1 {
+			answering(t, false, "gates-unknown: 0 of 3 observers say that the gates of region b are green", nil)(m, key, r)
+			return
+		}
+		answering(t, true, "done", nil)(m, key, r)
+	}
+	patient := toB
+	patient.dryRun, patient.retryFor = true, time.Minute
+	result, err := switchover.carryOut(t.Context(), m, patient, io.Discard)
+	if err != nil || !result.Request.Answer.Accepted || asked != 2 {
+		t.Errorf("asked %d times, got %+v, %v", asked, result, err)
+	}
+}
+
 func TestARequestThatNobodyAnswersIsTakenBack(t *testing.T) {
 	m := newMemory(t, steadyState("a", 1, began))
 	hasty := toB

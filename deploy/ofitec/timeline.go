@@ -36,7 +36,7 @@ func timelineOf(began time.Time, marks ...mark) []timelineEntry {
 	}
 	for _, m := range marks {
 		offset := m.At.Sub(began).Round(time.Millisecond)
-		entries = append(entries, timelineEntry{What: m.What, At: m.At.UTC(), Offset: offset.Seconds(), Took: (offset - before).Seconds()})
+		entries = append(entries, timelineEntry{What: m.What, At: m.At.UTC(), Offset: seconds(offset), Took: seconds(offset - before)})
 		before = offset
 	}
 	return entries

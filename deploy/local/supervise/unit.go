@@ -26,6 +26,7 @@ type unit struct {
 
 	wake   chan struct{} // a start was asked for, or the wanted state changed
 	wanted bool
+	ending syscall.Signal // of the last stop, for a process that was only about to start then
 }
 
 func newUnit(spec Spec, spawner *spawner, report func(Status)) *unit {
@@ -121,7 +122,7 @@ func (u *unit) once(ctx context.Context) error {
 	select {
 	case err = <-ended:
 	case <-unwanted:
-		err = u.terminate(cmd.Process.Pid, u.stopSignal(), ended)
+		err = u.terminate(cmd.Process.Pid, u.endSignal(), ended)
 	case <-ctx.Done():
 		_ = u.terminate(cmd.Process.Pid, u.stopSignal(), ended)
 	}
@@ -207,6 +208,9 @@ func (u *unit) want(wanted bool) {
 
 // stop ends the process with the signal and returns when it and all that it started are gone, or when ctx ends.
 func (u *unit) stop(ctx context.Context, signal syscall.Signal) error {
+	u.mu.Lock()
+	u.ending = signal
+	u.mu.Unlock()
 	u.want(false)
 	u.mu.Lock()
 	exited, pid := u.exited, u.status.PID
@@ -248,6 +252,16 @@ func (u *unit) stopSignal() syscall.Signal {
 		return syscall.SIGTERM
 	}
 	return u.spec.StopSignal
+}
+
+// endSignal is what the last stop asked for.
+func (u *unit) endSignal() syscall.Signal {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ending != 0 {
+		return u.ending
+	}
+	return u.stopSignal()
 }
 
 func (u *unit) isWanted() bool {
