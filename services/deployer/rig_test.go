@@ -47,8 +47,8 @@ type rig struct {
 	proxy      haproxy.Proxy
 	etcd       *clientv3.Client
 	js         jetstream.JetStream
-	bus        *bus.JetStream
 	vault      *api.Client
+	vaultPID   int
 	prometheus string
 	env        []string
 	standby    atomic.Bool
@@ -113,7 +113,7 @@ func (l *lockedOutput) String() string {
 }
 
 // start runs a server until the test's end.
-func start(t *testing.T, name string, args ...string) {
+func start(t *testing.T, name string, args ...string) (pid int) {
 	t.Helper()
 	out := &lockedOutput{}
 	cmd := exec.Command(name, args...)
@@ -128,6 +128,7 @@ func start(t *testing.T, name string, args ...string) {
 			t.Logf("%s said:\n%s", name, text[max(0, len(text)-2000):])
 		}
 	})
+	return cmd.Process.Pid
 }
 
 func startRig(t *testing.T) *rig {
@@ -160,7 +161,12 @@ func startRig(t *testing.T) *rig {
 	must(t, err)
 	_, err = bus.Provision(t.Context(), r.js, bus.Setup{Replicas: 1, MaxBytes: map[string]int64{events.StreamHealth: 16 << 20}, Durables: events.AllDurables()})
 	must(t, err)
-	r.bus = bus.NewJetStream(r.js, nil)
+	durable, err := r.js.Consumer(t.Context(), events.StreamFacts, "deployer-a")
+	must(t, err)
+	config := durable.CachedInfo().Config
+	config.AckWait = 3 * time.Second // what a killed deployer had in hand comes again sooner than in the stack
+	_, err = r.js.UpdateConsumer(t.Context(), events.StreamFacts, config)
+	must(t, err)
 	r.env = []string{
 		"NATS_URL=" + address, "ETCD_ENDPOINTS=" + endpoint, "VAULT_ADDR=" + vaultURL, "OFITEC_VAULT_ROLE_ID_FILE=" + dir + "/role", "OFITEC_VAULT_SECRET_ID_FILE=" + dir + "/secret",
 		"OFITEC_ARBITER_URL=" + arbiter, "OFITEC_PROMETHEUS_URL=" + r.prometheus, "OFITEC_WEB_PROXY_SOCKET=" + r.proxy.Socket, "OFITEC_ACTIVE_COLOUR_FILE=" + r.proxy.ActiveFile,
@@ -276,7 +282,7 @@ func (r *rig) startPrometheus(t *testing.T, prometheusProgram, blue, green strin
 func (r *rig) startVault(t *testing.T, vaultProgram string) string {
 	t.Helper()
 	address := chassistest.FreeAddr(t)
-	start(t, vaultProgram, "server", "-dev", "-dev-root-token-id=root", "-dev-listen-address="+address, "-dev-no-store-token")
+	r.vaultPID = start(t, vaultProgram, "server", "-dev", "-dev-root-token-id=root", "-dev-listen-address="+address, "-dev-no-store-token")
 	settings := api.DefaultConfig()
 	settings.Address = "http://" + address
 	var err error

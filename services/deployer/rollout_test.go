@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,16 +87,20 @@ func TestRotationsUnderLoadCostNoRequest(t *testing.T) {
 	}
 }
 
-// killPoints are the places around every effect and every write of a rollout.
-var killPoints = []string{
-	"before-store-planned", "after-store-planned", "after-render", "after-store-rendered", "after-start", "after-store-started", "after-try", "after-store-watching",
-	"after-look", "before-switch", "after-switch", "after-store-switched", "after-drain", "after-settle", "after-store-done",
-}
+// killPoints are places around effects and writes of a rollout; moreKillPoints the others, which take as long again.
+var (
+	killPoints     = []string{"before-store-planned", "after-render", "after-start", "after-store-watching", "before-switch", "after-switch", "after-settle", "after-store-done"}
+	moreKillPoints = []string{"after-store-planned", "after-store-rendered", "after-store-started", "after-try", "after-look", "after-store-switched", "after-drain"}
+)
 
 func TestADeployerThatIsKilledAnywhereIsFollowedByOneThatFinishesOnce(t *testing.T) {
 	r := startRig(t)
 	stop := r.load(t)
-	for _, point := range killPoints {
+	points := killPoints
+	if os.Getenv("OFITEC_DRILLS") != "" {
+		points = slices.Concat(killPoints, moreKillPoints)
+	}
+	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			switches := r.switches(t)
 			before := r.state(t).Hot
@@ -201,4 +206,40 @@ func TestInTheStandbyRegionLoginAndReadsAreTestedAndTheEventSaysSo(t *testing.T)
 	if deployed, ok := r.saidOnce(t, version).(events.CredentialDeployed); !ok || !deployed.Standby {
 		t.Errorf("said %+v", deployed)
 	}
+}
+
+func TestANewerVersionReplacesOneThatIsWatched(t *testing.T) {
+	r := startRig(t)
+	r.deployer(t)
+	_, first := r.rotate(t, true)
+	await(t, 60*time.Second, "the first is watched", func() bool { return r.state(t).Phase == state.DeploymentWatching })
+	_, second := r.rotate(t, true)
+	r.ended(t, second, state.DeploymentDone)
+	if back, ok := r.saidOnce(t, first).(events.CredentialRolledBack); !ok || back.Step != "gate" || !strings.Contains(back.Reason, "replaces it") {
+		t.Errorf("said of the first %+v", back)
+	}
+	if deployed, ok := r.saidOnce(t, second).(events.CredentialDeployed); !ok || deployed.Previous != first-1 {
+		t.Errorf("said of the second %+v", deployed)
+	}
+	if r.login(t, state.Blue) != r.login(t, state.Green) {
+		t.Errorf("blue has %q, green %q", r.login(t, state.Blue), r.login(t, state.Green))
+	}
+}
+
+func TestWhileVaultIsAwayNothingIsTouchedAndItGoesOnByItself(t *testing.T) {
+	r := startRig(t)
+	before, starts := r.login(t, state.Green), r.starts(t)
+	_, version := r.rotate(t, true)
+	must(t, syscall.Kill(r.vaultPID, syscall.SIGSTOP))
+	p := r.deployer(t)
+	await(t, 60*time.Second, "the version is planned", func() bool { return r.state(t).Number == version })
+	if body := p.Await(t, "/readyz", 503); !strings.Contains(body, `"vault"`) {
+		t.Errorf("readyz says %s", body)
+	}
+	await(t, 60*time.Second, "it has tried", func() bool { return strings.Contains(p.Output(), `"action failed"`) })
+	if s := r.state(t); s.Phase != state.DeploymentPlanned || r.login(t, state.Green) != before || r.starts(t) != starts {
+		t.Errorf("phase %s, green has %q, %d starts more", s.Phase, r.login(t, state.Green), r.starts(t)-starts)
+	}
+	must(t, syscall.Kill(r.vaultPID, syscall.SIGCONT))
+	r.ended(t, version, state.DeploymentDone)
 }
