@@ -190,6 +190,9 @@ func (t *term) act(ctx context.Context, s state.Deployment, then []rollout.Actio
 		return min(wait, pause), nil
 	}
 	failPoint("before-" + kind(action))
+	if err := t.book.Mine(ctx, t.leadership); err != nil {
+		return 0, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, actionTimeout)
 	outcome, err := t.do(bounded, action)
 	cancel()

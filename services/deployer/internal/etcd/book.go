@@ -3,6 +3,7 @@ package etcd
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,6 +22,7 @@ func LeaderKey(region events.Region) string { return "/ofitec/deployer/" + strin
 
 // Book is one credential's rollout in one region. It is safe for concurrent use.
 type Book struct {
+	client *etcd.Client
 	cell   etcd.Cell[state.Deployment]
 	outbox *etcd.Outbox
 	origin events.Origin
@@ -32,7 +34,7 @@ func Open(client *etcd.Client, outbox *etcd.Outbox, name string, origin events.O
 		Encode: func(d state.Deployment) ([]byte, error) { return state.Encode(d) },
 		Decode: state.Decode[state.Deployment],
 	}
-	return &Book{etcd.NewCell(client, state.DeploymentKey(origin.Region, name), codec), outbox, origin}
+	return &Book{client, etcd.NewCell(client, state.DeploymentKey(origin.Region, name), codec), outbox, origin}
 }
 
 // Read gives the rollout; its Number is 0 when there has been none.
@@ -58,6 +60,20 @@ func (b *Book) Store(ctx context.Context, l *etcd.Leadership, seen etcd.Value[st
 	}
 	_, err := b.cell.CompareAndSwap(ctx, seen, next, options...)
 	return err
+}
+
+// Mine asks etcd whether the term is still the leader's. A process that was stopped and wakes believes so until its clock is looked at.
+func (b *Book) Mine(ctx context.Context, l *etcd.Leadership) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := b.client.Txn(ctx).If(l.Guard()).Commit()
+	if err != nil {
+		return fmt.Errorf("ask for the leader: %w", err)
+	}
+	if !answer.Succeeded {
+		return etcd.ErrTermOver
+	}
+	return nil
 }
 
 func (b *Book) announce(a rollout.Announce) (clientv3.Op, error) {
