@@ -216,3 +216,53 @@ func TestAnOutageOfEtcdMovesNothing(t *testing.T) {
 		t.Errorf("told: %v", told)
 	}
 }
+
+// A writer on each side counts what is acknowledged. The one in a writes through one session that was open before the cut.
+func TestARegionThatIsCutOffStopsBeforeTheOtherBegins(t *testing.T) {
+	w := startThree(t)
+	session, err := w.sides[events.RegionA].login(context.Background(), w.regions[events.RegionA].proxy.Bind)
+	must(t, err)
+	defer session.Close(context.Background())
+	type ended struct {
+		acknowledged int
+		last         time.Time
+		err          error
+	}
+	writer := make(chan ended)
+	go func() {
+		var e ended
+		for e.err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			_, e.err = session.Exec(ctx, "INSERT INTO ledger VALUES ("+strconv.Itoa(e.acknowledged+1)+")")
+			cancel()
+			if e.err == nil {
+				e.acknowledged, e.last = e.acknowledged+1, time.Now()
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		writer <- e
+	}()
+	time.Sleep(time.Second) // some writes before the cut
+	w.cable.pulled.Store(true)
+	w.down[events.RegionA].Store(true) // to b and c; a's own observer is cut off too
+	w.quiet[events.RegionA].Store(true)
+	pulled := time.Now()
+	await(t, 60*time.Second, "b takes writes", w.writes(events.RegionB, 1000000))
+	first := time.Now()
+	e := <-writer
+	t.Logf("a acknowledged %d writes, the last %s after the cut, %s before b's first; its session ended with %v", e.acknowledged, e.last.Sub(pulled), first.Sub(e.last), e.err)
+	if e.acknowledged == 0 || !e.last.Before(first) {
+		t.Errorf("a acknowledged %d writes, the last one %s after b's first", e.acknowledged, e.last.Sub(first))
+	}
+	if f, ok := payload[events.FailoverPromoted](w); ok && e.last.After(f.PromotedAt) {
+		t.Errorf("a acknowledged a write %s after the promotion", e.last.Sub(f.PromotedAt))
+	}
+	if err := w.write(events.RegionA, 1000001); err == nil {
+		t.Error("a takes writes while it is cut off")
+	}
+	if fenced, ok := payload[events.FailoverFenced](w); !ok || fenced.Manner != "expired" {
+		t.Errorf("fenced %+v", fenced)
+	}
+	lost, _ := strconv.Atoi(w.sides[events.RegionB].super(t, "ofitec_prod", "SELECT "+strconv.Itoa(e.acknowledged)+" - count(*) FROM ledger WHERE n < 1000000"))
+	t.Logf("%d of a's writes had not been replicated", lost)
+}

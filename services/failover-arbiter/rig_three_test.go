@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,6 +42,7 @@ type three struct {
 	regions map[events.Region]*region
 	arbiter map[events.Region]*exec.Cmd
 	address map[events.Region]string
+	cable   *cable // from region a's arbiter to etcd
 
 	down  map[events.Region]*atomic.Bool // what observers say of a region
 	quiet map[events.Region]*atomic.Bool // an observer that says nothing
@@ -60,6 +62,7 @@ func startThree(t *testing.T) *three {
 		address: map[events.Region]string{}, down: map[events.Region]*atomic.Bool{}, quiet: map[events.Region]*atomic.Bool{},
 	}
 	w.etcd.start(t)
+	w.cable = newCable(t, w.etcd.client.Host)
 	store, err := chassisetcd.Connect(chassis.Settings{Etcd: chassis.EtcdSettings{Endpoints: []string{w.etcd.client.String()}}})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
@@ -124,6 +127,9 @@ func (w *three) startProxies(name events.Region, source string) {
 func (w *three) startArbiter(name events.Region) {
 	w.t.Helper()
 	common := []string{"OFITEC_REGION=" + string(name), "NATS_URL=" + w.nats}
+	if name == events.RegionA {
+		common = append(common, "ETCD_ENDPOINTS="+w.cable.address)
+	}
 	if name.HoldsData() {
 		w.arbiter[name] = w.regions[name].arbiter(w.t, "arbiter", w.address[name], append(common, "OFITEC_SUPERVISOR_SOCKET="+w.sides[name].dir+"/supervisor")...)
 		return
@@ -334,3 +340,61 @@ func (w *three) ledger(name events.Region) string {
 }
 
 func (w *three) String() string { return fmt.Sprintf("%+v, told %v", w.current(), w.facts()) }
+
+// cable carries connections until it is pulled: then nothing comes through any more, and nobody is told.
+type cable struct {
+	address string
+	pulled  atomic.Bool
+}
+
+func newCable(t *testing.T, to string) *cable {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	c := &cable{address: listener.Addr().String()}
+	var mu sync.Mutex
+	var ends []net.Conn
+	t.Cleanup(func() {
+		_ = listener.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, end := range ends {
+			_ = end.Close()
+		}
+	})
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			mu.Lock()
+			ends = append(ends, near, far)
+			mu.Unlock()
+			go c.carry(near, far)
+			go c.carry(far, near)
+		}
+	}()
+	return c
+}
+
+func (c *cable) carry(from, to net.Conn) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			if !c.pulled.Load() {
+				_ = to.Close()
+			}
+			return
+		}
+		if !c.pulled.Load() {
+			_, _ = to.Write(buffer[:n])
+		}
+	}
+}
