@@ -106,9 +106,7 @@ func (j *judgement) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		read, err := j.look(ctx)
 		acted := false
-		if err != nil {
-			j.tell(failover.Unread{})
-		} else {
+		if err == nil {
 			for _, action := range j.tell(read) {
 				acted = j.act(ctx, action) || acted
 			}

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/etcd"
+	chassismetrics "github.com/ofitec/ofitec/chassis/metrics"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/dns"
@@ -92,4 +96,54 @@ func TestTroubleIsSaidOnceAMinute(t *testing.T) {
 	if len(said) != 3 || said[0] != 1 || said[1] != 60 || said[2] != 60 {
 		t.Errorf("said %v", said)
 	}
+}
+
+// stillBench is an etcd in which a is active, seen by an arbiter that does not lead.
+type stillBench struct{ reads atomic.Int64 }
+
+func (b *stillBench) Look(context.Context) (failover.Read, error) {
+	if b.reads.Add(1)%5 == 0 {
+		return failover.Read{}, errors.New("no answer")
+	}
+	now := time.Now().UTC()
+	return failover.Read{
+		Failover: &state.Failover{Epoch: 1, Active: events.RegionA, Phase: state.PhaseSteady, Since: now}, FailoverRevision: 1, Active: "A",
+		Mandate: &state.Mandate{Owner: events.RegionA, Epoch: 1, RenewedAt: now}, MandateRevision: b.reads.Load(),
+	}, nil
+}
+
+func (b *stillBench) Swap(context.Context, *etcd.Leadership, failover.Swap, time.Time) error {
+	return errors.New("nobody leads")
+}
+
+func (b *stillBench) Reply(context.Context, *etcd.Leadership, failover.Reply) error {
+	return errors.New("nobody leads")
+}
+
+func TestItHearsReadsAndTellsAtTheSameTime(t *testing.T) {
+	p := timing.Local()
+	bench := &stillBench{}
+	j := &judgement{
+		bench: bench, profile: p, known: func() events.Epoch { return 1 }, learn: func(events.Epoch) {}, wake: func() {}, hurry: make(chan struct{}, 1),
+		log: slog.New(slog.DiscardHandler), metrics: newMetrics(chassismetrics.New(name)), state: failover.New(NewConfig().judging(p)),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	working.Go(func() { _ = j.run(ctx) })
+	for _, observer := range events.Regions {
+		working.Go(func() {
+			for number := int64(1); ctx.Err() == nil; number++ {
+				j.hear(failover.Heard{Report: events.HealthObserved{
+					Observer: observer, Incarnation: "i1", Number: number, Target: events.RegionA, ObservedAt: time.Now(), Verdict: events.OutcomeFailed, FailuresInRow: 5,
+				}})
+				j.ignore(observer, failover.ReasonMalformed, errors.New("no event"))
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	await(t, 10*time.Second, "a region that is down is seen, and read of more often", func() bool {
+		return j.status().Regions[events.RegionA].Down && bench.reads.Load() > 5
+	})
+	cancel()
+	working.Wait()
 }

@@ -68,7 +68,7 @@ func (s State) settled(now Instant) bool {
 func (s State) tidy(now Instant) *Swap {
 	f := s.view.Failover
 	if p := f.Pause; p != nil && p.Until != nil && !now.Wall.Before(*p.Until) {
-		swap := s.swap(now, "the pause has run out")
+		swap := s.swap("the pause has run out")
 		swap.Next.Pause = nil
 		swap.Announce = []Announcement{{Payload: events.FailoverResumed{ManualFailover: events.ManualFailover{Epoch: f.Epoch, Active: f.Active, Act: p.Act}}}}
 		return swap
@@ -81,7 +81,7 @@ func (s State) tidy(now Instant) *Swap {
 		return nil
 	}
 	r := report.Rejoined
-	swap := s.swap(now, "region "+string(report.Region)+" is a standby again")
+	swap := s.swap("region "+string(report.Region)+" is a standby again")
 	swap.Next.Rejoin = nil
 	swap.Announce = []Announcement{{Payload: events.FailoverRejoined{
 		Epoch: f.Epoch, Region: report.Region, RejoinedAt: r.At, Manner: r.Manner, Timeline: r.Timeline, ForkLSN: r.ForkLSN, Discarded: r.Discarded, Kept: r.Kept,
@@ -90,6 +90,6 @@ func (s State) tidy(now Instant) *Swap {
 }
 
 // swap begins a transaction that leaves the state as it was read.
-func (s State) swap(_ Instant, why string) *Swap {
+func (s State) swap(why string) *Swap {
 	return &Swap{Term: s.term, Next: *s.view.Failover, Over: s.view.FailoverRevision, Why: why}
 }

@@ -163,7 +163,7 @@ func (s State) complete(now Instant) *Swap {
 	}
 	i := f.Intent
 	cooldown := s.cooldown(i.Epoch, now)
-	swap := s.swap(now, "the failover is completed")
+	swap := s.swap("the failover is completed")
 	next := &swap.Next
 	next.Phase, next.Since, next.Intent, next.Held, next.Cooldown = state.PhaseSteady, now.Wall, nil, nil, cooldown
 	split := times(i, now)
@@ -247,7 +247,7 @@ func times(i *state.Intent, now Instant) events.RecoveryTimes {
 func (s State) abort(code, reason string, mayHavePromoted bool, now Instant) *Swap {
 	f := s.view.Failover
 	i := f.Intent
-	swap := s.swap(now, "the failover is given up: "+reason)
+	swap := s.swap("the failover is given up: "+reason)
 	next := &swap.Next
 	next.Epoch, next.Active, next.Phase, next.Since, next.Intent, next.Held = f.Epoch+2, i.From, state.PhaseSteady, now.Wall, nil, nil
 	if f.Phase != state.PhaseIntent {
@@ -279,7 +279,7 @@ func (s State) late(now Instant) bool { return !now.Wall.Before(s.view.Failover.
 
 // advance begins the transaction that records a completed step and gives the next one its deadline.
 func (s State) advance(phase state.Phase, patience time.Duration, now Instant) *Swap {
-	swap := s.swap(now, "")
+	swap := s.swap("")
 	i := *s.view.Failover.Intent
 	i.Steps = append(slices.Clone(i.Steps), state.Step{Phase: phase, At: now.Wall, Term: s.term})
 	i.Deadline = now.Wall.Add(patience)

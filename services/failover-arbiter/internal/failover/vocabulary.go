@@ -51,7 +51,7 @@ type Settings struct {
 // majority is the number of observers that must agree.
 func (s Settings) majority() int { return len(s.Observers)/2 + 1 }
 
-// Observation is what Decide is told: Heard, Positioned, Read, Unread, Led, Deposed or Named.
+// Observation is what Decide is told: Heard, Positioned, Read, Led, Deposed or Named.
 type Observation interface{ observation() }
 
 // Heard is what an observer has published of a region's health.
@@ -86,9 +86,6 @@ type Requested struct {
 	Revision int64
 }
 
-// Unread is a read that failed.
-type Unread struct{}
-
 // Led is a won election, Deposed its end.
 type Led struct{ Term int64 }
 
@@ -108,7 +105,6 @@ type Named struct {
 func (Heard) observation()      {}
 func (Positioned) observation() {}
 func (Read) observation()       {}
-func (Unread) observation()     {}
 func (Led) observation()        {}
 func (Deposed) observation()    {}
 func (Named) observation()      {}
