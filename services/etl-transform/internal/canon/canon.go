@@ -42,18 +42,26 @@ func Text(kind models.Kind, expr string) string {
 	return "CAST(" + expr + " AS VARCHAR)"
 }
 
-// HashKey is the key over parts, which are text expressions.
-func HashKey(parts ...string) string {
+// Part is one part of a business key: an expression of its text, and the kind of the value.
+type Part struct {
+	Text string
+	Kind models.Kind
+}
+
+// HashKey is the key over parts. Numbers and times have nothing to trim, fold or escape.
+func HashKey(parts ...Part) string {
 	texts := make([]string, len(parts))
 	for i, part := range parts {
-		escaped := fmt.Sprintf(`replace(replace(replace(upper(trim(%s)), '\', '\\'), '|', '\|'), '^', '\^')`, part)
-		texts[i] = fmt.Sprintf("coalesce(nullif(%s, ''), '^^')", escaped)
+		switch part.Kind {
+		case models.Integer, models.Decimal, models.Date, models.Timestamp:
+			texts[i] = fmt.Sprintf("coalesce(%s, '^^')", part.Text)
+		default:
+			escaped := fmt.Sprintf(`replace(replace(replace(upper(trim(%s)), '\', '\\'), '|', '\|'), '^', '\^')`, part.Text)
+			texts[i] = fmt.Sprintf("coalesce(nullif(%s, ''), '^^')", escaped)
+		}
 	}
 	return "md5_number(" + strings.Join(texts, " || '||' || ") + ")"
 }
-
-// IntegerKey is HashKey of one integer, which has nothing to trim, fold or escape. It is NULL for NULL: nothing has no key.
-func IntegerKey(expr string) string { return "md5_number(CAST(" + expr + " AS VARCHAR))" }
 
 // Field is a column of a row: its name and an expression of its text.
 type Field struct{ Name, Text string }

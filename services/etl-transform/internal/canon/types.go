@@ -41,25 +41,14 @@ func KindOf(sqlType string) models.Kind {
 	return models.Integer
 }
 
-// Absent makes NULL of what an export writes for nothing.
-func Absent(kind models.Kind, expr string) string {
-	switch kind {
-	case models.Boolean:
-		return "nullif(trim(" + expr + "), '')"
-	case models.Text:
-		return fmt.Sprintf("CASE WHEN %[1]s = '' OR %[1]s = 'false' OR %[1]s = 'False' THEN NULL ELSE %[1]s END", expr)
-	}
-	return fmt.Sprintf("CASE WHEN trim(%[1]s) = '' OR lower(%[1]s) = 'false' THEN NULL ELSE trim(%[1]s) END", expr)
-}
-
 // Cast reads a text that is not nothing; what cannot be read becomes NULL. DuckDB rounds 42.7 to the integer 43 and 1.005 to two digits, and drops a
 // timestamp's offset: all are stopped here.
 func Cast(c models.Column, expr string) string {
 	switch c.Type.Kind {
 	case models.Integer:
-		return fmt.Sprintf("CASE WHEN regexp_full_match(%[1]s, '[+-]?[0-9]+(\\.0*)?') THEN TRY_CAST(%[1]s AS BIGINT) END", expr)
+		return fmt.Sprintf("CASE WHEN %s THEN TRY_CAST(%s AS BIGINT) END", exact(expr, 0), expr)
 	case models.Decimal:
-		return fmt.Sprintf("CASE WHEN regexp_full_match(%[1]s, '[+-]?[0-9]*(\\.[0-9]{0,%[2]d}0*)?') THEN TRY_CAST(%[1]s AS %[3]s) END", expr, c.Type.Scale, SQLType(c.Type))
+		return fmt.Sprintf("CASE WHEN %s THEN TRY_CAST(%s AS %s) END", exact(expr, c.Type.Scale), expr, SQLType(c.Type))
 	case models.Timestamp:
 		return finite(fmt.Sprintf("CASE WHEN strlen(%[1]s) > 19 AND regexp_matches(%[1]s, '[+-][0-9]{2}(:?[0-9]{2})?$') THEN CAST(TRY_CAST(%[1]s AS TIMESTAMPTZ) AS TIMESTAMP) ELSE TRY_CAST(%[1]s AS TIMESTAMP) END", expr))
 	case models.Date:
@@ -79,4 +68,9 @@ func Cast(c models.Column, expr string) string {
 // finite makes NULL of the engine's infinite times, which no export means.
 func finite(expr string) string {
 	return fmt.Sprintf("CASE WHEN isfinite(%[1]s) THEN %[1]s END", "("+expr+")")
+}
+
+// exact is true for a number that is written in digits and has no more of them behind its point, zeros left aside. It costs far less than a regular expression.
+func exact(expr string, scale int) string {
+	return fmt.Sprintf("(translate(%[1]s, '0123456789', '') IN ('', '-', '+', '.', '-.', '+.') AND (strpos(%[1]s, '.') = 0 OR strlen(%[1]s) - strpos(%[1]s, '.') <= %[2]d OR rtrim(substr(%[1]s, strpos(%[1]s, '.') + 1 + %[2]d), '0') = ''))", expr, scale)
 }

@@ -194,6 +194,24 @@ func plain(value any) string {
 	return string(text)
 }
 
+// given is a value as it counts: "" for what an export writes for nothing, which is nothing itself and, but for booleans, Odoo's false.
+func given(kind models.Kind, value string) string {
+	switch {
+	case kind == models.Text:
+		if value == "false" || value == "False" {
+			return ""
+		}
+		return value
+	case kind == models.Boolean:
+		return strings.TrimSpace(value)
+	}
+	value = strings.TrimSpace(value)
+	if strings.EqualFold(value, "false") {
+		return ""
+	}
+	return value
+}
+
 // maxRecord is what the engine takes as a line at its usual size of buffers.
 const maxRecord = 2_000_000
 
@@ -206,8 +224,8 @@ func (w *Writer) write(values []string, file int, line int64, s *Summary) error 
 	b = append(b, ',')
 	b = strconv.AppendInt(b, line, 10)
 	for i, c := range w.dataset.Columns {
-		value := values[i]
-		if c.PII != "" && value != "" && !strings.EqualFold(value, "false") {
+		value := given(c.Type.Kind, values[i])
+		if c.PII != "" && value != "" {
 			token, err := w.tokens.Token(c.PII, value)
 			if err != nil {
 				return err

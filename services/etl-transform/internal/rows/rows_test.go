@@ -28,7 +28,7 @@ func TestWhatARawFileBecomes(t *testing.T) {
 	}{
 		{sentence: "columns are found by their names, in any order; those that are not there are empty", in: "name,id\r\nbig,1\r\n", out: "7,3,2,\"1\",\"big\",\n"},
 		{sentence: "a byte order mark is no part of a name", in: "\xef\xbb\xbfid\n1\n", out: "7,3,2,\"1\",,\n"},
-		{sentence: "personal data become tokens, nothing stays nothing", in: "id,driver\n1,a@b.cl\n2,\n3,false\n", out: "7,3,2,\"1\",,\"email_A@B.CL\"\n8,3,3,\"2\",,\n9,3,4,\"3\",,\"false\"\n"},
+		{sentence: "personal data become tokens, nothing stays nothing", in: "id,driver\n1,a@b.cl\n2,\n3,false\n", out: "7,3,2,\"1\",,\"email_A@B.CL\"\n8,3,3,\"2\",,\n9,3,4,\"3\",,\n"},
 		{sentence: "quotes and line ends in a value stay, and its line is where it begins", in: "id,name\n1,\"a \"\"b\"\"\nc\"\n2,d\n", out: "7,3,2,\"1\",\"a \"\"b\"\"\nc\",\n8,3,4,\"2\",\"d\",\n", multiline: true},
 		{sentence: "a record with other fields than the header is rejected, the next one is not", in: "id,name\n1\n2,b\n", out: "7,3,3,\"2\",\"b\",\n", rejects: []Reject{{2, "has 1 fields, the header has 2"}}},
 		{sentence: "a body that ends within a value is rejected from there", in: "id,name\n1,a\n2,\"b", out: "7,3,2,\"1\",\"a\",\n", rejects: []Reject{{3, `is not CSV: extraneous or missing " in quoted-field`}}},
@@ -68,5 +68,19 @@ func TestATokenThatCannotBeMadeStopsTheFile(t *testing.T) {
 	w := NewWriter(&strings.Builder{}, crane, letters{broken}, 0)
 	if _, err := w.File(strings.NewReader("id,driver\n1,x\n"), "csv", 0); !errors.Is(err, broken) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestWhatAnExportWritesForNothing(t *testing.T) {
+	for _, c := range []struct {
+		kind     models.Kind
+		in, want string
+	}{
+		{models.Text, "false", ""}, {models.Text, "False", ""}, {models.Text, "FALSE", "FALSE"}, {models.Text, " ", " "}, {models.Integer, " false ", ""}, {models.Integer, " 7", "7"},
+		{models.Enum, "False", ""}, {models.Date, "false", ""}, {models.Decimal, "\t", ""}, {models.Boolean, " False ", "False"}, {models.Boolean, "", ""}, {models.Timestamp, "FALSE", ""},
+	} {
+		if have := given(c.kind, c.in); have != c.want {
+			t.Errorf("%s %q is %q, want %q", c.kind, c.in, have, c.want)
+		}
 	}
 }

@@ -123,25 +123,31 @@ func (p Plan) text(prefix, column string) string {
 	return canon.Text(c.Type.Kind, prefix+canon.Quote(column))
 }
 
+// part is a column as a part of a key.
+func (p Plan) part(prefix, column string) canon.Part {
+	c, _ := p.Dataset.Column(column)
+	return canon.Part{Text: p.text(prefix, column), Kind: c.Type.Kind}
+}
+
 // hashKey is the key of the dataset's row.
 func (p Plan) hashKey(prefix string) string {
-	var parts []string
+	var parts []canon.Part
 	for _, column := range p.Vault.BusinessKey {
-		parts = append(parts, p.text(prefix, column))
+		parts = append(parts, p.part(prefix, column))
 	}
 	return canon.HashKey(parts...)
 }
 
 // otherKey is the key of the row that a link leads to; NULL when the column is.
 func (p Plan) otherKey(prefix string, link models.Link) string {
-	return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN %s END", prefix+canon.Quote(link.Column), canon.HashKey(p.text(prefix, link.Column)))
+	return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN %s END", prefix+canon.Quote(link.Column), canon.HashKey(p.part(prefix, link.Column)))
 }
 
 // linkKey is the hash over both business keys, the other row's first.
 func (p Plan) linkKey(prefix string, link models.Link) string {
-	parts := []string{p.text(prefix, link.Column)}
+	parts := []canon.Part{p.part(prefix, link.Column)}
 	for _, column := range p.Vault.BusinessKey {
-		parts = append(parts, p.text(prefix, column))
+		parts = append(parts, p.part(prefix, column))
 	}
 	return canon.HashKey(parts...)
 }

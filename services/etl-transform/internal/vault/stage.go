@@ -34,7 +34,7 @@ func FilesDDL() string {
 // Spooled are the columns that a spooled file has before the dataset's own: running number in the delta, number of the raw file, line in it.
 var Spooled = []string{"_n", "_file", "_line"}
 
-// spool reads the spooled files; what an export writes for nothing is NULL.
+// spool reads the spooled files, in which nothing is what is NULL.
 func (p Plan) spool(paths []string, parallel bool) string {
 	quoted := make([]string, len(paths))
 	for i, path := range paths {
@@ -47,7 +47,7 @@ func (p Plan) spool(paths []string, parallel bool) string {
 	}
 	for _, c := range p.Dataset.Columns {
 		types = append(types, canon.Literal(c.Name)+": 'VARCHAR'")
-		list = append(list, canon.Absent(c.Type.Kind, "s."+canon.Quote(c.Name))+" AS "+canon.Quote(c.Name))
+		list = append(list, "s."+canon.Quote(c.Name))
 	}
 	return fmt.Sprintf("SELECT %s, f.kind AS _kind, f.as_of AS _as_of, f.sequence AS _sequence FROM read_csv([%s], columns = {%s}, header = false, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', parallel = %t) AS s JOIN %s AS f ON f._file = s._file",
 		strings.Join(list, ", "), strings.Join(quoted, ", "), strings.Join(types, ", "), parallel, Files)
@@ -76,16 +76,32 @@ func (p Plan) anyBad() string {
 	return strings.Join(conditions, " OR ")
 }
 
-// Read makes work_rows: typed rows with their keys and hashdiffs. Rows that cannot be read are left out; Rejected asks for them.
+// Read makes work_rows: typed rows with their keys and hashdiffs. Rows that cannot be read are left out; Rejected asks for them. Each value is read once.
 func (p Plan) Read(paths []string, parallel bool) string {
-	var casts []string
-	for _, c := range p.Dataset.Columns {
-		casts = append(casts, canon.Cast(c, "t."+canon.Quote(c.Name))+" AS "+canon.Quote(c.Name))
+	var casts, wrong []string
+	for i, c := range p.Dataset.Columns {
+		value, typed := "t."+canon.Quote(c.Name), "r."+canon.Quote(c.Name)
+		casts = append(casts, canon.Cast(c, value)+" AS "+canon.Quote(c.Name))
+		failing := ""
+		if c.Type.Kind != models.Text {
+			casts = append(casts, fmt.Sprintf("%s IS NOT NULL AS _given%d", value, i))
+			failing = fmt.Sprintf("r._given%d AND %s IS NULL", i, typed)
+		}
+		if c.Required {
+			failing = typed + " IS NULL"
+		}
+		if failing == "" {
+			continue
+		}
+		if !slices.Contains(p.Vault.BusinessKey, c.Name) {
+			failing = fmt.Sprintf("r._kind <> '%s' AND %s", KindAbsent, failing)
+		}
+		wrong = append(wrong, "("+failing+")")
 	}
 	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
-SELECT r.*, %s AS %s, %s AS hashdiff FROM (
-	SELECT t._n, t._line, t._kind, t._as_of, t._sequence, %s FROM (%s) AS t WHERE NOT coalesce(%s, false)
-) AS r`, rowsOf, p.hashKey("r."), p.Vault.Key, p.hashdiff("r."), strings.Join(casts, ", "), p.spool(paths, parallel), p.anyBad())
+SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS %s, %s AS hashdiff FROM (
+	SELECT t._n, t._line, t._kind, t._as_of, t._sequence, %s FROM (%s) AS t
+) AS r WHERE NOT coalesce(%s, false)`, rowsOf, p.columns("r."), p.hashKey("r."), p.Vault.Key, p.hashdiff("r."), strings.Join(casts, ", "), p.spool(paths, parallel), strings.Join(wrong, " OR "))
 }
 
 // Rejected puts each unreadable value of the spooled files into the quarantine, once for the same row, column and value.
