@@ -132,7 +132,7 @@ func (s State) start(c call, act *events.Act, now Instant) *Swap {
 		Loss: i.Loss, Gates: s.look(target, now).gates, Evidence: c.evidence, Act: act,
 	}
 	i.Decision = s.messageID(started)
-	swap := s.swap("failover from "+string(i.From)+" to "+string(i.To)+": "+c.fired)
+	swap := s.swap("failover from " + string(i.From) + " to " + string(i.To) + ": " + c.fired)
 	swap.Mandate = s.view.MandateRevision
 	swap.Next.Phase, swap.Next.Since, swap.Next.Intent, swap.Next.Held = state.PhaseIntent, now.Wall, &i, nil
 	if f.Intent != nil { // the one before could not be ended

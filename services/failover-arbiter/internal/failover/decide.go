@@ -81,7 +81,7 @@ func (s State) tidy(now Instant) *Swap {
 		return nil
 	}
 	r := report.Rejoined
-	swap := s.swap("region "+string(report.Region)+" is a standby again")
+	swap := s.swap("region " + string(report.Region) + " is a standby again")
 	swap.Next.Rejoin = nil
 	swap.Announce = []Announcement{{Payload: events.FailoverRejoined{
 		Epoch: f.Epoch, Region: report.Region, RejoinedAt: r.At, Manner: r.Manner, Timeline: r.Timeline, ForkLSN: r.ForkLSN, Discarded: r.Discarded, Kept: r.Kept,

@@ -110,7 +110,7 @@ func (s State) hold(rule, reason string, called bool, now Instant) (State, []Act
 	f, lasted := s.view.Failover, now.Boot-s.trouble.since
 	switch {
 	case rule == "" && f.Held != nil && lasted >= s.calm():
-		swap := s.swap("rule "+f.Held.Rule+" holds no more")
+		swap := s.swap("rule " + f.Held.Rule + " holds no more")
 		swap.Next.Held = nil
 		return s, []Action{*swap}
 	case rule == "" || f.Held != nil && f.Held.Rule == rule || lasted < s.patience(rule, called):
@@ -120,7 +120,7 @@ func (s State) hold(rule, reason string, called bool, now Instant) (State, []Act
 		Epoch: f.Epoch, Active: f.Active, Rule: rule, Reason: fmt.Sprintf("%.900s", reason), HeldAt: now.Wall, Leader: s.settings.Region, Term: s.term,
 		Loss: s.loss(f.Active.Peer(), now), Evidence: s.evidence(now),
 	}
-	swap := s.swap("rule "+rule+" holds: "+reason)
+	swap := s.swap("rule " + rule + " holds: " + reason)
 	swap.Next.Held = &state.Held{Rule: rule, Since: now.Wall, Event: s.messageID(held)}
 	swap.Announce = []Announcement{{Payload: held}}
 	return s, []Action{*swap}

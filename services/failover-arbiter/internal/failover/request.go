@@ -86,14 +86,14 @@ func (s State) obey(r Requested, now Instant) verdict {
 		if until := r.Request.Until; until != nil && !until.After(now.Wall) {
 			return refused("the pause would end before it begins")
 		}
-		swap = s.swap("paused by "+act.Actor)
+		swap = s.swap("paused by " + act.Actor)
 		swap.Next.Pause = &state.Pause{Act: act, Until: r.Request.Until}
 		payload = events.FailoverPaused{ManualFailover: manual, Until: r.Request.Until}
 	case state.VerbResume:
 		if f.Pause == nil {
 			return refused("it is not paused")
 		}
-		swap = s.swap("resumed by "+act.Actor)
+		swap = s.swap("resumed by " + act.Actor)
 		swap.Next.Pause = nil
 		payload = events.FailoverResumed{ManualFailover: manual}
 	case state.VerbAcknowledge:
@@ -108,7 +108,7 @@ func (s State) obey(r Requested, now Instant) verdict {
 // acknowledge ends the cooldown, and puts right what somebody else has written over.
 func (s State) acknowledge(manual events.ManualFailover, now Instant) verdict {
 	f := s.view.Failover
-	swap := s.swap("acknowledged by "+manual.Act.Actor)
+	swap := s.swap("acknowledged by " + manual.Act.Actor)
 	about := f.Epoch
 	foreign, _ := s.rule(call{}, now)
 	cooling := f.Cooldown != nil && f.Cooldown.Acknowledged == nil

@@ -247,7 +247,7 @@ func times(i *state.Intent, now Instant) events.RecoveryTimes {
 func (s State) abort(code, reason string, mayHavePromoted bool, now Instant) *Swap {
 	f := s.view.Failover
 	i := f.Intent
-	swap := s.swap("the failover is given up: "+reason)
+	swap := s.swap("the failover is given up: " + reason)
 	next := &swap.Next
 	next.Epoch, next.Active, next.Phase, next.Since, next.Intent, next.Held = f.Epoch+2, i.From, state.PhaseSteady, now.Wall, nil, nil
 	if f.Phase != state.PhaseIntent {
