@@ -292,7 +292,7 @@ func (c *comparison) fetchWhatDiffers(ctx context.Context, book *known.Book, lev
 			ours[n].CountOnly(answers[n])
 			switch a := reconcile.Decide(w, ours[n].Tally, answers[n].Tally, ours[n].First, int64(c.puller.policy.Limit)).(type) {
 			case reconcile.Fetch:
-				fetch = reconcile.Join(fetch, w)
+				fetch = append(fetch, w)
 			case reconcile.Split:
 				next = append(next, a.Parts...)
 			}
@@ -307,6 +307,7 @@ func (c *comparison) fetchWhatDiffers(ctx context.Context, book *known.Book, lev
 		}
 		level = next
 	}
+	fetch = reconcile.Join(fetch)
 	marks := known.NewMarks(book)
 	for _, w := range fetch {
 		if _, err := c.reread(ctx, book, w, marks); err != nil {

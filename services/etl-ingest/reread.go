@@ -75,8 +75,14 @@ func (c *comparison) reread(ctx context.Context, book *known.Book, w reconcile.W
 			return clock, err
 		}
 		clock = page.Clock
-		if differs {
-			err = c.assert(ctx, draft, page, "")
+		place := ""
+		if w == (reconcile.Window{}) && page.Rows > 0 && page.First.Since.IsZero() {
+			var changed bool
+			place, changed, err = c.undatedPage(ctx, at, page)
+			differs = differs || changed
+		}
+		if differs && err == nil {
+			err = c.assert(ctx, draft, page, place)
 		}
 		draft.Discard()
 		if err != nil || page.Rows == 0 || extract.Ends(at, page, c.puller.policy.Limit) {
@@ -104,12 +110,18 @@ func (c *comparison) assert(ctx context.Context, draft *spool.File, page extract
 	return err
 }
 
-// undated reads the rows without a write_date: no pull ever comes back to them. Pages that stand as they did are not recorded again.
-func (c *comparison) undated(ctx context.Context, count int64) error {
+// undatedPage names the place of a page that begins with rows without a write_date, and says whether it has changed since it was last recorded: nothing else tells.
+func (c *comparison) undatedPage(ctx context.Context, at extract.Place, page extract.Page) (place string, changed bool, err error) {
 	state, err := c.puller.ledger.states.Get(ctx, c.dataset.Name)
 	if err != nil {
-		return &extract.Failure{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
+		return "", false, &extract.Failure{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
 	}
+	place = "undated:" + at.String()
+	return place, !state.Knows(place, page.SHA256), nil
+}
+
+// undated reads the rows without a write_date: no pull ever comes back to them. Pages that stand as they did are not recorded again.
+func (c *comparison) undated(ctx context.Context, count int64) error {
 	at := extract.Place{}
 	for count > 0 {
 		request := c.puller.request(c.dataset, at)
@@ -118,9 +130,12 @@ func (c *comparison) undated(ctx context.Context, count int64) error {
 		if err != nil {
 			return err
 		}
-		place := "undated:" + at.String()
-		if page.Rows > 0 && page.First.Since.IsZero() && !state.Knows(place, page.SHA256) {
-			err = c.assert(ctx, draft, page, place)
+		if page.Rows > 0 && page.First.Since.IsZero() {
+			var place string
+			var changed bool
+			if place, changed, err = c.undatedPage(ctx, at, page); changed {
+				err = c.assert(ctx, draft, page, place)
+			}
 		}
 		draft.Discard()
 		if err != nil || page.Rows == 0 || !page.Last.Since.IsZero() {

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
@@ -34,13 +35,18 @@ func Find(windows []Window, at time.Time) int {
 	return n
 }
 
-// Join adds a window behind others, to the last one where they touch.
-func Join(windows []Window, w Window) []Window {
-	if n := len(windows); n > 0 && windows[n-1].To.Equal(w.From) {
-		windows[n-1].To = w.To
-		return windows
+// Join puts windows that do not overlap in order, and those that touch together.
+func Join(windows []Window) []Window {
+	slices.SortFunc(windows, func(a, b Window) int { return a.From.Compare(b.From) }) // none is the beginning
+	var joined []Window
+	for _, w := range windows {
+		if n := len(joined); n > 0 && joined[n-1].To.Equal(w.From) {
+			joined[n-1].To = w.To
+			continue
+		}
+		joined = append(joined, w)
 	}
-	return append(windows, w)
+	return joined
 }
 
 // Algorithm is how digests are made.

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -79,19 +80,16 @@ func TestEveryDifferenceIsFetchedAndLittleElse(t *testing.T) {
 				source, _ := theirs.tally(w)
 				switch a := Decide(w, known, source, first, 50).(type) {
 				case Fetch:
-					fetched = Join(fetched, w)
+					fetched = append(fetched, w)
 				case Split:
 					next = append(next, a.Parts...)
 				}
 			}
 			level = next
 		}
+		fetched = Join(fetched)
 		for at := range different {
-			in := false
-			for _, w := range fetched {
-				in = in || w.Has(at)
-			}
-			if !in && !at.IsZero() {
+			if Find(fetched, at) < 0 && !at.IsZero() {
 				t.Errorf("round %d: a difference at %s is in none of %v", round, at, fetched)
 			}
 		}
@@ -114,5 +112,22 @@ func TestThePartsOfAWindowAreTheWindow(t *testing.T) {
 				t.Errorf("%s: part %d is %v", width, n, part)
 			}
 		}
+	}
+}
+
+func TestWindowsThatTouchAreJoinedWhateverTheirOrder(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 11, 24, hour, 0, 0, 0, time.UTC) }
+	got := Join([]Window{{From: at(9)}, {From: at(3), To: at(4)}, {To: at(1)}, {From: at(2), To: at(3)}})
+	want := []Window{{To: at(1)}, {From: at(2), To: at(4)}, {From: at(9)}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	for n, hour := range []int{0, 2, 3, 9, 20} {
+		if i := Find(got, at(hour)); i != []int{0, 1, 1, 2, 2}[n] {
+			t.Errorf("%d o'clock is in window %d", hour, i)
+		}
+	}
+	if Find(got, at(1)) != -1 || Find(got, at(5)) != -1 || Find(got, time.Time{}) != -1 {
+		t.Error("a time between the windows is in one")
 	}
 }
