@@ -165,8 +165,9 @@ func (j *judgement) alarm() failover.Alarm {
 	return j.state.Alarm(failover.Instant(clock.Now()))
 }
 
-// swapWithin is longer than etcd is without a leader: what is not known to have failed is not sent twice for nothing.
-func (j *judgement) swapWithin() time.Duration { return j.profile.RenewDeadline + j.profile.EtcdGap }
+// swapWithin is short: what was on its way to an etcd leader that died is lost, and nobody says so. The next read tells what became of it, and a comparison keeps a
+// second copy from taking effect.
+func (j *judgement) swapWithin() time.Duration { return 2 * j.profile.RenewDeadline }
 
 // act writes what was decided, under the term in which it was; true when it tried.
 func (j *judgement) act(ctx context.Context, action failover.Action) bool {
