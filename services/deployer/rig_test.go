@@ -446,7 +446,7 @@ func (r *rig) load(t *testing.T) (stop func() (sent int64, failures []string)) {
 	var failures []string
 	ctx, cancel := context.WithCancel(context.Background())
 	var loaders sync.WaitGroup
-	for worker := range 4 {
+	for worker := range 6 {
 		loaders.Go(func() {
 			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
 			for n := 0; ctx.Err() == nil; n++ {
