@@ -95,10 +95,11 @@ func (e *erp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	clock := e.clock() // before the lock: a test's clock may have one of its own
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	table, q := e.tables[parts[0]], r.URL.Query()
-	e.say(w, "X-Ofitec-Source-Clock", stamp(e.clock()))
+	e.say(w, "X-Ofitec-Source-Clock", stamp(clock))
 	switch {
 	case len(parts) == 1:
 		e.page(w, key, table, q.Get("since"), q.Get("after_id"), q.Get("ids"), q.Get("limit"))
@@ -110,7 +111,7 @@ func (e *erp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "%d\r\n", id)
 		}
 	default:
-		e.summary(w, table, q.Get("from"), q.Get("to"))
+		e.summary(w, table, clock, q.Get("from"), q.Get("to"))
 	}
 }
 
@@ -167,7 +168,7 @@ func (e *erp) page(w http.ResponseWriter, key string, table map[int64]entry, sin
 	_, _ = w.Write(body.Bytes())
 }
 
-func (e *erp) summary(w http.ResponseWriter, table map[int64]entry, fromText, toText string) {
+func (e *erp) summary(w http.ResponseWriter, table map[int64]entry, clock time.Time, fromText, toText string) {
 	var window reconcile.Window
 	window.From, _ = time.Parse(time.RFC3339Nano, fromText)
 	window.To, _ = time.Parse(time.RFC3339Nano, toText)
@@ -181,7 +182,7 @@ func (e *erp) summary(w http.ResponseWriter, table map[int64]entry, fromText, to
 			without++
 		}
 	}
-	fmt.Fprintf(w, `{"count":%d,"digest":%q,"algorithm":%q,"without_write_date":%d,"source_clock":%q}`, sum.Count, sum.Digest, reconcile.Algorithm, without, stamp(e.clock()))
+	fmt.Fprintf(w, `{"count":%d,"digest":%q,"algorithm":%q,"without_write_date":%d,"source_clock":%q}`, sum.Count, sum.Digest, reconcile.Algorithm, without, stamp(clock))
 }
 
 func sortedIDs(table map[int64]entry) []int64 {
