@@ -137,7 +137,7 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	if seen.Content.Number != t.version {
 		t.version, t.looked = seen.Content.Number, time.Time{}
 	}
-	o := rollout.Observation{Hot: t.hot(ctx), Looked: t.looked, Outcome: t.outcome}
+	o := rollout.Observation{Hot: t.hot(ctx), Forgotten: t.proxy.Forgotten(), Looked: t.looked, Outcome: t.outcome}
 	if t.waiting != nil {
 		o.Wish = &t.waiting.Wish
 	}

@@ -243,3 +243,30 @@ func TestWhileVaultIsAwayNothingIsTouchedAndItGoesOnByItself(t *testing.T) {
 	must(t, syscall.Kill(r.vaultPID, syscall.SIGCONT))
 	r.ended(t, version, state.DeploymentDone)
 }
+
+func TestARegionThatWasDestroyedGetsTheVersionInUseAgain(t *testing.T) {
+	r := startRig(t)
+	first := map[state.Colour]string{}
+	for _, colour := range []state.Colour{state.Blue, state.Green} {
+		content, err := os.ReadFile(r.envFile(colour))
+		must(t, err)
+		first[colour] = string(content)
+	}
+	p := r.deployer(t)
+	_, version := r.rotate(t, true)
+	r.ended(t, version, state.DeploymentDone)
+	if status := p.Terminate(t); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	want := r.login(t, state.Blue)
+	for colour, content := range first {
+		must(t, os.WriteFile(r.envFile(colour), []byte(content), 0o600))
+	}
+	must(t, os.Remove(r.proxy.ActiveFile))
+	r.deployer(t)
+	await(t, 60*time.Second, "both colours have the version again", func() bool { return r.login(t, state.Blue) == want && r.login(t, state.Green) == want })
+	if s := r.ended(t, version, state.DeploymentDone); s.Hot != state.Blue {
+		t.Errorf("the traffic is on %s", s.Hot)
+	}
+	r.saidOnce(t, version)
+}

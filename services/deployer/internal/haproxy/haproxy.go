@@ -115,6 +115,12 @@ func (p Proxy) Servers(ctx context.Context) (map[state.Colour]Server, error) {
 	return servers, nil
 }
 
+// Forgotten says that there is no file, as on a machine on which nothing was ever switched.
+func (p Proxy) Forgotten() bool {
+	_, err := os.Stat(p.ActiveFile)
+	return errors.Is(err, os.ErrNotExist)
+}
+
 func (p Proxy) kept() (state.Colour, error) {
 	content, err := os.ReadFile(p.ActiveFile)
 	if err != nil {

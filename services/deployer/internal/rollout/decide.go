@@ -42,6 +42,9 @@ func (d *decision) see() {
 		if s.Settled {
 			s.Hot = d.seen.Hot
 		}
+		if s.Phase == state.DeploymentDone && d.seen.Forgotten {
+			d.again()
+		}
 	case s.Phase == state.DeploymentSwitched:
 	case d.seen.Hot != s.Colour:
 		s.Hot = d.seen.Hot
@@ -51,6 +54,14 @@ func (d *decision) see() {
 		s.Hot, s.Colour = d.seen.Hot, Other(d.seen.Hot)
 		d.enter(state.DeploymentPlanned)
 	}
+}
+
+// again rolls the version in use out once more, into a region whose colours have what a first start gives them. It was announced already.
+func (d *decision) again() {
+	s, at := &d.state, d.now
+	s.Hot, s.Colour, s.Started, s.Ended, s.Settled, s.Standby = d.seen.Hot, Other(d.seen.Hot), &at, nil, false, false
+	s.Readings, s.Inconclusive, s.Gates, s.WatchUntil, s.Step, s.Reason = nil, 0, nil, nil, "", "the region's folders are new"
+	d.enter(state.DeploymentPlanned)
 }
 
 func (d *decision) enter(phase state.DeploymentPhase) { d.state.Phase, d.state.Since = phase, d.now }
@@ -194,6 +205,9 @@ func (d *decision) end(phase state.DeploymentPhase) {
 	at := d.now
 	d.enter(phase)
 	d.state.Ended = &at
+	if d.state.Announced != "" {
+		return
+	}
 	d.state.Announced = events.ID(result(d.state))
 	d.announce()
 }

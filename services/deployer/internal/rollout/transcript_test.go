@@ -55,6 +55,7 @@ func policy() Policy {
 type player struct {
 	state  state.Deployment
 	hot    state.Colour
+	anew   bool
 	looked time.Time
 	last   []Action
 	said   string
@@ -102,6 +103,8 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	case "look":
 	case "proxy":
 		p.hot = state.Colour(words["hot"])
+	case "destroyed":
+		p.hot, p.anew = state.Blue, true
 	case "crash": // another process goes on from what is stored
 		p.looked = time.Time{}
 	case "rotated":
@@ -121,7 +124,7 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 		p.looked = now
 		o.Outcome = Read{n, reading(words)}
 	case "switched":
-		p.hot = p.state.Colour
+		p.hot, p.anew = p.state.Colour, false
 		o.Outcome = Switched{n}
 	case "drained":
 		open, _ := strconv.Atoi(words["open"])
@@ -137,6 +140,7 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	default:
 		t.Fatalf("nothing like this happens: %s", verb)
 	}
+	o.Forgotten = p.anew
 	o.Hot, o.Looked = p.hot, p.looked
 	before := p.state
 	kept := fmt.Sprintf("%+v", before)

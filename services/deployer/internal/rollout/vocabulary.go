@@ -26,10 +26,11 @@ type Policy struct {
 
 // Observation is what was looked up before a decision.
 type Observation struct {
-	Hot     state.Colour // the colour with traffic as the proxy says; empty when it says nothing
-	Wish    *Wish        // a version to be rolled out
-	Looked  time.Time    // when this process took its last reading of this version; zero for never
-	Outcome Outcome      // of the last action; nil when there is none
+	Hot       state.Colour // the colour with traffic as the proxy says; empty when it says nothing
+	Forgotten bool         // nothing on this machine remembers a switch: the region's folders are new
+	Wish      *Wish        // a version to be rolled out
+	Looked    time.Time    // when this process took its last reading of this version; zero for never
+	Outcome   Outcome      // of the last action; nil when there is none
 }
 
 // Wish is a version that the rotator has published.
