@@ -90,7 +90,7 @@ func tail(text string, lines int) string {
 // start runs `ofitec up` and waits until `ofitec status` exits 0.
 func (s *stack) start(within time.Duration) {
 	s.t.Helper()
-	s.up = exec.Command(s.program, "up", "--data", s.data)
+	s.up = exec.Command(s.program, "up", "--data", s.data, "--odoo", "ODOO_LONG_TRANSACTION=4s,ODOO_LONG_TRANSACTION_EVERY=10s")
 	s.up.Stdout, s.up.Stderr = &s.output, &s.output
 	s.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.up.Start(); err != nil {
@@ -138,7 +138,13 @@ func (s *stack) stop() {
 // run runs the command and gives its output, both streams, and exit status.
 func (s *stack) run(args ...string) (string, int) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	return s.runWithin(time.Minute, args...)
+}
+
+// runWithin is run for commands that take their time.
+func (s *stack) runWithin(within time.Duration, args ...string) (string, int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, s.program, append(args, "--data", s.data)...).CombinedOutput()
 	var exit *exec.ExitError
@@ -224,6 +230,11 @@ func TestStackIsWhatItSays(t *testing.T) {
 	t.Run("wrong use exits with 2", s.wrongUseExits2)
 	t.Run("every component that is killed comes back", s.killedComponentsReturn)
 	t.Run("Ctrl-C leaves nothing behind, and a second start goes on", s.restartGoesOn)
+	t.Run("credentials are replaced under load without a failed request", s.credentialsAreReplacedUnderLoad)
+	t.Run("the warehouse agrees with the source, and a second run reads what changed", s.theWarehouseAgreesWithTheSource)
+	t.Run("a region dies with its disks and the business goes on", s.aRegionDiesAndTheBusinessGoesOn)
+	t.Run("the planned way back loses nothing", s.theReturnIsPlanned)
+	t.Run("a stop and a new start keep all of this", s.aRestartKeepsAll)
 }
 
 func (s *stack) rolesAreRight(t *testing.T) {
@@ -315,13 +326,17 @@ func (s *stack) wrongUseExits2(t *testing.T) {
 	}
 }
 
-// killedComponentsReturn kills each process of region b, then the writing side of a, and waits until all is ready and writes go through.
+// restartBudget is how long a database may take to come back by itself before the other region takes over (protocol.md, "Boot, promotion, return").
+const restartBudget = 3 * time.Second
+
+// killedComponentsReturn kills each process of region b, then the writing side of a, and waits until all is ready and writes go through. None of it moves the
+// mandate, unless the machine is so slow that a database needs longer than its budget: then moving is right.
 func (s *stack) killedComponentsReturn(t *testing.T) {
+	slow := false
 	for _, r := range []layout.Region{layout.B, layout.A} {
 		for _, c := range s.status().Regions[string(r)].Components {
-			if err := syscall.Kill(c.PID, syscall.SIGKILL); err != nil {
-				t.Errorf("kill %s/%s: %v", r, c.Name, err)
-			}
+			killed := time.Now()
+			s.kill(t, r, c.Name)
 			s.eventually(fmt.Sprintf("%s/%s is ready again", r, c.Name), 60*time.Second, func() error {
 				for _, now := range s.status().Regions[string(r)].Components {
 					if now.Name == c.Name && now.Ready && now.PID != c.PID {
@@ -330,21 +345,44 @@ func (s *stack) killedComponentsReturn(t *testing.T) {
 				}
 				return errors.New("not yet")
 			})
+			if took := time.Since(killed); c.Name == "postgres" && took > restartBudget-500*time.Millisecond {
+				slow = true
+				t.Logf("starved: the database of region %s needed %s", r, took)
+			}
 		}
 	}
-	s.eventually("everything is ready", 60*time.Second, func() error {
+	s.eventually("everything is ready", 90*time.Second, func() error {
 		if out, code := s.run("status"); code != exitDone {
 			return fmt.Errorf("%s", out)
 		}
 		return nil
 	})
 	s.eventually("writes go through", 15*time.Second, func() error { return s.write(layout.A, "after-kills", 1) })
-	if now := s.status(); now.Epoch != 1 || now.Active == nil || *now.Active != "a" {
-		t.Errorf("killed processes moved the mandate: %+v", now)
+	if now := s.status(); !slow && (now.Epoch != 1 || now.Active == nil || *now.Active != "a") {
+		t.Errorf("killed processes moved the mandate: epoch %d, active %v", now.Epoch, *now.Active)
 	}
 }
 
+// kill ends a component's present process. One that has just been replaced, by a rollout say, is asked for again.
+func (s *stack) kill(t *testing.T, r layout.Region, name string) {
+	t.Helper()
+	var err error
+	for range 10 {
+		for _, c := range s.status().Regions[string(r)].Components {
+			if c.Name != name || c.PID == 0 {
+				continue
+			}
+			if err = syscall.Kill(c.PID, syscall.SIGKILL); err == nil {
+				return
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	t.Errorf("kill %s/%s: %v", r, name, err)
+}
+
 func (s *stack) restartGoesOn(t *testing.T) {
+	before, active := s.status(), s.active(t)
 	s.stop()
 	if left := processesIn(s.layout.Root); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
@@ -359,8 +397,8 @@ func (s *stack) restartGoesOn(t *testing.T) {
 		}
 	}
 	s.start(5 * time.Minute)
-	if now := s.status(); now.Epoch != 1 || now.Active == nil || *now.Active != "a" {
-		t.Errorf("after a restart: active %v, epoch %d; want a, 1", now.Active, now.Epoch)
+	if now := s.status(); now.Epoch != before.Epoch || s.active(t) != active {
+		t.Errorf("after a restart: active %s, epoch %d; want %s, %d", s.active(t), now.Epoch, active, before.Epoch)
 	}
 	_, body, err := get(s.url(layout.A, layout.PortWebProxy, "/of/ledger?writer=by-a"))
 	if err != nil || !strings.Contains(body, "by-a") {
