@@ -118,7 +118,11 @@ func (t *term) end(ctx context.Context, a rotation.End) (rotation.Outcome, error
 	if err != nil {
 		return nil, err
 	}
-	if err := t.vault.Destroy(ctx, a.Number); err != nil {
+	ours, err := t.vault.Holds(ctx, a.Number, a.User) // under a number that was taken stands another writer's secret
+	if err == nil && ours {
+		err = t.vault.Destroy(ctx, a.Number)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if users, err := fencer.Users(ctx); err == nil {

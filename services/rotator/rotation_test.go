@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -343,6 +344,26 @@ func TestAUserThatAFailoverHasLostIsReplacedAndOneThatItHasNotIsKept(t *testing.
 	r.epoch(t, 3)
 	if second := r.settled(t, first.Number); second.Trigger != "failover" || second.Epoch != 3 {
 		t.Errorf("the lost user is followed by %+v", second)
+	}
+}
+
+func TestANumberThatAnotherWriterTakesInKVIsLeftToIt(t *testing.T) {
+	r := startRig(t, "1h", "24h")
+	_, err := r.vault.root.Logical().Delete("secret/metadata/" + path)
+	must(t, err)
+	gate := shortDir(t) + "/open"
+	r.rotator(t, events.RegionA, "OFITEC_TEST_HOLD_AT=did Test="+gate)
+	await(t, 60*time.Second, "version 1 is made", func() bool { s, _ := r.state(t); return len(s.Versions) == 1 })
+	r.vault.write(t, "secret/data/"+path, map[string]any{"data": map[string]any{"username": "odoo_bootstrap", "password": password}})
+	must(t, os.WriteFile(gate, nil, 0o600))
+	if now := r.settled(t, 1); now.Number != 2 {
+		t.Errorf("in use is %+v", now)
+	}
+	if s, _ := r.state(t); s.Versions[0].Cause != "lost" {
+		t.Errorf("version 1 is %+v", s.Versions[0])
+	}
+	if user, _, ok := r.vault.secret(t, 1); !ok || user != "odoo_bootstrap" {
+		t.Errorf("version 1 in KV v2 is %q now", user)
 	}
 }
 

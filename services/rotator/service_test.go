@@ -7,14 +7,25 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/chassis/etcd/etcdtest"
 )
 
-// TestMain lets a test end the service between what it does and what it records, as kill -9 would.
+// TestMain lets a test end the service between what it does and what it records, as kill -9 would, or hold it there until a file exists.
 func TestMain(m *testing.M) {
 	chassistest.Main(m, func() {
+		if point, file, ok := strings.Cut(os.Getenv("OFITEC_TEST_HOLD_AT"), "="); ok {
+			passed = func(at string) {
+				for at == point {
+					if _, err := os.Stat(file); err == nil {
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+		}
 		if point := os.Getenv("OFITEC_TEST_DIE_AT"); point != "" {
 			passed = func(at string) {
 				if at == point {
