@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -117,13 +118,23 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 	return i, nil
 }
 
-// provision makes what the operator makes in the stack.
+// observationBytes is the room for observations on a bus that stands alone. Nobody makes any there, and a small disk need not set aside a region's.
+const observationBytes = 64 << 20
+
+// provision makes what the operator makes in the stack. The stream of observations is made for completeness: the ingest can do without.
 func (i *ingest) provision(ctx context.Context) error {
 	if !i.config.alone() {
 		return nil
 	}
-	if _, err := bus.Provision(ctx, i.stream, bus.Setup{Replicas: 1}); err != nil {
+	if _, err := bus.Provision(ctx, i.stream, bus.Setup{Replicas: 1, Streams: []string{events.StreamFacts, events.StreamJobs, events.StreamParked}}); err != nil {
 		return fmt.Errorf("make streams: %w", err)
+	}
+	if _, err := i.stream.Stream(ctx, events.StreamHealth); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	room := map[string]int64{events.StreamHealth: observationBytes}
+	if _, err := bus.Provision(ctx, i.stream, bus.Setup{Replicas: 1, Streams: []string{events.StreamHealth}, MaxBytes: room}); err != nil {
+		i.service.Log.WarnContext(ctx, "no stream for observations", "error", err)
 	}
 	return nil
 }
