@@ -43,7 +43,8 @@ func Vault(ctx context.Context, l layout.Layout, owners identity.Owners, address
 	}
 	client.SetToken(keys.Root)
 	v := vaultSetup{client: client, layout: l, owners: owners}
-	for _, step := range []func(context.Context) error{v.engines, v.policies, v.roles, v.database, v.secrets} {
+	// Logins come last: a rotator that can log in must find the first user as version 1, and not make one of its own.
+	for _, step := range []func(context.Context) error{v.engines, v.policies, v.database, v.secrets, v.roles} {
 		if err := step(ctx); err != nil {
 			return err
 		}
