@@ -88,7 +88,7 @@ function options(months, box, read) {
       margin: { range: (_, min, max) => [Math.max(low(min), -1), Math.min(high(max, 0.1), 1)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, gap: 8, size: 34, splits: () => every(months.length, width), values: (_, at) => at.map((n) => w.month(months[n].month_end)) },
+      { ...axis, grid: { show: false }, gap: 8, size: 34, splits: (u) => every(months.length, u.width), values: (_, at) => at.map((n) => w.month(months[n].month_end)) },
       { ...axis, scale: "cash", size: 62, gap: 6, space: 44, values: (_, at) => at.map((n) => w.compact(n)) },
       { ...axis, scale: "margin", side: 1, size: 42, gap: 6, space: 44, grid: { show: false }, values: (_, at) => at.map((n) => w.percent(n, 0)) },
     ],
