@@ -35,6 +35,8 @@ type world struct {
 	named      time.Duration
 	resolved   string // what resolvers give
 
+	onSwap func(events.Region, Swap) // nil: nobody looks
+
 	violations []string
 	highest    events.Epoch
 }
@@ -345,6 +347,9 @@ func (w *world) reply(region events.Region, a Reply) {
 }
 
 func (w *world) swap(region events.Region, a Swap) {
+	if w.onSwap != nil {
+		w.onSwap(region, a)
+	}
 	was, next := w.failover.Failover, a.Next
 	w.revision++
 	w.failover.Failover, w.failover.FailoverRevision = &next, w.revision
