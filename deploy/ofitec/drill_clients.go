@@ -26,8 +26,7 @@ type clients struct {
 	switched  time.Time // when the authoritative server answered with the new address first
 	lastStale time.Time // when the last caching client got it
 	fresh     int
-	last      string
-	lastErr   error
+	last      string // newest answer; a question that the end of the watch cut off is none
 }
 
 // startClients begins to watch; want is the address that the name is to get.
@@ -39,8 +38,10 @@ func startClients(ctx context.Context, server, want string) *clients {
 			address, err := c.ask(ctx, server)
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.last, c.lastErr = address, err
-			if err == nil && address == want && c.switched.IsZero() {
+			if err != nil {
+				return false
+			}
+			if c.last = address; address == want && c.switched.IsZero() {
 				c.switched = time.Now()
 			}
 			return false
