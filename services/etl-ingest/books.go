@@ -136,7 +136,7 @@ func (b *books) remember(at reached) error {
 		return err
 	}
 	draft := filepath.Join(b.dir, ".reached.json")
-	if err := os.WriteFile(draft, content, 0o640); err != nil {
+	if err := os.WriteFile(draft, content, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(draft, filepath.Join(b.dir, "reached.json"))
@@ -228,7 +228,7 @@ func (b *books) read(ctx context.Context, r manifest.Record, use func(io.Reader)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	decoder, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err

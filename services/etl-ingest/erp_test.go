@@ -106,9 +106,9 @@ func (e *erp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case parts[1] == "ids":
 		ids := sortedIDs(table)
 		e.say(w, "X-Ofitec-Rows", strconv.Itoa(len(ids)))
-		fmt.Fprintf(w, "%s\r\n", key)
+		_, _ = fmt.Fprintf(w, "%s\r\n", key)
 		for _, id := range ids {
-			fmt.Fprintf(w, "%d\r\n", id)
+			_, _ = fmt.Fprintf(w, "%d\r\n", id)
 		}
 	default:
 		e.summary(w, table, clock, q.Get("from"), q.Get("to"))
@@ -182,7 +182,7 @@ func (e *erp) summary(w http.ResponseWriter, table map[int64]entry, clock time.T
 			without++
 		}
 	}
-	fmt.Fprintf(w, `{"count":%d,"digest":%q,"algorithm":%q,"without_write_date":%d,"source_clock":%q}`, sum.Count, sum.Digest, reconcile.Algorithm, without, stamp(clock))
+	_, _ = fmt.Fprintf(w, `{"count":%d,"digest":%q,"algorithm":%q,"without_write_date":%d,"source_clock":%q}`, sum.Count, sum.Digest, reconcile.Algorithm, without, stamp(clock))
 }
 
 func sortedIDs(table map[int64]entry) []int64 {

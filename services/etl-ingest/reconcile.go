@@ -162,7 +162,7 @@ func (c *comparison) deletions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer book.Close()
+	defer func() { _ = book.Close() }() // only read
 	first, _, err := c.listing(ctx, book)
 	if err != nil || first.missing == 0 {
 		return err

@@ -238,7 +238,7 @@ func (c *comparison) readAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer book.Close()
+	defer func() { _ = book.Close() }() // only read
 	marks := known.NewMarks(book)
 	if _, err := c.reread(ctx, book, reconcile.Window{}, marks); err != nil {
 		return err

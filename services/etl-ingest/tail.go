@@ -81,7 +81,7 @@ func (e *expectation) read(draft *spool.File) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	return odoo.Rows(file, e.request.Format, e.request.Columns, e.take)
 }
 

@@ -74,7 +74,7 @@ func (s *Store) Add(_ context.Context, name string, content []byte) error {
 	if err != nil {
 		return fmt.Errorf("make file: %w", err)
 	}
-	defer os.Remove(draft.Name()) // of two names the durable one stays
+	defer func() { _ = os.Remove(draft.Name()) }() // of two names the durable one stays
 	_, err = draft.Write(content)
 	err = errors.Join(err, draft.Sync(), draft.Close())
 	if err != nil {

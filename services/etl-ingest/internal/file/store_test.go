@@ -68,7 +68,7 @@ func TestWhatWasPutIsReadBackAndTakenNamesStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close()
+	defer func() { _ = raw.Close() }() // only read
 	if got, err := io.ReadAll(raw); err != nil || string(got) != "first" {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -203,13 +203,13 @@ func Write(path string, changes []Change, sequence int64) error {
 	if err != nil {
 		return err
 	}
-	defer old.Close()
+	defer func() { _ = old.Close() }() // only read
 	slices.SortStableFunc(changes, func(a, b Change) int { return cmp.Compare(a.id, b.id) })
 	draft, err := os.CreateTemp(filepath.Dir(path), ".book-*")
 	if err != nil {
 		return fmt.Errorf("write book: %w", err)
 	}
-	defer os.Remove(draft.Name()) // gone already when all went well
+	defer func() { _ = os.Remove(draft.Name()) }() // gone already when all went well
 	out := bufio.NewWriterSize(draft, 256<<10)
 	_, err = out.Write(binary.BigEndian.AppendUint64([]byte(magic), uint64(sequence)))
 	m := merger{changes: changes, out: out}

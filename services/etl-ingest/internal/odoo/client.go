@@ -139,7 +139,7 @@ func (c *Client) get(ctx context.Context, dataset, suffix string, query url.Valu
 	if err != nil {
 		return failed(ctx, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // only read
 	if response.StatusCode != http.StatusOK {
 		return refused(dataset+suffix, response)
 	}

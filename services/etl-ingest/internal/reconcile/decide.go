@@ -94,13 +94,13 @@ type Summary struct {
 // Action is what is to be done about a window.
 type Action interface{ action() }
 
-// Agree: the window's rows are those of the source.
+// Agree says that the window's rows are those of the source.
 type Agree struct{}
 
-// Split: its parts are compared, which together are the window.
+// Split says that its parts are compared, which together are the window.
 type Split struct{ Parts []Window }
 
-// Fetch: its rows are read again.
+// Fetch says that its rows are read again.
 type Fetch struct{}
 
 func (Agree) action() {}

@@ -138,7 +138,7 @@ func (s *Store) Read(ctx context.Context, name string) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // only read
 	content, err := io.ReadAll(object)
 	if minio.ToErrorResponse(err).Code == "NoSuchKey" {
 		return nil, false, nil

@@ -43,7 +43,7 @@ func startMinIO(t *testing.T) (endpoint string) {
 		t.Fatal(err)
 	}
 	address := listener.Addr().String()
-	listener.Close()
+	_ = listener.Close() // it only found a port
 	server := exec.Command(built[0], "server", "--quiet", "--address", address, t.TempDir())
 	server.Env = []string{"MINIO_ROOT_USER=" + user, "MINIO_ROOT_PASSWORD=" + password, "MINIO_BROWSER=off", "HOME=" + t.TempDir()}
 	if err := server.Start(); err != nil {
@@ -123,7 +123,7 @@ func TestWhatWasPutIsReadBackAndTakenNamesStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	got, err := io.ReadAll(file)
 	if err != nil || len(got) != 16<<20 {
 		t.Errorf("%d bytes, %v; want what was put first", len(got), err)
