@@ -39,7 +39,7 @@ func mandateOf(client *etcd.Client, region events.Region) mandate {
 
 func permitted(f state.Failover, found bool, region events.Region) (events.Epoch, error) {
 	refuse := func(format string, args ...any) error {
-		return &extract.Failure{Code: extract.CodeFenced, Reason: fmt.Sprintf(format, args...)}
+		return &extract.PullError{Code: extract.CodeFenced, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case !found:

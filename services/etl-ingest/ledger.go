@@ -96,7 +96,7 @@ func (l *ledger) commit(ctx context.Context, r manifest.Record, options ...event
 			continue
 		}
 		if errors.Is(err, manifest.ErrLaterEpoch) {
-			return extract.State{}, r, &extract.Failure{Code: extract.CodeFenced, Reason: "another region has taken over", Cause: err}
+			return extract.State{}, r, &extract.PullError{Code: extract.CodeFenced, Reason: "another region has taken over", Cause: err}
 		}
 		if err != nil {
 			return extract.State{}, r, storageFailure("write the manifest", err)
@@ -135,11 +135,11 @@ func (l *ledger) announce(ctx context.Context, r manifest.Record, options ...eve
 		return extract.State{}, fmt.Errorf("announce record %d: %w", r.Sequence, err)
 	}
 	if err := l.publish(ctx, event); err != nil {
-		return extract.State{}, &extract.Failure{Code: extract.CodeBus, Reason: "announce the raw file", Cause: err}
+		return extract.State{}, &extract.PullError{Code: extract.CodeBus, Reason: "announce the raw file", Cause: err}
 	}
 	state, err := l.states.Advance(ctx, r.Dataset, extract.Recorded{Sequence: r.Sequence, At: r.At, SHA256: r.SHA256, AsOf: r.AsOf, To: r.To})
 	if err != nil {
-		return state, &extract.Failure{Code: extract.CodeBus, Reason: "move the cursor", Cause: err}
+		return state, &extract.PullError{Code: extract.CodeBus, Reason: "move the cursor", Cause: err}
 	}
 	l.announced = max(l.announced, r.Sequence)
 	l.metrics.sequence.Set(float64(l.announced))
@@ -169,9 +169,9 @@ func (l *ledger) publish(ctx context.Context, event events.Event) error {
 }
 
 func storageFailure(reason string, err error) error {
-	var known *extract.Failure
+	var known *extract.PullError
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &extract.Failure{Code: extract.CodeStorage, Reason: reason, Cause: err}
+	return &extract.PullError{Code: extract.CodeStorage, Reason: reason, Cause: err}
 }

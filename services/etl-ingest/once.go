@@ -29,7 +29,7 @@ func once(ctx context.Context, c *Config, out io.Writer) error {
 	if err := i.provision(ctx); err != nil {
 		return err
 	}
-	again := func(*extract.Failure) time.Time { return time.Now().UTC().Add(c.Export.Interval) }
+	again := func(*extract.PullError) time.Time { return time.Now().UTC().Add(c.Export.Interval) }
 	outcomes, err := i.runner.run(ctx, nil, reconcileAll, again)
 	if err != nil {
 		return err
@@ -81,9 +81,9 @@ func (p *progress) finished(o outcome) {
 	defer p.mu.Unlock()
 	switch {
 	case o.Absent:
-		fmt.Fprintf(p.out, "%-20s not offered by the server, skipped\n", o.Dataset)
+		_, _ = fmt.Fprintf(p.out, "%-20s not offered by the server, skipped\n", o.Dataset)
 	case o.Err != nil:
-		fmt.Fprintf(p.out, "%-20s FAILED after %d rows: %v\n", o.Dataset, o.Tally.Rows, o.Err)
+		_, _ = fmt.Fprintf(p.out, "%-20s FAILED after %d rows: %v\n", o.Dataset, o.Tally.Rows, o.Err)
 	default:
 		p.line(o.Dataset, o.Tally, "done")
 		if o.Found != nil {
@@ -103,11 +103,11 @@ func (p *progress) compared(dataset string, f found) {
 	if f.Reread && f.Absent+f.Asserted > 0 {
 		end = "recorded what differed"
 	}
-	fmt.Fprintf(p.out, "%-20s %s: %d deleted, %d rows recorded anew; %s\n", dataset, how, f.Absent, f.Asserted, end)
+	_, _ = fmt.Fprintf(p.out, "%-20s %s: %d deleted, %d rows recorded anew; %s\n", dataset, how, f.Absent, f.Asserted, end)
 }
 
 func (p *progress) line(dataset string, t tally, what string) {
-	fmt.Fprintf(p.out, "%-20s %s %d rows, %d bytes in %.2f s, %.0f rows/s; %d pages, %d stored, %d seen before\n",
+	_, _ = fmt.Fprintf(p.out, "%-20s %s %d rows, %d bytes in %.2f s, %.0f rows/s; %d pages, %d stored, %d seen before\n",
 		dataset, what, t.Rows, t.Bytes, t.Took.Seconds(), float64(t.Rows)/max(t.Took.Seconds(), 1e-3), t.Pages, t.Stored, t.Seen)
 }
 
@@ -120,5 +120,5 @@ func (p *progress) total(outcomes []outcome) {
 		sum.StoredRows += o.Tally.StoredRows
 	}
 	failed, _ := failedIn(outcomes)
-	fmt.Fprintf(p.out, "%d datasets, %d failed: %d rows read, %d rows in %d new raw files\n", len(outcomes), len(failed), sum.Rows, sum.StoredRows, sum.Stored)
+	_, _ = fmt.Fprintf(p.out, "%d datasets, %d failed: %d rows read, %d rows in %d new raw files\n", len(outcomes), len(failed), sum.Rows, sum.StoredRows, sum.Stored)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/spool"
 )
 
-// source reads a page into sink. An *extract.Failure says what went wrong; odoo.ErrNotOffered that there is no such dataset.
+// source reads a page into sink. An *extract.PullError says what went wrong; odoo.ErrNotOffered that there is no such dataset.
 type source interface {
 	Page(ctx context.Context, r odoo.Request, sink io.Writer) (extract.Page, error)
 }
@@ -35,7 +35,7 @@ type store interface {
 
 var (
 	_ source = (*odoo.Client)(nil)
-	_ error  = (*extract.Failure)(nil)
+	_ error  = (*extract.PullError)(nil)
 )
 
 // mandate says whether this region may read now, and under which epoch.
@@ -75,7 +75,7 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 	}
 	state, err := p.ledger.states.Get(ctx, dataset.Name)
 	if err != nil {
-		return t, &extract.Failure{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
+		return t, &extract.PullError{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
 	}
 	walk, err := extract.Begin(state, p.policy, epoch)
 	if err != nil {
@@ -117,7 +117,7 @@ func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.
 	for _, action := range actions {
 		switch a := action.(type) {
 		case extract.Refuse:
-			return walk, state, false, a.Failure
+			return walk, state, false, a.Why
 		case extract.Skip:
 			t.Seen++
 			p.metrics.pages.WithLabelValues(dataset.Name, "seen").Inc()
@@ -162,7 +162,7 @@ func (p *puller) request(dataset models.Dataset, at extract.Place) odoo.Request 
 func (p *puller) again(ctx context.Context, ask func() error) error {
 	for failures := 1; ; failures++ {
 		err := ask()
-		var failure *extract.Failure
+		var failure *extract.PullError
 		if err == nil || !errors.As(err, &failure) {
 			return err
 		}
@@ -227,7 +227,7 @@ func (p *puller) stillAllowed(ctx context.Context, begun events.Epoch) error {
 		return err
 	}
 	if epoch != begun {
-		return &extract.Failure{Code: extract.CodeFenced, Reason: fmt.Sprintf("reading began in epoch %d, this is epoch %d", begun, epoch)}
+		return &extract.PullError{Code: extract.CodeFenced, Reason: fmt.Sprintf("reading began in epoch %d, this is epoch %d", begun, epoch)}
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (r *reconciler) dataset(ctx context.Context, dataset models.Dataset, deep d
 func (c *comparison) run(ctx context.Context, deep depth, justRead bool) error {
 	state, err := c.puller.ledger.states.Get(ctx, c.dataset.Name)
 	if err != nil {
-		return &extract.Failure{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
+		return &extract.PullError{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
 	}
 	begin, err := extract.Begin(state, c.puller.policy, c.epoch)
 	if err != nil {
@@ -198,7 +198,7 @@ func (c *comparison) listing(ctx context.Context, book *known.Book) (l listed, l
 		return err
 	})
 	if err == nil && !listing.Sure && l.missing > suspicious && l.missing > book.Rows()/2 {
-		err = &extract.Failure{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("the list of ids lacks %d of %d that are known and does not say how long it is: this is not taken for deletions", l.missing, book.Rows())}
+		err = &extract.PullError{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("the list of ids lacks %d of %d that are known and does not say how long it is: this is not taken for deletions", l.missing, book.Rows())}
 	}
 	return l, listing, err
 }

@@ -114,7 +114,7 @@ func (c *comparison) assert(ctx context.Context, draft *spool.File, page extract
 func (c *comparison) undatedPage(ctx context.Context, at extract.Place, page extract.Page) (place string, changed bool, err error) {
 	state, err := c.puller.ledger.states.Get(ctx, c.dataset.Name)
 	if err != nil {
-		return "", false, &extract.Failure{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
+		return "", false, &extract.PullError{Code: extract.CodeBus, Reason: "read the cursor", Cause: err}
 	}
 	place = "undated:" + at.String()
 	return place, !state.Knows(place, page.SHA256), nil
@@ -217,7 +217,7 @@ func (c *comparison) rowsByID(ctx context.Context, ids []int64) (there []int64, 
 		}
 	}
 	draft, page, err := c.puller.fetch(ctx, request)
-	var failure *extract.Failure
+	var failure *extract.PullError
 	if errors.As(err, &failure) && failure.Status == 400 {
 		err = errNotByID
 	}

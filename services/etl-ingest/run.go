@@ -59,7 +59,7 @@ const announceFailure = 5 * time.Second
 
 // run pulls the named datasets, all when there are none, reconciles them when that is asked for, and waits for them. retryAt is what failures say of the next attempt. The error is that of what no
 // dataset can do without: the manifest or the bus.
-func (r *runner) run(ctx context.Context, names []string, deep depth, retryAt func(*extract.Failure) time.Time, options ...events.Option) ([]outcome, error) {
+func (r *runner) run(ctx context.Context, names []string, deep depth, retryAt func(*extract.PullError) time.Time, options ...events.Option) ([]outcome, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
 	if _, err := r.puller.mandate(ctx); err != nil {
@@ -100,7 +100,7 @@ func (r *runner) names() []string {
 // has says whether there is such a dataset.
 func (r *runner) has(name string) bool { return slices.Contains(r.names(), name) }
 
-func (r *runner) pull(ctx context.Context, dataset models.Dataset, deep depth, retryAt func(*extract.Failure) time.Time, options []events.Option) outcome {
+func (r *runner) pull(ctx context.Context, dataset models.Dataset, deep depth, retryAt func(*extract.PullError) time.Time, options []events.Option) outcome {
 	t, err := r.puller.pull(ctx, dataset, options...)
 	o := outcome{Dataset: dataset.Name, Tally: t}
 	if err == nil && deep != pullOnly {
@@ -136,7 +136,7 @@ type trouble struct {
 }
 
 // failedAgain counts a failure and says whether it is news.
-func (r *runner) failedAgain(dataset string, f *extract.Failure, now time.Time) (attempts int, news bool) {
+func (r *runner) failedAgain(dataset string, f *extract.PullError, now time.Time) (attempts int, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.troubles == nil {
@@ -159,8 +159,8 @@ func (r *runner) recovered(dataset string) {
 }
 
 // fail says on the bus that a dataset was not pulled: when that begins, when it changes, and now and then.
-func (r *runner) fail(ctx context.Context, dataset string, cause error, retryAt func(*extract.Failure) time.Time, options []events.Option) {
-	var failure *extract.Failure
+func (r *runner) fail(ctx context.Context, dataset string, cause error, retryAt func(*extract.PullError) time.Time, options []events.Option) {
+	var failure *extract.PullError
 	if ctx.Err() != nil || !errors.As(cause, &failure) || isFenced(cause) {
 		return // stopped, or not ours to read any more
 	}
@@ -198,7 +198,7 @@ func failedIn(outcomes []outcome) (failed []string, retryAfter time.Duration) {
 			continue
 		}
 		failed = append(failed, o.Dataset+": "+o.Err.Error())
-		var failure *extract.Failure
+		var failure *extract.PullError
 		if errors.As(o.Err, &failure) {
 			retryAfter = max(retryAfter, failure.RetryAfter)
 		}
@@ -208,6 +208,6 @@ func failedIn(outcomes []outcome) (failed []string, retryAfter time.Duration) {
 
 // isFenced says that the region is not, or no more, the one that reads: no failure, but somebody else's turn.
 func isFenced(err error) bool {
-	var failure *extract.Failure
+	var failure *extract.PullError
 	return errors.As(err, &failure) && failure.Code == extract.CodeFenced
 }

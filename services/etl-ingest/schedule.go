@@ -127,7 +127,7 @@ func (s *schedule) pull(ctx context.Context, names []string, deep depth, options
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	again := func(f *extract.Failure) time.Time {
+	again := func(f *extract.PullError) time.Time {
 		return extract.NextRun(time.Now(), s.interval, 1, f.RetryAfter).UTC()
 	}
 	return s.runner.run(ctx, names, deep, again, options...)

@@ -59,7 +59,7 @@ type Ask struct{ At Place }
 type Done struct{}
 
 // Refuse ends the walk; nothing of the page is kept.
-type Refuse struct{ Failure *Failure }
+type Refuse struct{ Why *PullError }
 
 func (Store) action()  {}
 func (Skip) action()   {}
@@ -71,7 +71,7 @@ func (Refuse) action() {}
 // Begin says where a walk begins. It refuses to read behind a later epoch's back: the region that asks is not the active one any more.
 func Begin(s State, policy Policy, epoch events.Epoch) (Walk, error) {
 	if s.Epoch > epoch {
-		return Walk{}, &Failure{Code: CodeFenced, Reason: fmt.Sprintf("epoch %d has read already, this is epoch %d", s.Epoch, epoch)}
+		return Walk{}, &PullError{Code: CodeFenced, Reason: fmt.Sprintf("epoch %d has read already, this is epoch %d", s.Epoch, epoch)}
 	}
 	w := Walk{Epoch: epoch}
 	if s.Cursor == nil {
@@ -144,13 +144,13 @@ func Follows(at Place, p Page, limit int) error {
 	return nil
 }
 
-func wrong(at Place, p Page, limit int) *Failure {
+func wrong(at Place, p Page, limit int) *PullError {
 	whole := p.Rows != int64(limit)
 	if p.More != nil {
 		whole = !*p.More
 	}
-	contract := func(format string, args ...any) *Failure {
-		return &Failure{Code: CodeContract, Status: 200, Reason: fmt.Sprintf(format, args...)}
+	contract := func(format string, args ...any) *PullError {
+		return &PullError{Code: CodeContract, Status: 200, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case p.Rows == 0:

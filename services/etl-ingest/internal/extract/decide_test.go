@@ -98,7 +98,7 @@ func (s *story) page(words []string) string {
 		case Done:
 			said = append(said, "done")
 		case Refuse:
-			said = append(said, "refuse: "+a.Failure.Error())
+			said = append(said, "refuse: "+a.Why.Error())
 		}
 	}
 	return strings.Join(said, "; ")
@@ -165,7 +165,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 }
 
 func TestAServerThatAsksForTimeGetsIt(t *testing.T) {
-	busy := &Failure{Code: CodeStatus, Status: 429, Again: true, RetryAfter: time.Hour}
+	busy := &PullError{Code: CodeStatus, Status: 429, Again: true, RetryAfter: time.Hour}
 	if _, again := Retry(busy, 1, 3); again {
 		t.Error("asked again within the walk, though the server wants an hour")
 	}

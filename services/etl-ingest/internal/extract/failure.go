@@ -18,8 +18,8 @@ const (
 	CodeFenced    = "fenced"    // another region is active, or a later epoch has read
 )
 
-// Failure is why a dataset could not be pulled. Its text never holds a row.
-type Failure struct {
+// PullError is why a dataset could not be pulled. Its text never holds a row.
+type PullError struct {
 	Code       string
 	Status     int           // HTTP status; 0 without an answer
 	RetryAfter time.Duration // that the server asked for; 0 when it did not
@@ -29,7 +29,7 @@ type Failure struct {
 }
 
 // Error implements error.
-func (f *Failure) Error() string {
+func (f *PullError) Error() string {
 	text := f.Code
 	if f.Status != 0 && f.Status != 200 {
 		text = fmt.Sprintf("%s %d", text, f.Status)
@@ -44,7 +44,7 @@ func (f *Failure) Error() string {
 }
 
 // Unwrap gives the cause.
-func (f *Failure) Unwrap() error { return f.Cause }
+func (f *PullError) Unwrap() error { return f.Cause }
 
 // retryDelays are the waits within one walk, after the first, second ... failure of a page; the last one stays.
 var retryDelays = []time.Duration{
@@ -57,7 +57,7 @@ var retryDelays = []time.Duration{
 const longestWait = 30 * time.Second
 
 // Retry says whether a page is asked for again after so many failures (from 1), and after which wait.
-func Retry(f *Failure, failures, attempts int) (wait time.Duration, again bool) {
+func Retry(f *PullError, failures, attempts int) (wait time.Duration, again bool) {
 	if !f.Again || failures >= attempts || f.RetryAfter > longestWait {
 		return 0, false
 	}

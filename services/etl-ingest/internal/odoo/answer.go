@@ -32,7 +32,7 @@ func refused(what string, response *http.Response) error {
 	if response.StatusCode == http.StatusNotFound {
 		return fmt.Errorf("read %s: %w", what, ErrNotOffered)
 	}
-	f := &extract.Failure{Code: extract.CodeStatus, Status: response.StatusCode, Reason: http.StatusText(response.StatusCode)}
+	f := &extract.PullError{Code: extract.CodeStatus, Status: response.StatusCode, Reason: http.StatusText(response.StatusCode)}
 	f.Again = response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusRequestTimeout || response.StatusCode >= 500
 	f.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
 	return f
@@ -51,7 +51,7 @@ func retryAfter(text string, now time.Time) time.Duration {
 
 // failed says what an error of the transport means.
 func failed(ctx context.Context, err error) error {
-	var known *extract.Failure
+	var known *extract.PullError
 	var ofSink *sinkError
 	var network *net.OpError
 	var timeout net.Error
@@ -59,17 +59,17 @@ func failed(ctx context.Context, err error) error {
 	case err == nil || errors.As(err, &known):
 		return err
 	case errors.As(err, &ofSink):
-		return &extract.Failure{Code: extract.CodeStorage, Reason: "write the page", Cause: ofSink.err}
+		return &extract.PullError{Code: extract.CodeStorage, Reason: "write the page", Cause: ofSink.err}
 	case errors.Is(context.Cause(ctx), errSilent) || errors.As(err, &timeout) && timeout.Timeout():
-		return &extract.Failure{Code: extract.CodeTimeout, Again: true, Reason: "no sign of life", Cause: err}
+		return &extract.PullError{Code: extract.CodeTimeout, Again: true, Reason: "no sign of life", Cause: err}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || isFlate(err):
-		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body is cut off or damaged", Cause: err}
+		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body is cut off or damaged", Cause: err}
 	case errors.As(err, &network) && network.Op == "read":
-		return &extract.Failure{Code: extract.CodeTruncated, Again: true, Reason: "the connection broke off", Cause: err}
+		return &extract.PullError{Code: extract.CodeTruncated, Again: true, Reason: "the connection broke off", Cause: err}
 	}
-	return &extract.Failure{Code: extract.CodeRefused, Again: true, Reason: "no connection", Cause: err}
+	return &extract.PullError{Code: extract.CodeRefused, Again: true, Reason: "no connection", Cause: err}
 }
 
 func isFlate(err error) bool {

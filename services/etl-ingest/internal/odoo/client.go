@@ -81,7 +81,7 @@ type Request struct {
 }
 
 // Page writes a page's plain bytes to sink as they arrive and says what they are. On an error, what sink got is worth nothing. Errors are
-// *extract.Failure, except ErrNotOffered, the context's and those of Visit.
+// *extract.PullError, except ErrNotOffered, the context's and those of Visit.
 func (c *Client) Page(ctx context.Context, r Request, sink io.Writer) (extract.Page, error) {
 	counted := &rows{format: r.Format, columns: r.Columns}
 	if r.Visit != nil {
@@ -192,7 +192,7 @@ func decoded(response *http.Response, body io.Reader) (io.Reader, error) {
 	case "gzip", "x-gzip":
 		return gzip.NewReader(body)
 	default:
-		return nil, &extract.Failure{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("Content-Encoding %.20q was not asked for", encoding)}
+		return nil, &extract.PullError{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("Content-Encoding %.20q was not asked for", encoding)}
 	}
 }
 
@@ -231,7 +231,7 @@ func complete(page *extract.Page, counted *rows, response *http.Response) error 
 	}
 	page.Rows = counted.count
 	if said := response.Header.Get(headerRows); said != "" && said != strconv.FormatInt(page.Rows, 10) {
-		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the body has %d rows, %s says %.20q", page.Rows, headerRows, said)}
+		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the body has %d rows, %s says %.20q", page.Rows, headerRows, said)}
 	}
 	return counted.order.end(counted, page)
 }

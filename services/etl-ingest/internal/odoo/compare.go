@@ -35,10 +35,10 @@ func (c *Client) IDs(ctx context.Context, dataset string, columns Columns, visit
 		said := a.response.Header.Get(headerRows)
 		l.Sure = said != ""
 		if l.Sure && said != strconv.FormatInt(l.Rows, 10) {
-			return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the list has %d ids, %s says %.20q", l.Rows, headerRows, said)}
+			return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the list has %d ids, %s says %.20q", l.Rows, headerRows, said)}
 		}
 		if !l.Sure && !framed(a.response) {
-			return &extract.Failure{Code: extract.CodeContract, Status: 200, Reason: "nothing tells whether the list of ids is whole: want " + headerRows + ", Content-Length or chunks"}
+			return &extract.PullError{Code: extract.CodeContract, Status: 200, Reason: "nothing tells whether the list of ids is whole: want " + headerRows + ", Content-Length or chunks"}
 		}
 		return nil
 	})
@@ -94,7 +94,7 @@ func readList(body io.Reader, take func(string) error) error {
 		}
 	}
 	if _, err := decoder.Token(); err != nil {
-		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the list of ids does not end"}
+		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the list of ids does not end"}
 	}
 	return nil
 }

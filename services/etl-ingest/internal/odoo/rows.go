@@ -110,7 +110,7 @@ func (r *rows) close(framed bool) error {
 		return nil
 	}
 	if r.quotes%2 == 1 || !framed {
-		return &extract.Failure{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body ends within a row"}
+		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body ends within a row"}
 	}
 	return r.row(nil)
 }
@@ -235,5 +235,5 @@ func parseMoment(text string) (time.Time, error) {
 }
 
 func schema(format string, args ...any) error {
-	return &extract.Failure{Code: extract.CodeSchema, Status: 200, Reason: fmt.Sprintf(format, args...)}
+	return &extract.PullError{Code: extract.CodeSchema, Status: 200, Reason: fmt.Sprintf(format, args...)}
 }

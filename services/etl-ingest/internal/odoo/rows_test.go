@@ -55,7 +55,7 @@ func TestRowsThatCannotBeWorkedWithAreRefusedWithoutShowingThem(t *testing.T) {
 		"the end is missing": "invoice_id,write_date\n1,\"secret",
 	} {
 		err := Places(strings.NewReader(body), "csv", columns, func(extract.Place) error { return nil })
-		var failure *extract.Failure
+		var failure *extract.PullError
 		if !errors.As(err, &failure) || failure.Code != extract.CodeSchema && failure.Code != extract.CodeTruncated {
 			t.Errorf("%s: %v", name, err)
 		} else if strings.Contains(err.Error(), "secret") {
