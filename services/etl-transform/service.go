@@ -177,12 +177,12 @@ func (t *transform) consumer() bus.Consumer {
 	}
 }
 
-// provision makes what the operator makes in the stack.
+// provision makes what the operator makes in the stack, without the stream of observations: a bus that stands alone need not set aside a region's room for it.
 func (t *transform) provision(ctx context.Context) error {
 	if !t.config.alone() {
 		return nil
 	}
-	_, err := bus.Provision(ctx, t.stream, bus.Setup{Replicas: 1})
+	_, err := bus.Provision(ctx, t.stream, bus.Setup{Replicas: 1, Streams: []string{events.StreamFacts, events.StreamJobs, events.StreamParked}})
 	var kept *bus.RefusedError
 	if errors.As(err, &kept) {
 		t.service.Log.InfoContext(ctx, "streams are somebody else's and stay as they are", "because", err.Error())
