@@ -172,8 +172,10 @@ func startRig(t *testing.T) *rig {
 		"OFITEC_ARBITER_URL=" + arbiter, "OFITEC_PROMETHEUS_URL=" + r.prometheus, "OFITEC_WEB_PROXY_SOCKET=" + r.proxy.Socket, "OFITEC_ACTIVE_COLOUR_FILE=" + r.proxy.ActiveFile,
 		"OFITEC_ODOO_BLUE_URL=http://" + blue, "OFITEC_ODOO_GREEN_URL=http://" + green, "OFITEC_ODOO_BLUE_ENV_FILE=" + r.envFile(state.Blue), "OFITEC_ODOO_GREEN_ENV_FILE=" + r.envFile(state.Green),
 		"OFITEC_START_COMMAND=sh " + dir + "/start", "OFITEC_CANARY_READS=/web/health,/of/ledger?writer=deployer-$region", "OFITEC_CANARY_WRITE=/of/ledger",
-		`OFITEC_CANARY_WRITE_BODY={"writer":"deployer-$region","seq":$version}`, "OFITEC_LEADER_TTL=2s", "OFITEC_START_WITHIN=6s", "OFITEC_DRAIN_WITHIN=10s",
-		"OFITEC_GATE_DELAY=1500ms", "OFITEC_GATE_INTERVAL=300ms", "OFITEC_GATE_WINDOW=3s", "OFITEC_GATE_FAILURES=2", "OFITEC_GATE_INCONCLUSIVE=8",
+		`OFITEC_CANARY_WRITE_BODY={"writer":"deployer-$region","seq":$version}`, "OFITEC_LEADER_TTL=2s", "OFITEC_START_WITHIN=30s", "OFITEC_DRAIN_WITHIN=10s",
+		"OFITEC_GATE_DELAY=1500ms", "OFITEC_GATE_INTERVAL=300ms", "OFITEC_GATE_WINDOW=3s",
+		// A starved machine is no bad canary.
+		"OFITEC_GATE_P95=8s", "OFITEC_GATE_FAILURES=5", "OFITEC_GATE_INCONCLUSIVE=50",
 	}
 	return r
 }
@@ -242,6 +244,8 @@ func (r *rig) startProxy(t *testing.T, haproxyProgram, blue, green, arbiter stri
 	config, err := deploy.HAProxyWeb{
 		HAProxyProcess: deploy.HAProxyProcess{Socket: r.proxy.Socket, Metrics: chassistest.FreeAddr(t)}, Region: "a", Bind: r.web, Blue: blue, Green: green,
 		Arbiter: address, Peer: chassistest.FreeAddr(t), PeerArbiter: chassistest.FreeAddr(t),
+		Check:     deploy.HAProxyCheck{Inter: 500 * time.Millisecond, Connect: 5 * time.Second, Timeout: 5 * time.Second, Fall: 3}, // as slow as a starved machine
+		OdooCheck: deploy.HAProxyCheck{Inter: 500 * time.Millisecond, Connect: 5 * time.Second, Timeout: 5 * time.Second, Fall: 3},
 	}.Render()
 	must(t, err)
 	must(t, os.WriteFile(r.dir+"/haproxy.cfg", config, 0o600))
@@ -446,9 +450,9 @@ func (r *rig) load(t *testing.T) (stop func() (sent int64, failures []string)) {
 	var failures []string
 	ctx, cancel := context.WithCancel(context.Background())
 	var loaders sync.WaitGroup
-	for worker := range 6 {
+	for worker := range 10 {
 		loaders.Go(func() {
-			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
+			client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 			for n := 0; ctx.Err() == nil; n++ {
 				method, path := http.MethodGet, "/of/ledger?writer=w"
 				if n%2 == 0 {

@@ -139,7 +139,7 @@ func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
 		known              bool
 		prepare            func(t *testing.T) []string
 	}{
-		{"the database does not know the user", "login", "/web/health answers 503", false, func(*testing.T) []string { return nil }},
+		{"the database does not know the user", "login", "/web/health answers 503", false, func(*testing.T) []string { return []string{"OFITEC_START_WITHIN=3s"} }},
 		{"the environment file is a link", "render", "is a link", true, func(t *testing.T) []string {
 			file := r.envFile(state.Green)
 			must(t, os.Rename(file, file+".real"))
@@ -159,7 +159,7 @@ func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
 			}
 			r.database(t, a)
 			t.Cleanup(func() { a := r.accounts(t); a.Slow = nil; r.database(t, a) })
-			return nil
+			return []string{"OFITEC_GATE_P95=1200ms", "OFITEC_GATE_FAILURES=1"}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
