@@ -16,7 +16,7 @@ type Prometheus struct {
 	HAProxyDB        string // region:8404
 	HAProxyWeb       string // region:8405
 	Services         []PrometheusTarget
-	RuleFiles        []string // where the file of RenderRules is
+	RuleFiles        []string // where the files of RenderRules and PrometheusAlerts are
 
 	// Window is the range of the rules named _5m: 5 min in production and when zero, shorter where a test cannot wait.
 	// It must hold four scrapes at least, for a rate needs two points also when one scrape was missed.
@@ -38,6 +38,11 @@ func (m Prometheus) RenderConfig() ([]byte, error) { return m.render("prometheus
 // gate:healthy (1 or 0), each with the label region, each absent when unknown.
 func (m Prometheus) RenderRules() ([]byte, error) {
 	return m.render("prometheus/rules/ofitec.rules.yml.tmpl")
+}
+
+// PrometheusAlerts returns ofitec.alerts.yml: the rules that wake or call an operator. It is the same everywhere, for each Prometheus sees one region.
+func PrometheusAlerts() ([]byte, error) {
+	return files.ReadFile("prometheus/rules/ofitec.alerts.yml")
 }
 
 // PostgresExporterQueries returns the file for prometheus-postgres-exporter's --extend.query-path.

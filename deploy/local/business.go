@@ -206,18 +206,18 @@ func (s *Stack) prometheus(r layout.Region) (supervise.Spec, error) {
 		return supervise.Spec{}, err
 	}
 	a, dir := s.layout.Addressing, s.layout.ComponentDir(r, "prometheus")
-	config, rules := filepath.Join(dir, "prometheus.yml"), filepath.Join(dir, "ofitec.rules.yml")
+	config, rules, alerts := filepath.Join(dir, "prometheus.yml"), filepath.Join(dir, "ofitec.rules.yml"), filepath.Join(dir, "ofitec.alerts.yml")
 	settings := deploy.Prometheus{
 		Region: string(r), Listen: a.Addr(r, layout.PortPrometheus), OdooBlue: a.Addr(r, layout.PortOdooBlue), OdooGreen: a.Addr(r, layout.PortOdooGreen),
 		PostgresExporter: a.Addr(r, layout.PortPostgresExporter), HAProxyDB: a.Addr(r, layout.PortDatabaseProxyTap), HAProxyWeb: a.Addr(r, layout.PortWebProxyTap),
-		RuleFiles: []string{rules}, Window: s.options.GateWindow, ScrapeInterval: scrapeInterval,
+		RuleFiles: []string{rules, alerts}, Window: s.options.GateWindow, ScrapeInterval: scrapeInterval,
 	}
 	for _, service := range layout.Services {
 		if slices.Contains(service.Regions, r) {
 			settings.Services = append(settings.Services, deploy.PrometheusTarget{Name: service.Name, Address: a.Addr(r, service.Port)})
 		}
 	}
-	spec := s.component(r, "prometheus", program, settings.Listen, file{config, settings.RenderConfig}, file{rules, settings.RenderRules})
+	spec := s.component(r, "prometheus", program, settings.Listen, file{config, settings.RenderConfig}, file{rules, settings.RenderRules}, file{alerts, deploy.PrometheusAlerts})
 	spec.Args = []string{
 		"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--storage.tsdb.retention.time=2d",
 		"--web.listen-address=" + settings.Listen, "--log.level=warn",
