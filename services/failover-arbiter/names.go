@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -17,12 +18,19 @@ type names struct {
 	kind     string
 	record   func(active events.Region, epoch events.Epoch) dns.Record
 	within   time.Duration // of one call
+	every    time.Duration // the least time between two tries to set the same
+	rests    time.Duration // between two looks at a name that agreed
 
 	judgement *judgement
 	log       *slog.Logger
+
+	asked   dns.Record // what was to be set the last time,
+	answer  error      // what became of it,
+	untried time.Time  // and until when it is not tried again
+	busy    time.Time  // until when the provider wants to be left alone
 }
 
-// The time between two looks at the name: while it has to follow, and when it agreed the last time.
+// The time between two looks at the name: while it has to follow, and when it agreed the last time and its provider refuses a stale leader.
 const (
 	nameMoves = 200 * time.Millisecond
 	nameRests = 5 * time.Second
@@ -35,7 +43,7 @@ func (n *names) run(ctx context.Context) error {
 		region, epoch, ok := n.judgement.wanted()
 		switch {
 		case !ok:
-		case last.Problem == "" && last.Epoch == epoch && time.Since(settled) < nameRests:
+		case last.Problem == "" && last.Epoch == epoch && time.Since(settled) < n.rests:
 		default:
 			named := n.follow(ctx, region, epoch)
 			if named.Problem != last.Problem || named.Epoch != last.Epoch {
@@ -54,16 +62,19 @@ func (n *names) follow(ctx context.Context, region events.Region, epoch events.E
 	want := n.record(region, epoch)
 	named := failover.Named{Epoch: epoch, Name: want.Name, TTL: int(want.TTL / time.Second), Provider: n.kind}
 	found, err := n.lookup(ctx, want.Name)
-	if err != nil || found != want { // what cannot be read, two addresses for instance, may well be set
+	if err != nil || !found.Agrees(want) { // what cannot be read, two addresses for instance, may well be set
 		if err = n.set(ctx, want); err == nil {
 			found, err = n.lookup(ctx, want.Name)
 		}
 	}
 	named.Address = found.Address
+	if err == nil && found.AddressOnly && found.TTL >= time.Second {
+		named.TTL = int(found.TTL / time.Second)
+	}
 	switch {
 	case err != nil:
 		named.Problem = err.Error()
-	case found != want:
+	case !found.Agrees(want):
 		named.Problem = fmt.Sprintf("the server answers %s of epoch %d with ttl %s", found.Address, found.Epoch, found.TTL)
 	}
 	return named
@@ -75,10 +86,19 @@ func (n *names) lookup(ctx context.Context, name string) (dns.Record, error) {
 	return n.provider.Lookup(ctx, name)
 }
 
+// set does nothing while it is too early to try again: what the last try said still stands, for servers may take a while to learn of it.
 func (n *names) set(ctx context.Context, want dns.Record) error {
+	now := time.Now()
+	if now.Before(n.busy) || want == n.asked && now.Before(n.untried) {
+		return n.answer
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.within)
 	defer cancel()
-	return n.provider.Set(ctx, want)
+	n.asked, n.answer, n.untried = want, n.provider.Set(ctx, want), now.Add(n.every)
+	if busy, ok := errors.AsType[*dns.BusyError](n.answer); ok {
+		n.busy = now.Add(busy.For)
+	}
+	return n.answer
 }
 
 // wanted is where the name has to lead to.
@@ -90,11 +110,19 @@ func (j *judgement) wanted() (events.Region, events.Epoch, bool) {
 
 // addNames makes the keeper of the name, where one is configured.
 func (a *arbiter) addNames(j *judgement) error {
-	provider, err := a.config.DNS.provider()
-	if provider == nil || err != nil {
+	d := a.config.DNS
+	if d.Server == "" {
+		return nil
+	}
+	kind := providers[d.Provider](d, func(bool, string, string, string) {})
+	provider, err := kind.open()
+	if err != nil {
 		return err
 	}
-	n := &names{provider: provider, kind: "rfc2136", record: a.config.DNS.record, within: 2 * a.profile.DNSUpdate, judgement: j, log: a.service.Log}
+	n := &names{provider: provider, kind: d.Provider, record: d.record, within: 2 * a.profile.DNSUpdate, every: kind.every, rests: nameRests, judgement: j, log: a.service.Log}
+	if kind.undoes {
+		n.rests = a.profile.Tick
+	}
 	a.service.Add("names", n.run)
 	return nil
 }
