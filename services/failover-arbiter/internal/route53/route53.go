@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/dns"
@@ -160,7 +161,11 @@ func plain(err error) error {
 	case "Throttling", "ThrottlingException", "RequestLimitExceeded", "PriorRequestNotComplete", "ServiceUnavailable":
 		return fmt.Errorf("route 53 answers %s: %w", answer.ErrorCode(), &dns.BusyError{Provider: "route 53", For: restAfterThrottling})
 	}
-	return fmt.Errorf("route 53 answers %s: %s", answer.ErrorCode(), answer.ErrorMessage())
+	status := 0
+	if response, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		status = response.HTTPStatusCode()
+	}
+	return fmt.Errorf("route 53 answers %d %s: %s", status, answer.ErrorCode(), answer.ErrorMessage())
 }
 
 // restAfterThrottling is short: five requests a second are an account's, and others share them.
