@@ -155,9 +155,7 @@ func (s *stack) allReady() error {
 func (s *stack) drillKills(t *testing.T, w *ledgerWriter, report *strings.Builder) {
 	for _, c := range s.status().Regions["a"].Components {
 		w.lap()
-		if err := syscall.Kill(c.PID, syscall.SIGKILL); err != nil {
-			t.Errorf("kill %s: %v", c.Name, err)
-		}
+		s.kill(t, layout.A, c.Name)
 		s.eventually("all is ready after "+c.Name+" was killed", 90*time.Second, s.allReady)
 		s.eventually("writes go through", 15*time.Second, func() error { return s.write(layout.A, "probe", 1) })
 		fmt.Fprintf(report, "| kill -9 of %s in region a | %s |\n", c.Name, w.lap().Round(10*time.Millisecond))

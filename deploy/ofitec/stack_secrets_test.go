@@ -128,6 +128,13 @@ func (s *stack) seeded(t *testing.T) map[string]string {
 			add("secret id of "+h.String(), content)
 		}
 	}
+	for _, r := range layout.DataRegions { // the passwords that Vault makes
+		for _, colour := range []string{"blue", "green"} {
+			if password, err := s.envLine(r, colour, "POSTGRES_PASSWORD"); err == nil {
+				add("database password of "+colour+" in region "+string(r), []byte(password))
+			}
+		}
+	}
 	if len(secrets) < 10 {
 		t.Fatalf("found %d secrets only; the test looks in the wrong place", len(secrets))
 	}

@@ -234,6 +234,7 @@ func TestStackIsWhatItSays(t *testing.T) {
 	t.Run("the warehouse agrees with the source, and a second run reads what changed", s.theWarehouseAgreesWithTheSource)
 	t.Run("a region dies with its disks and the business goes on", s.aRegionDiesAndTheBusinessGoesOn)
 	t.Run("the planned way back loses nothing", s.theReturnIsPlanned)
+	t.Run("after all of that no secret is where it must not be", s.secretsAreKept)
 	t.Run("a stop and a new start keep all of this", s.aRestartKeepsAll)
 }
 
@@ -359,7 +360,7 @@ func (s *stack) killedComponentsReturn(t *testing.T) {
 	})
 	s.eventually("writes go through", 15*time.Second, func() error { return s.write(layout.A, "after-kills", 1) })
 	if now := s.status(); !slow && (now.Epoch != 1 || now.Active == nil || *now.Active != "a") {
-		t.Errorf("killed processes moved the mandate: epoch %d, active %v", now.Epoch, *now.Active)
+		t.Errorf("killed processes moved the mandate: epoch %d, active %s", now.Epoch, s.active(t))
 	}
 }
 

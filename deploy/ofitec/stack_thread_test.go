@@ -3,9 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,8 +42,8 @@ WHERE r.rolname = 'odoo_owner' AND m.rolname NOT IN ('vault_admin', 'odoo_bootst
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// envUser is the database user in a colour's environment file.
-func (s *stack) envUser(r layout.Region, colour string) (string, error) {
+// envLine is a value of a colour's environment file.
+func (s *stack) envLine(r layout.Region, colour, key string) (string, error) {
 	file, err := os.Open(s.layout.OdooEnvFile(r, colour))
 	if err != nil {
 		return "", err
@@ -48,11 +51,11 @@ func (s *stack) envUser(r layout.Region, colour string) (string, error) {
 	defer func() { _ = file.Close() }()
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "POSTGRES_USER="); ok {
+		if value, ok := strings.CutPrefix(lines.Text(), key+"="); ok {
 			return strings.Trim(value, `"'`), nil
 		}
 	}
-	return "", errors.New("no POSTGRES_USER")
+	return "", errors.New("no " + key)
 }
 
 // credentialsAreReplacedUnderLoad rotates while users work, and looks at the database afterwards: a new user, both colours on it, the old one gone.
@@ -66,6 +69,7 @@ func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 		}
 		return s.bothColoursOn(active, before[0])
 	})
+	hot := s.hotColour(t, active)
 	users := s.startLoad("rotation")
 	out, code := s.runWithin(5*time.Minute, "credentials", "rotate", "odoo-app", "--reason", "the stack's test", "--wait")
 	if code != exitDone {
@@ -79,14 +83,27 @@ func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 		return s.bothColoursOn(active, after[0])
 	})
 	users.stop(t)
+	if now := s.hotColour(t, active); now == hot {
+		t.Errorf("the traffic is on %s as before: the new credential was not switched to", now)
+	}
 	if out, code := s.run("credentials", "list"); code != exitDone || !strings.Contains(out, "odoo-app") {
 		t.Errorf("credentials list exits %d: %s", code, out)
 	}
 }
 
+// hotColour is the colour that has a region's traffic.
+func (s *stack) hotColour(t *testing.T, r layout.Region) string {
+	t.Helper()
+	content, err := os.ReadFile(s.layout.ActiveColourFile(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(content))
+}
+
 func (s *stack) bothColoursOn(r layout.Region, user string) error {
 	for _, colour := range []string{"blue", "green"} {
-		if on, err := s.envUser(r, colour); err != nil || on != user {
+		if on, err := s.envLine(r, colour, "POSTGRES_USER"); err != nil || on != user {
 			return fmt.Errorf("%s in region %s is on %q, %v; want %s", colour, r, on, err, user)
 		}
 	}
@@ -122,8 +139,32 @@ func salesOf(ctx context.Context, conn *pgx.Conn, query string) (sales, error) {
 
 // theWarehouseAgreesWithTheSource runs the ETL twice while nobody changes an invoice, and compares what readers see with the source.
 func (s *stack) theWarehouseAgreesWithTheSource(t *testing.T) {
+	s.whileNobodyInvoices(t, func(ctx context.Context, active layout.Region, want sales) {
+		s.etlRun(t)
+		s.publishedEquals(ctx, t, active, want)
+		again := s.etlRun(t)
+		if invoices := again.Datasets["invoice"]; invoices != nil && invoices.Rows > 0 {
+			t.Errorf("the second run read %d invoices; none had changed", invoices.Rows)
+		}
+		var read int64
+		for _, dataset := range again.Datasets {
+			read += dataset.Rows
+		}
+		if read > want.rows { // the stand-in changes a few rows a second; all of it are seventeen thousand
+			t.Errorf("the second run read %d rows: more than what changed", read)
+		}
+		s.publishedEquals(ctx, t, active, want)
+	})
+	if out, code := s.run("etl", "status"); code != exitDone || !strings.Contains(out, "invoice") {
+		t.Errorf("etl status exits %d: %s", code, out)
+	}
+}
+
+// whileNobodyInvoices holds the invoices of the active region still and gives the source's sales. Readers go on; whoever wants to change an invoice waits.
+func (s *stack) whileNobodyInvoices(t *testing.T, look func(ctx context.Context, active layout.Region, want sales)) {
+	t.Helper()
 	active := s.active(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	source, err := s.superuser(ctx, active, "ofitec_prod")
 	if err != nil {
@@ -134,29 +175,31 @@ func (s *stack) theWarehouseAgreesWithTheSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Readers go on; whoever wants to change an invoice waits. The stand-in's long transactions end first.
-	if _, err := quiet.Exec(ctx, "LOCK TABLE invoice IN SHARE MODE"); err != nil {
+	defer func() { _ = quiet.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := quiet.Exec(ctx, "LOCK TABLE invoice IN SHARE MODE"); err != nil { // the stand-in's long transactions end first
 		t.Fatal(err)
 	}
-	defer func() { _ = quiet.Rollback(context.WithoutCancel(ctx)) }()
 	want, err := salesOf(ctx, source, salesAtTheSource)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, code := s.runWithin(4*time.Minute, "etl", "run", "--wait")
-	if code != exitDone {
-		t.Fatalf("etl run exits %d: %s", code, first)
+	look(ctx, active, want)
+}
+
+// etlRun is `ofitec etl run`, which must succeed, and what it read.
+func (s *stack) etlRun(t *testing.T) etlResult {
+	t.Helper()
+	command := exec.Command(s.program, "etl", "run", "--within", "4m", "-o", "json", "--data", s.data)
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("etl run: %v: %s", err, out)
 	}
-	s.publishedEquals(ctx, t, active, want)
-	second, code := s.runWithin(4*time.Minute, "etl", "run", "--wait")
-	if code != exitDone {
-		t.Fatalf("the second etl run exits %d: %s", code, second)
+	var result etlResult
+	if err := json.Unmarshal(out, &result); err != nil {
+		t.Fatalf("etl run -o json: %v: %s", err, out)
 	}
-	t.Logf("first run:\n%s\nsecond run:\n%s", first, second)
-	s.publishedEquals(ctx, t, active, want)
-	if out, code := s.run("etl", "status"); code != exitDone || !strings.Contains(out, "invoice") {
-		t.Errorf("etl status exits %d: %s", code, out)
-	}
+	t.Logf("%s", out)
+	return result
 }
 
 func (s *stack) publishedEquals(ctx context.Context, t *testing.T, r layout.Region, want sales) {
@@ -201,9 +244,10 @@ func (s *stack) aRegionDiesAndTheBusinessGoesOn(t *testing.T) {
 	}
 	s.dnsAnswers(t, other)
 	s.eventually("writes go through in the other region", 15*time.Second, func() error { return s.write(other, "after-loss", 1) })
-	if out, code := s.runWithin(4*time.Minute, "etl", "run", "--wait"); code != exitDone {
-		t.Errorf("the ETL does not go on in %s: exit %d: %s", other, code, out)
-	}
+	s.whileNobodyInvoices(t, func(ctx context.Context, active layout.Region, want sales) {
+		s.etlRun(t)
+		s.publishedEquals(ctx, t, active, want)
+	})
 	out, code = s.runWithin(8*time.Minute, "drill", "restore", string(lost))
 	t.Log(out)
 	if code != exitDone {
@@ -257,22 +301,39 @@ func (s *stack) dnsAnswers(t *testing.T, r layout.Region) {
 	}
 }
 
-// aRestartKeepsAll stops the stack and starts it again: who may write, the users, what readers see.
+// aRestartKeepsAll stops the stack and starts it again: who may write, the name, the users, what was written, what readers see.
 func (s *stack) aRestartKeepsAll(t *testing.T) {
-	before := s.status()
-	active := s.active(t)
+	before, active := s.status(), s.active(t)
 	users, err := s.vaultUsers(active)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ledger := s.ledger(t, active, "after-return")
 	s.stop()
 	s.start(5 * time.Minute)
-	after := s.status()
-	if after.Active == nil || layout.Region(*after.Active) != active || after.Epoch != before.Epoch {
-		t.Errorf("after a restart: active %v, epoch %d; want %s, %d", after.Active, after.Epoch, active, before.Epoch)
+	if after := s.status(); s.active(t) != active || after.Epoch != before.Epoch {
+		t.Errorf("after a restart: active %s, epoch %d; want %s, %d", s.active(t), after.Epoch, active, before.Epoch)
 	}
+	s.dnsAnswers(t, active)
 	if now, err := s.vaultUsers(active); err != nil || !slices.ContainsFunc(users, func(user string) bool { return slices.Contains(now, user) }) {
 		t.Errorf("users %v, %v after a restart; before %v", now, err, users)
 	}
+	if now := s.ledger(t, active, "after-return"); now != ledger {
+		t.Errorf("the ledger has %s after a restart, before it %s", now, ledger)
+	}
 	s.eventually("writes go through", 15*time.Second, func() error { return s.write(active, "after-all", 1) })
+	s.whileNobodyInvoices(t, func(ctx context.Context, active layout.Region, want sales) {
+		s.etlRun(t)
+		s.publishedEquals(ctx, t, active, want)
+	})
+}
+
+// ledger is what a writer's entries are.
+func (s *stack) ledger(t *testing.T, r layout.Region, writer string) string {
+	t.Helper()
+	code, body, err := get(s.url(r, layout.PortWebProxy, "/of/ledger?writer="+writer))
+	if err != nil || code != http.StatusOK || !strings.Contains(body, writer) {
+		t.Fatalf("ledger of %s: %d %s %v", writer, code, body, err)
+	}
+	return body
 }
