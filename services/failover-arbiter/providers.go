@@ -73,9 +73,12 @@ func cloudflareKind(d DNS, check func(bool, string, string, string)) provision {
 func postKind(d DNS, check func(bool, string, string, string)) provision {
 	at, err := url.Parse(d.APIURL)
 	good := err == nil && at.Host != "" && (at.Scheme == "https" || at.Scheme == "http")
-	shown := "not shown"
-	if good {
-		shown = at.Redacted()
+	shown := "" // only where it leads to: a key may stand in the rest
+	switch {
+	case good:
+		shown = at.Scheme + "://" + at.Host
+	case d.APIURL != "":
+		shown = "not shown"
 	}
 	check(good, "OFITEC_DNS_API_URL", shown, "an http:// or https:// URL")
 	check(!good || at.User == nil, "OFITEC_DNS_API_URL", shown, "a URL without a password: that goes into OFITEC_DNS_TOKEN_FILE")

@@ -24,7 +24,7 @@ const stopWithin = 10 * time.Second
 // keeping is what the database's loop remembers between two rounds.
 type keeping struct {
 	rules   rules
-	served  bool // applications were let in to write, and not fenced since
+	served  bool // applications were let in to write, by this process or may be by one before it, and not fenced since
 	started time.Time
 	told    mandate.Learned
 	toldAny bool
@@ -76,6 +76,7 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		if !look.StartedAt.Equal(k.started) {
 			k.started, k.rules, k.counts, k.refused = look.StartedAt, unknown, nil, false // whoever started it may have put the fenced rules in place
 		}
+		k.served = k.served && !look.Standby
 		h.pulse(ctx, k, look)
 	}
 	h.say(ctx, k, look, err)
@@ -98,6 +99,7 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 	default:
 		h.tell(ctx, k)
 		if k.rules != barred {
+			k.served = true // whoever was here before may have let applications in: only a fence says that none is left
 			h.fence(ctx, k)
 		}
 		if k.rules == barred {

@@ -3,10 +3,12 @@ package hands
 import (
 	"context"
 	"errors"
+
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/supervisor"
 )
 
-// fence puts applications out of the database. An order to open abandons it. What cannot be fenced in time is stopped by the supervisor, and started again
-// behind the fenced rules.
+// fence puts applications out of the database. An order to open abandons it. What has sessions after F is stopped by the supervisor, and started again behind the
+// fenced rules; what has none has two pauses more to prove it.
 func (h *Hands) fence(ctx context.Context, k *keeping) {
 	began := h.Now()
 	ctx, cancel := context.WithTimeout(ctx, h.FenceIn+2*h.Pause)
@@ -23,36 +25,54 @@ func (h *Hands) fence(ctx context.Context, k *keeping) {
 		return
 	}
 	k.rules = unknown
-	counts, err := h.Database.Fence(ctx, h.Pause)
+	counts, err := h.Database.Fence(ctx, h.FenceIn, h.Pause)
 	switch {
 	case err == nil:
 		k.rules, k.served, k.counts, k.refused = barred, false, lastOf(counts), false
 		h.counts.Fences.Add(1)
+		h.unfenced.Note(nil)
 		h.Log.Info("fenced", "counts", counts, "took", h.Now().Boot-began.Boot)
 	case h.order.Load().open:
 		h.Log.Info("fence abandoned: the mandate is held again", "counts", counts)
 	default:
 		h.counts.Failures.Add(1)
-		h.Log.Error("cannot fence", "counts", counts, "error", err)
+		h.unfenced.Note(err, "counts", counts)
 		if k.served {
 			h.stop(ctx, k)
 		}
 	}
 }
 
-// barUnseen is for a database that does not answer while nobody may commit: the fenced rules are put in place for its next start. One that this process has let
-// applications write to may still run unseen: it is stopped when it stays silent.
+// barUnseen is for a database that does not answer while nobody may commit: the fenced rules are put in place for its next start. One that applications may write to
+// may still run unseen: it is stopped when it stays silent.
 func (h *Hands) barUnseen(ctx context.Context, k *keeping) {
 	if k.rules == unknown || k.rules == admitted {
 		if err := h.Database.Bar(); err != nil {
-			h.Log.Error("cannot fence", "error", err)
+			h.unfenced.Note(err)
 			return
 		}
 		k.rules = written
 	}
-	if k.served && h.Now().Boot-h.order.Load().since > h.FenceIn {
+	if h.Now().Boot-h.order.Load().since <= h.FenceIn {
+		return
+	}
+	if k.served || h.inherited(ctx, k) {
 		h.stop(ctx, k)
 	}
+}
+
+// inherited says whether a silent database that this process has never seen may serve what an earlier one has let in: its files are a primary's, and its supervisor has
+// seen it ready. One that is starting has no sessions, and is left alone; so is one that was stopped already.
+func (h *Hands) inherited(ctx context.Context, k *keeping) bool {
+	if h.Supervisor == nil || !k.started.IsZero() || k.stopped {
+		return false
+	}
+	files, err := h.Cluster.Look()
+	if err != nil || !files.Exists || files.Standby || files.InProgress {
+		return false
+	}
+	status, err := timed(ctx, h.Deadline, h.Supervisor.Status)
+	return err == nil && status.State == supervisor.Ready
 }
 
 // stop is the last resort. It outlives the fence's deadline.
@@ -66,9 +86,10 @@ func (h *Hands) stop(ctx context.Context, k *keeping) {
 		h.Log.Warn("an arbiter that takes over now will not know who has stopped PostgreSQL", "error", err)
 	}
 	if err := h.Supervisor.StopImmediately(ctx); err != nil {
-		h.Log.Error("cannot stop PostgreSQL", "error", err)
+		h.unstopped.Note(err)
 		return
 	}
+	h.unstopped.Note(nil)
 	h.counts.Stops.Add(1)
 	k.rules, k.served, k.stopped, k.counts, k.refused = written, false, true, nil, false
 	err := errors.Join(h.Database.Bar(), h.Supervisor.Start(ctx), h.Cluster.ForgetStop())

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/cluster"
@@ -35,7 +36,7 @@ type Database interface {
 	RaiseEpoch(ctx context.Context, epoch events.Epoch) error
 	Admit(ctx context.Context) error
 	Bar() error
-	Fence(ctx context.Context, pause time.Duration) (counts []int, err error)
+	Fence(ctx context.Context, within, pause time.Duration) (counts []int, err error)
 }
 
 // Branching is what makes a primary of the region's PostgreSQL.
@@ -126,7 +127,7 @@ type Options struct {
 	Every    time.Duration // r: between two looks
 	Deadline time.Duration // of one call to the database
 	FenceIn  time.Duration // F: until a fence must have ended all sessions
-	Pause    time.Duration // PostgreSQL's authentication_timeout
+	Pause    time.Duration // PostgreSQL's authentication_timeout; the fence's proof takes one more
 
 	PromoteIn time.Duration // X
 }
@@ -146,6 +147,8 @@ type Hands struct {
 	abandon context.CancelFunc // of the fence under way; guarded by fencing
 
 	counts Counts
+
+	unfenced, unstopped, unclosed *notice.Notice
 }
 
 // order is what the arbiter wants.
@@ -188,6 +191,9 @@ type Counts struct {
 // New makes hands that are ordered to be closed; nothing happens before Run.
 func New(o Options) *Hands {
 	h := &Hands{Options: o, proxyKick: make(chan struct{}, 1), databaseKick: make(chan struct{}, 1), reportKick: make(chan struct{}, 1)}
+	h.unfenced = notice.New(o.Log, "cannot fence", nil)
+	h.unstopped = notice.New(o.Log, "cannot stop PostgreSQL, which cannot be fenced", nil)
+	h.unclosed = notice.New(o.Log, "a pool of the database proxy is not closed: its own check of /mandate or /standby will do it", nil)
 	h.order.Store(&order{since: o.Now().Boot})
 	h.condition.Store(&condition{err: errNotLooked, said: state.DatabaseReport{Condition: state.DatabaseUnknown, Reason: errNotLooked.Error()}})
 	return h

@@ -100,7 +100,7 @@ func (d database) RaiseEpoch(_ context.Context, epoch events.Epoch) error {
 }
 func (d database) Admit(context.Context) error { d.did("admit"); return nil }
 func (d database) Bar() error                  { d.did("bar"); return nil }
-func (d database) Fence(ctx context.Context, _ time.Duration) ([]int, error) {
+func (d database) Fence(ctx context.Context, _, _ time.Duration) ([]int, error) {
 	d.did("fence")
 	return d.world.fence(ctx)
 }

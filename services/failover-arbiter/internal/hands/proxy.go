@@ -67,9 +67,10 @@ func (h *Hands) alignProxy(ctx context.Context) error {
 func (h *Hands) closePool(ctx context.Context, pool haproxy.Pool) {
 	if err := h.Proxy.Close(ctx, pool); err != nil {
 		h.counts.Failures.Add(1)
-		h.Log.Warn("proxy not closed: its own check of /mandate will do it", "pool", pool, "error", err)
+		h.unclosed.Note(err, "pool", pool)
 		return
 	}
+	h.unclosed.Note(nil, "pool", pool)
 	h.counts.Closings.Add(1)
 	h.Log.Info("proxy closed", "pool", pool)
 }

@@ -38,22 +38,32 @@ func (s *Server) Bar() error {
 }
 
 // Fence keeps applications out, ends their sessions, and counts until there were none twice, a pause apart. The pause is PostgreSQL's authentication_timeout, so
-// that a login that had begun under the old rules has ended or is counted. It gives the counts, and an error when the context ended before; whoever
-// calls it then stops the server. Sessions are terminated, never cancelled: a cancelled wait for a standby returns success to its client.
-func (s *Server) Fence(ctx context.Context, pause time.Duration) (counts []int, err error) {
+// that a login that had begun under the old rules has ended or is counted. All sessions must have ended within the given time; only the proof of it, the second
+// count, may take until the context ends. It gives the counts, and an error when either was missed; whoever calls it then stops the server. Sessions are
+// terminated, never cancelled: a cancelled wait for a standby returns success to its client.
+func (s *Server) Fence(ctx context.Context, within, pause time.Duration) (counts []int, err error) {
+	ending, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	if err := s.Bar(); err != nil {
 		return nil, err
 	}
-	conn, err := pgx.ConnectConfig(ctx, s.config(maintenance, "fence"))
+	conn, err := pgx.ConnectConfig(ending, s.config(maintenance, "fence"))
 	if err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
 	defer func() { _ = conn.PgConn().Conn().Close() }()
-	if _, err := conn.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
+	if _, err := conn.Exec(ending, "SELECT pg_reload_conf()"); err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
+	return emptied(ctx, ending, pause, func(ctx context.Context) (int, error) { return terminate(ctx, conn) })
+}
+
+// emptied counts until there were no sessions twice, a pause apart. While the last count was above zero, or there was none yet, it ends with the time in which
+// sessions must have ended; else with the context.
+func emptied(ctx, ending context.Context, pause time.Duration, terminate func(context.Context) (int, error)) (counts []int, err error) {
+	patience := ending
 	for {
-		count, err := terminate(ctx, conn)
+		count, err := terminate(patience)
 		if err != nil {
 			return counts, fmt.Errorf("fence: %w", err)
 		}
@@ -65,10 +75,12 @@ func (s *Server) Fence(ctx context.Context, pause time.Duration) (counts []int, 
 			return counts, nil
 		}
 		wait := pause
+		patience = ctx
 		if count > 0 {
 			wait = pause / 20
+			patience = ending
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := sleep(patience, wait); err != nil {
 			return counts, fmt.Errorf("fence: %d sessions are left: %w", count, err)
 		}
 	}

@@ -36,9 +36,12 @@ func (s *Supervisor) StopFast(ctx context.Context) error {
 
 // Status is what the supervisor knows about PostgreSQL's process.
 type Status struct {
-	State  string `json:"state"` // stopped, starting, ready, back-off or held
+	State  string `json:"state"` // stopped, starting, Ready, back-off or held
 	Reason string `json:"reason"`
 }
+
+// Ready is the state of a process that was seen to answer.
+const Ready = "ready"
 
 // Restarting says whether PostgreSQL runs or will run without anybody's doing: it is starting, or about to be started again.
 func (s Status) Restarting() bool { return s.State == "starting" || s.State == "back-off" }
