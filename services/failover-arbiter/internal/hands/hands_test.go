@@ -359,3 +359,66 @@ func TestAPoolOpenedByAStrayHandIsClosed(t *testing.T) {
 	proxy{w}.set(haproxy.Database, true)
 	await(t, w, "it is closed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.open[haproxy.Database] })
 }
+
+func TestAPrimaryThatARestartedArbiterCannotFenceIsStopped(t *testing.T) {
+	w := &world{fence: func(ctx context.Context) ([]int, error) {
+		<-ctx.Done()
+		return []int{3}, ctx.Err()
+	}}
+	run(t, w) // never ordered to open, so it has let nobody in
+	await(t, w, "PostgreSQL is stopped and started", func() bool { return w.has("stop") && w.has("start") })
+}
+
+func TestASilentDatabaseThatARestartedArbiterHasNeverSeenIsStoppedOnlyIfItMayServe(t *testing.T) {
+	for name, c := range map[string]struct {
+		state string
+		files cluster.Condition
+		stop  bool
+	}{
+		"a primary that was ready":       {"ready", cluster.Condition{Exists: true}, true},
+		"a primary that starts":          {"starting", cluster.Condition{Exists: true}, false},
+		"a primary that was stopped":     {"stopped", cluster.Condition{Exists: true}, false},
+		"a standby that was ready":       {"ready", cluster.Condition{Exists: true, Standby: true}, false},
+		"a cluster that is being remade": {"ready", cluster.Condition{Exists: true, InProgress: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{status: supervisor.Status{State: c.state}, found: c.files, look: func() (postgres.Condition, error) {
+				return postgres.Condition{}, errors.New("no answer")
+			}}
+			run(t, w)
+			await(t, w, "the fenced rules are in place", func() bool { return w.has("bar") })
+			if c.stop {
+				await(t, w, "it is stopped", func() bool { return w.has("stop") })
+			}
+			time.Sleep(200 * time.Millisecond)
+			stops := 0
+			w.set(func() {
+				for _, act := range w.acts {
+					if act == "stop" {
+						stops++
+					}
+				}
+			})
+			if want := map[bool]int{true: 1}[c.stop]; stops != want {
+				t.Errorf("stopped %d times, want %d", stops, want)
+			}
+		})
+	}
+}
+
+func TestAPrimaryThatWasFencedAndGoesSilentIsNotStopped(t *testing.T) {
+	var silent sync.Map
+	w := &world{status: supervisor.Status{State: supervisor.Ready}, found: cluster.Condition{Exists: true}, look: func() (postgres.Condition, error) {
+		if _, yes := silent.Load("yes"); yes {
+			return postgres.Condition{}, errors.New("no answer")
+		}
+		return postgres.Condition{StartedAt: time.Unix(1, 0)}, nil
+	}}
+	h := run(t, w)
+	await(t, w, "it is fenced", func() bool { return h.Counts().Fences.Load() > 0 })
+	silent.Store("yes", true)
+	time.Sleep(200 * time.Millisecond)
+	if w.has("stop") {
+		t.Error("stopped although nobody can be in it")
+	}
+}

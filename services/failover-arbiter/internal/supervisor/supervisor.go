@@ -36,7 +36,7 @@ func (s *Supervisor) StopFast(ctx context.Context) error {
 
 // Status is what the supervisor knows about PostgreSQL's process.
 type Status struct {
-	State  string `json:"state"` // stopped, starting, Ready, back-off or held
+	State  string `json:"state"` // stopped, starting, ready, back-off or held
 	Reason string `json:"reason"`
 }
 
