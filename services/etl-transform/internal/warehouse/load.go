@@ -145,7 +145,7 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 	if r.Sequence, err = number(ctx, tx, "SELECT max(sequence) FROM etl_load"); err != nil {
 		return err
 	}
-	before, err := asofMonth(ctx, tx)
+	before, err := asofDay(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -179,25 +179,25 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 	if err := w.enter(ctx, tx, s, r); err != nil {
 		return err
 	}
-	after, err := asofMonth(ctx, tx)
+	after, err := asofDay(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if err := w.refresh(ctx, tx, occasion{touched: touched, month: before != after, without: without}, r); err != nil {
+	if err := w.refresh(ctx, tx, occasion{touched: touched, day: before != after, without: without}, r); err != nil {
 		return err
 	}
 	r.lap("marts", start)
 	return w.record(ctx, tx, s, r)
 }
 
-// asofMonth is the month of the greatest asof, where the company is. Marts that run up to it are made anew when it changes.
-func asofMonth(ctx context.Context, tx *sql.Tx) (string, error) {
-	var month string
-	err := tx.QueryRowContext(ctx, "SELECT coalesce(strftime(timezone('America/Santiago', timezone('UTC', max(asof_clock))), '%Y-%m'), '') FROM etl_batch").Scan(&month)
+// asofDay is the day of the greatest asof, where the company is. Marts that run up to it are made anew when it changes.
+func asofDay(ctx context.Context, tx *sql.Tx) (string, error) {
+	var day string
+	err := tx.QueryRowContext(ctx, "SELECT coalesce(strftime(timezone('America/Santiago', timezone('UTC', max(asof_clock))), '%Y-%m-%d'), '') FROM etl_batch").Scan(&day)
 	if err != nil {
 		return "", fmt.Errorf("read asof: %w", err)
 	}
-	return month, nil
+	return day, nil
 }
 
 // touchedBy is the TEMP table of a dataset's touched keys.

@@ -17,7 +17,7 @@ const candidate = "work_mart"
 // occasion is why marts are refreshed.
 type occasion struct {
 	touched map[string]bool // datasets with touched keys
-	month   bool            // the greatest asof has come into another month
+	day     bool            // the greatest asof has come into another day
 	without map[string]bool // marts that could not be computed
 }
 
@@ -75,7 +75,7 @@ func (w *Warehouse) martState(ctx context.Context, tx *sql.Tx, mart string) (mar
 // when it was never filled or was held back.
 func due(m models.Mart, o occasion, changed map[string]bool, s martState) (due, driven bool) {
 	driven = m.DrivenBy != "" && s.load != 0 && !s.blocked
-	due = s.load == 0 && !s.blocked || o.month && m.DrivenBy == ""
+	due = s.load == 0 && !s.blocked || o.day && m.DrivenBy == ""
 	for _, read := range m.Reads {
 		if o.touched[read] || changed[read] {
 			due = true

@@ -75,6 +75,11 @@ func openIn(t *testing.T, folder string, layers ...fstest.MapFS) *Warehouse {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openWith(t, folder, m)
+}
+
+func openWith(t *testing.T, folder string, m *models.Models) *Warehouse {
+	t.Helper()
 	tokens, err := token.New(bytes.Repeat([]byte("k"), 32))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,68 @@
+WITH horizon AS (
+    SELECT CAST(timezone('America/Santiago', timezone('UTC', max(asof_clock))) AS DATE) AS as_of FROM etl_batch
+),
+allocations AS (
+    -- What is drafted or cancelled settles nothing.
+    SELECT a.hk_invoice, a.hk_credit_note, a.amount, p.hk_payment IS NOT NULL AS paid
+    FROM vault_s_payment_allocation AS a
+    LEFT JOIN vault_s_payment AS p ON p.hk_payment = a.hk_payment AND p.is_current AND NOT p.is_deleted AND p.state = 'posted'
+    LEFT JOIN mart_fact_sales AS c ON c.hk_invoice = a.hk_credit_note AND c.document_type = 'credit_note' AND a.hk_payment IS NULL
+    WHERE a.is_current AND NOT a.is_deleted AND a.amount IS NOT NULL AND (p.hk_payment IS NOT NULL OR c.hk_invoice IS NOT NULL)
+),
+settled AS (
+    SELECT hk_invoice, sum(amount) FILTER (paid) AS paid, sum(amount) FILTER (NOT paid) AS credited FROM allocations GROUP BY hk_invoice
+),
+used AS (
+    SELECT a.hk_credit_note AS hk_invoice, sum(a.amount) AS used
+    FROM allocations AS a SEMI JOIN mart_fact_sales AS d ON d.hk_invoice = a.hk_invoice
+    WHERE NOT a.paid GROUP BY a.hk_credit_note
+),
+documents AS (
+    SELECT
+        d.*,
+        coalesce(s.paid, 0)::DECIMAL(18,2) AS paid,
+        coalesce(s.credited, u.used, 0)::DECIMAL(18,2) AS credited,
+        coalesce(d.retention_amount, 0) AS retained
+    FROM mart_fact_sales AS d
+    LEFT JOIN settled AS s ON s.hk_invoice = d.hk_invoice
+    LEFT JOIN used AS u ON u.hk_invoice = d.hk_invoice AND d.document_type = 'credit_note'
+),
+rests AS (
+    -- Retention is what is paid last: a payment settles the rest first.
+    SELECT *, amount_total - paid - credited AS rest FROM documents
+),
+opens AS (
+    SELECT *, CASE WHEN sign < 0 THEN 0 ELSE least(retained, greatest(rest, 0)) END::DECIMAL(18,2) AS retention_open FROM rests
+),
+ages AS (
+    SELECT *, (sign * (rest - retention_open))::DECIMAL(18,2) AS open_amount, greatest((SELECT as_of FROM horizon) - coalesce(due_date, date), 0)::INTEGER AS days_overdue FROM opens
+)
+SELECT
+    o.hk_invoice,
+    o.invoice_id,
+    o.hk_project,
+    o.hk_partner,
+    o.document_type,
+    o.date,
+    coalesce(o.due_date, o.date) AS due_date,
+    o.currency,
+    o.amount_total,
+    o.paid,
+    o.credited,
+    o.retention_open,
+    o.open_amount,
+    CASE WHEN coalesce(o.currency, 'CLP') = 'CLP' THEN o.open_amount ELSE CAST(round(o.open_amount * r.rate, 0) AS DECIMAL(18,2)) END AS open_company,
+    o.days_overdue,
+    CASE
+        WHEN o.open_amount = 0 AND o.retention_open > 0 THEN 'retention'
+        WHEN o.open_amount = 0 THEN 'settled'
+        WHEN o.open_amount < 0 THEN 'credit'
+        WHEN o.days_overdue = 0 THEN 'not_due'
+        WHEN o.days_overdue <= 30 THEN '1_30'
+        WHEN o.days_overdue <= 60 THEN '31_60'
+        WHEN o.days_overdue <= 90 THEN '61_90'
+        ELSE 'over_90'
+    END AS bucket,
+    (SELECT as_of FROM horizon) AS as_of
+FROM ages AS o
+LEFT JOIN mart_dim_rate AS r ON r.currency = o.currency AND r.date = o.date
