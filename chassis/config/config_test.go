@@ -179,6 +179,39 @@ func TestAnEarlierNameIsTakenWithANoteAndRefusedWhenItContradicts(t *testing.T) 
 	}
 }
 
+func TestAnEarlierNameThatContradictsTheFileIsRefused(t *testing.T) {
+	aliases := []config.Alias{{Old: "REGION", New: "TEST_REGION"}, {Old: "TRIES", New: "TEST_TRIES"}, {Old: "EVERY", New: "TEST_INTERVAL"}, {Old: "OLD_TOKEN", New: "TEST_TOKEN"}}
+	t.Setenv(config.FileVariable, file(t, "region: b\ninterval: 60s\nlimits:\n  tries: 4\n"))
+	t.Setenv("REGION", "b")
+	t.Setenv("TRIES", "4")
+	t.Setenv("EVERY", "1m")
+	t.Setenv("OLD_TOKEN", "hush")
+	if err := config.Load(newSample(), aliases...); err != nil {
+		t.Errorf("the same in both: %v", err)
+	}
+	t.Setenv("REGION", "c")
+	t.Setenv("TRIES", "5")
+	got := problems(t, aliases...)
+	for _, want := range []string{
+		`REGION="c": want only one of REGION and region in the file of OFITEC_CONFIG, or the same in both`,
+		`TRIES="5": want only one of TRIES and limits.tries in the file of OFITEC_CONFIG, or the same in both`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	t.Setenv("TEST_REGION", "c") // the name of today outranks the file, and the earlier one agrees with it
+	t.Setenv("TRIES", "")
+	if err := config.Load(newSample(), aliases...); err != nil {
+		t.Errorf("today's name: %v", err)
+	}
+	t.Setenv("TEST_REGION", "")
+	t.Setenv(config.FileVariable, file(t, "interval: 60s\n"))
+	if err := config.Load(newSample(), aliases...); err != nil {
+		t.Errorf("a default that differs: %v", err)
+	}
+}
+
 func TestASecretIsNeverWrittenOut(t *testing.T) {
 	s := newSample()
 	s.Token = "hush"

@@ -30,17 +30,19 @@ func Load(target any, aliases ...Alias) error {
 	if err != nil {
 		return err
 	}
-	problems := readFile(target)
-	environment, wrong := gather(fields, aliases)
+	file, problems := readFile(target)
+	environment, olds, wrong := gather(fields, aliases)
 	problems = append(problems, wrong...)
 	for _, f := range fields {
 		value := environment[f.variable]
 		if value == "" {
 			continue
 		}
-		one := env.Options{Environment: map[string]string{f.variable: value}}
+		one, before := env.Options{Environment: map[string]string{f.variable: value}}, f.value.Interface()
 		if err := env.ParseWithOptions(target, one); err != nil {
 			problems = append(problems, &Problem{Variable: f.variable, Value: shown(f, value), Want: wanted(f.value.Type())})
+		} else if err := contradiction(f, olds[f.variable], value, before, file); err != nil {
+			problems = append(problems, err)
 		}
 	}
 	problems = validate(target, problems)
@@ -58,24 +60,23 @@ func shown(f field, value string) string {
 	return value
 }
 
-// gather reads the variables of the fields, their NAME_FILE forms and their old names.
-func gather(fields []field, aliases []Alias) (map[string]string, []error) {
-	environment := map[string]string{}
-	var problems []error
+// gather reads the variables of the fields, their NAME_FILE forms and their old names; olds are the old names whose value was taken.
+func gather(fields []field, aliases []Alias) (environment, olds map[string]string, problems []error) {
+	environment, olds = map[string]string{}, map[string]string{}
 	for _, f := range fields {
 		value, err := valueOf(f)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		value, err = withAliases(f, value, aliases)
+		value, old, err := withAliases(f, value, aliases)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		environment[f.variable] = value
+		environment[f.variable], olds[f.variable] = value, old
 	}
-	return environment, problems
+	return environment, olds, problems
 }
 
 // valueOf is the variable's value, for a Secret perhaps from the file that NAME_FILE names.
@@ -113,25 +114,28 @@ func reason(err error) string {
 }
 
 // readFile decodes the YAML file, if one is named, over the defaults; every unknown field and every wrong type is a problem.
-func readFile(target any) []error {
+// The map is the file as it stands, for what needs to know whether the file sets a field.
+func readFile(target any) (map[string]any, []error) {
 	path := os.Getenv(FileVariable)
 	if path == "" {
-		return nil
+		return nil, nil
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return []error{&Problem{Variable: FileVariable, Value: path, Want: "a readable YAML file: " + reason(err)}}
+		return nil, []error{&Problem{Variable: FileVariable, Value: path, Want: "a readable YAML file: " + reason(err)}}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	err = decoder.Decode(target)
 	if errors.Is(err, io.EOF) {
-		return nil // a file of comments only
+		return nil, nil // a file of comments only
 	}
 	if err == nil && decoder.Decode(new(yaml.Node)) != io.EOF {
 		err = errors.New("the file holds more than one document, want one")
 	}
-	return fileProblems(path, err)
+	var file map[string]any
+	_ = yaml.Unmarshal(content, &file) // what is wrong with it is in err
+	return file, fileProblems(path, err)
 }
 
 var unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found in type \S+$`)
