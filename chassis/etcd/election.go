@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ofitec/ofitec/chassis/notice"
 )
 
 // retryAfter is the pause after an attempt at leadership that failed or was lost to another.
@@ -28,13 +30,14 @@ type Election struct {
 // Campaign waits until the key is won. It survives outages of etcd and ends only with an error of ctx. The leadership ends by Resign, by the end
 // of its lease, or with ctx.
 func (c *Client) Campaign(ctx context.Context, e Election) (*Leadership, error) {
+	trouble := notice.New(nil, "cannot campaign", nil)
 	for ctx.Err() == nil {
 		won, err := c.attempt(ctx, e)
+		if ctx.Err() == nil {
+			trouble.Note(err, "key", e.Key)
+		}
 		if won != nil {
 			return won, nil
-		}
-		if err != nil && ctx.Err() == nil {
-			slog.Warn("cannot campaign", "key", e.Key, "error", err)
 		}
 		sleep(ctx, retryAfter)
 	}
@@ -171,6 +174,7 @@ func (l *Leadership) hold(asked time.Time) {
 	deadline := asked.Add(life)
 	expire := time.AfterFunc(time.Until(deadline), func() { l.end(ErrLeaseEnded) })
 	defer expire.Stop()
+	trouble := notice.New(nil, "cannot renew leadership", nil)
 	for {
 		sleep(l.context, l.ttl/3)
 		if l.context.Err() != nil {
@@ -182,8 +186,9 @@ func (l *Leadership) hold(asked time.Time) {
 		case ended:
 			l.end(ErrLeaseEnded)
 		case err != nil:
-			slog.Warn("cannot renew leadership", "key", l.key, "left", time.Until(deadline), "error", err)
+			trouble.Note(err, "key", l.key, "left", time.Until(deadline))
 		case time.Now().Before(deadline): // an answer that comes after the end does not revive it
+			trouble.Note(nil, "key", l.key)
 			deadline = sent.Add(life)
 			expire.Reset(time.Until(deadline))
 		}

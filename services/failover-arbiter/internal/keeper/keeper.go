@@ -3,10 +3,12 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
@@ -41,6 +43,7 @@ type Keeper struct {
 	observations chan mandate.Observation // never closed
 	published    atomic.Pointer[View]
 	tally        func(outcome string, took time.Duration)
+	silent       *notice.Notice // etcd
 }
 
 // View is what a keeper publishes after each decision.
@@ -73,6 +76,7 @@ func New(settings mandate.Settings, o Options) *Keeper {
 	k := &Keeper{
 		store: o.Store, hands: o.Hands, now: o.Now, log: o.Log, deadline: o.Deadline, tick: o.Tick, tally: o.Tally,
 		state: mandate.New(settings), observations: make(chan mandate.Observation, 16),
+		silent: notice.New(o.Log, "etcd did not answer in time", func() time.Time { return o.Now().Wall }),
 	}
 	k.published.Store(&View{Answer: k.state.Answer()})
 	return k
@@ -132,8 +136,9 @@ func (k *Keeper) publish(o mandate.Observation, now mandate.Instant) {
 	switch o := o.(type) {
 	case mandate.Seen, mandate.Renewed:
 		view.LookedAt = now.Boot
+		k.silent.Note(nil)
 	case mandate.Failed:
-		k.log.Warn("etcd did not answer in time", "reason", o.Reason, "remaining", view.Remaining)
+		k.silent.Note(errors.New(o.Reason), "remaining", view.Remaining)
 	}
 	k.published.Store(&view)
 }
