@@ -81,7 +81,7 @@ func newCredentialsRotate() *cobra.Command {
 			"back and the one before is revoked: status 0 when the version is in use in every region, else 1.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" {
-				return wrongUse{fmt.Errorf("credentials rotate: --reason is required: why is this done?")}
+				return wrongUse{fmt.Errorf("--reason %q: must say why this is done", reason)}
 			}
 			if len(reason) > 1000 {
 				return wrongUse{fmt.Errorf("--reason has %d bytes: at most 1000", len(reason))}
@@ -96,7 +96,7 @@ func newCredentialsRotate() *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&reason, "reason", "", "why; it stands in the audit trail for ever (required)")
+	flags.StringVar(&reason, "reason", byHand, "why; it stands in the audit trail for ever")
 	flags.BoolVar(&wait, "wait", false, "follow it to its end")
 	flags.DurationVar(&within, "within", time.Hour, "how long --wait waits")
 	outputFlag(command)

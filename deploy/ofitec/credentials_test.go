@@ -122,7 +122,7 @@ func TestACredentialThatIsNotThereIsNamedBesideThoseThatAre(t *testing.T) {
 }
 
 func TestWrongUseOfCredentialsIsToldBeforeAnythingIsDone(t *testing.T) {
-	for _, args := range [][]string{{"credentials", "rotate"}, {"credentials", "rotate", "odoo-app"}, {"credentials", "rotate", "odoo-app", "--reason", " "},
+	for _, args := range [][]string{{"credentials", "rotate"}, {"credentials", "rotate", "odoo-app", "--reason", " "},
 		{"credentials", "show"}, {"credentials", "history"}, {"credentials", "list", "-o", "yaml"}, {"credentials", "rotate", "odoo-app", "--reason", "r", "--within", "0s"}} {
 		if status := run(t.Context(), append(args, "--data", t.TempDir())); status != exitUsage {
 			t.Errorf("%v: exit status %d", args, status)

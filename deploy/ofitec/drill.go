@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/ofitec/ofitec/deploy/local"
 	"github.com/ofitec/ofitec/deploy/local/control"
@@ -60,7 +61,8 @@ func newRegionLoss() *cobra.Command {
 Before it, writers put entries into the ledger through the doors of both data regions and remember what was acknowledged; meanwhile the time is
 taken of every step of the failover, of the name and of its last stale client.
 --black-hole pulls the region's cable first, so that nobody hears of the deaths; it needs a stack started with up --netns.
---destroy removes the region's folders, as if its disks were gone: database, etcd member, bus, services' state. Its identities and its logs are kept.`,
+--destroy removes the region's folders, as if its disks were gone: database, etcd member, bus, services' state. Its identities and its logs are kept.
+At a terminal it asks first; a script is taken at its word.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.region = layout.Region(args[0])
@@ -71,11 +73,11 @@ taken of every step of the failover, of the name and of its last stale client.
 			if err := regionArgument(args[0]); err != nil {
 				return err
 			}
-			if err := confirm(cmd, yes, options); err != nil {
-				return err
-			}
 			o, client, err := running(cmd)
 			if err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, options); err != nil {
 				return err
 			}
 			progress := cmd.OutOrStdout()
@@ -100,7 +102,7 @@ taken of every step of the failover, of the name and of its last stale client.
 	flags := command.Flags()
 	flags.BoolVar(&options.how.BlackHole, "black-hole", false, "cut the region's network before the kill (needs up --netns)")
 	flags.BoolVar(&options.how.Destroy, "destroy", false, "remove the region's folders, as if its disks were gone")
-	flags.BoolVar(&yes, "yes", false, "do not ask")
+	flags.BoolVar(&yes, "yes", false, "do not ask; without a terminal nothing is asked anyway")
 	flags.DurationVar(&options.within, "within", time.Minute, "how long the failover may take before the drill gives up")
 	flags.DurationVar(&options.maxOutage, "max-outage", 12*time.Second, "longest time without an acknowledged write that is accepted")
 	flags.DurationVar(&options.settle, "settle", 3*time.Second, "how long the writers go on afterwards")
@@ -117,26 +119,40 @@ func regionArgument(name string) error {
 	return wrongUse{fmt.Errorf("region %q: must be a, b or c", name)}
 }
 
-// confirm asks before harm is done.
+// confirm says which harm will be done, and asks where somebody sits at a terminal. Where nobody does, the command itself is the intent.
 func confirm(cmd *cobra.Command, yes bool, options lossOptions) error {
-	if yes {
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Every process of region %s will be killed%s.\n", options.region, options.harm())
+	if yes || !isTerminal(cmd.InOrStdin()) {
 		return nil
 	}
-	if input, ok := cmd.InOrStdin().(*os.File); ok {
-		if info, err := input.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-			return wrongUse{errors.New("drill region-loss does harm; without a terminal it needs --yes")}
-		}
-	}
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Every process of region %s will be killed", options.region)
-	if options.how.Destroy {
-		_, _ = fmt.Fprint(cmd.ErrOrStderr(), " and its folders removed")
-	}
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), ". Type the region's name to go on: ")
+	_, _ = fmt.Fprint(cmd.ErrOrStderr(), "Type the region's name to go on: ")
 	line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if strings.TrimSpace(line) != string(options.region) {
 		return errors.New("not confirmed; nothing was done")
 	}
 	return nil
+}
+
+// harm is what happens to the region beside the death of its processes.
+func (o lossOptions) harm() string {
+	text := ""
+	if o.how.BlackHole {
+		text += ", its network cut off first"
+	}
+	if o.how.Destroy {
+		text += ", its folders removed"
+	}
+	return text
+}
+
+// isTerminal says whether somebody may sit at the other end. /dev/null is a character device too, so the kernel is asked for the terminal's settings.
+func isTerminal(input io.Reader) bool {
+	file, ok := input.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // running opens a stack that runs.

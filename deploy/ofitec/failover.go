@@ -40,6 +40,12 @@ type manual struct {
 	short string
 }
 
+// planned says whether the act loses nothing and holds nobody back, so that it may go without a reason of its own. For all others somebody will want to know.
+func (m manual) planned() bool { return m.verb == state.VerbSwitchover }
+
+// byHand is the reason of a planned act for which none is given.
+const byHand = "asked for by hand"
+
 // manualFlags are what the operator says.
 type manualFlags struct {
 	to, reason           string
@@ -96,7 +102,11 @@ func newManual(m manual) *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&given.reason, "reason", "", "why; it stands in the audit trail for ever (required)")
+	if m.planned() {
+		flags.StringVar(&given.reason, "reason", byHand, "why; it stands in the audit trail for ever")
+	} else {
+		flags.StringVar(&given.reason, "reason", "", "why; it stands in the audit trail for ever (required)")
+	}
 	flags.DurationVar(&given.answerIn, "answer-within", 15*time.Second, "how long the elected arbiter may take to answer")
 	if m.moves {
 		flags.StringVar(&given.to, "to", "", "region that takes the writes: a or b (required)")
@@ -113,6 +123,8 @@ func newManual(m manual) *cobra.Command {
 
 func (f manualFlags) check(m manual) error {
 	switch {
+	case strings.TrimSpace(f.reason) == "" && m.planned():
+		return wrongUse{fmt.Errorf("--reason %q: must say why this is done", f.reason)}
 	case strings.TrimSpace(f.reason) == "":
 		return wrongUse{fmt.Errorf("failover %s: --reason is required: why is this done?", m.verb)}
 	case len(f.reason) > 1000:

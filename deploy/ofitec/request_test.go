@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -251,7 +252,11 @@ func TestManualActsNeedAReasonAndARegion(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"failover", "pause"}, "--reason"},
+		{[]string{"failover", "pause"}, "--reason is required"},
+		{[]string{"failover", "override", "--to", "b"}, "--reason is required"},
+		{[]string{"failover", "resume"}, "--reason is required"},
+		{[]string{"failover", "acknowledge"}, "--reason is required"},
+		{[]string{"failover", "switchover", "--to", "b", "--reason", ""}, "--reason"},
 		{[]string{"failover", "switchover", "--reason", "x"}, "--to"},
 		{[]string{"failover", "switchover", "--to", "c", "--reason", "x"}, "must be a or b"},
 		{[]string{"failover", "pause", "--for", "-1m", "--reason", "x"}, "--for"},
@@ -266,6 +271,25 @@ func TestManualActsNeedAReasonAndARegion(t *testing.T) {
 		var wrong wrongUse
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v says %v", c.args, err)
+		}
+	}
+}
+
+func TestAPlannedActGoesWithoutAReasonOfItsOwn(t *testing.T) {
+	for _, args := range [][]string{{"failover", "switchover", "--to", "b"}, {"credentials", "rotate", "odoo-app"}} {
+		root := newRoot()
+		root.SetArgs(append(args, "--data", filepath.Join(t.TempDir(), "none")))
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		if err := root.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "is not there") {
+			t.Errorf("%v says %v; want it to look for the stack", args, err)
+		}
+		command, _, err := root.Find(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason, err := command.Flags().GetString("reason"); err != nil || reason != "asked for by hand" {
+			t.Errorf("%v: the reason is %q, %v", args, reason, err)
 		}
 	}
 }
