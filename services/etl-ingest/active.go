@@ -20,7 +20,8 @@ const askWithin = 3 * time.Second
 // always is the mandate of an ingest that runs alone: its region is the active one.
 func always(context.Context) (events.Epoch, error) { return firstEpoch, nil }
 
-// mandateOf reads the failover's state. Only the active region reads its Odoo, and only while no failover is under way: half-way, nobody knows which side's rows will stay.
+// mandateOf reads the failover's state. Only the region that holds the mandate reads its Odoo. Until the promotion nobody does: nobody knows then which side's rows will stay. From
+// the promotion on the new owner takes writes, and reads, too: what follows, such as moving the name, may take for long.
 // When etcd does not answer, nobody reads: what was recorded under a dead epoch could be rows that the new primary never had.
 func mandateOf(client *etcd.Client, region events.Region) mandate {
 	cell := etcd.NewCell(client, state.KeyFailover, etcd.Codec[state.Failover]{
@@ -44,7 +45,7 @@ func permitted(f state.Failover, found bool, region events.Region) (events.Epoch
 	switch {
 	case !found:
 		return 0, refuse("no region is active yet")
-	case f.Phase != state.PhaseSteady:
+	case f.Phase != state.PhaseSteady && f.Phase != state.PhasePromoted && f.Phase != state.PhaseSwitched: // in those, epoch and active region are the new owner's
 		return 0, refuse("a failover is in phase %s", f.Phase)
 	case f.Active != region:
 		return 0, refuse("region %q is active, this is %q", string(f.Active), string(region))

@@ -170,7 +170,7 @@ func TestARecordThatOneRegionCouldNotAnnounceIsAnnouncedByTheOther(t *testing.T)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	dying.mu.Lock()
-	_, err := dying.chain.Append(t.Context(), record(1), dying.complete)
+	_, err := dying.chain.Append(t.Context(), record(1), dying.complete())
 	dying.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)

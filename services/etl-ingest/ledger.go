@@ -91,7 +91,7 @@ func (l *ledger) commit(ctx context.Context, r manifest.Record, options ...event
 		if err := l.settleLocked(ctx); err != nil {
 			return extract.State{}, r, storageFailure("read the manifest", err)
 		}
-		written, err := l.chain.Append(ctx, r, l.complete)
+		written, err := l.chain.Append(ctx, r, l.complete(options...))
 		if errors.Is(err, manifest.ErrExists) && attempt < appendAttempts {
 			continue
 		}
@@ -103,7 +103,7 @@ func (l *ledger) commit(ctx context.Context, r manifest.Record, options ...event
 		}
 		ctx, cancel := withGrace(ctx, publishAttempt/2)
 		defer cancel()
-		state, err := l.announce(ctx, written, options...)
+		state, err := l.announce(ctx, written)
 		return state, written, err
 	}
 }
@@ -119,17 +119,26 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 }
 
 // complete gives a record what depends on its number. Clock and number make the batch unique within the dataset. A record that could not be announced is
-// refused: in the manifest it would be in everybody's way.
-func (l *ledger) complete(r *manifest.Record) error {
-	r.Batch = fmt.Sprintf("%s-%06d", r.AsOf.SourceClock.UTC().Format("20060102T150405Z"), r.Sequence)
-	r.EventID = events.ID(r.Ready(l.root))
-	r.EventTime = time.Now().UTC()
-	_, err := events.New(events.Origin{Region: l.region, Service: name}, r.EventTime, r.Ready(l.root))
-	return err
+// refused: in the manifest it would be in everybody's way. What caused it stands in the record, so that whoever announces it after a crash says so, too.
+func (l *ledger) complete(options ...events.Option) func(*manifest.Record) error {
+	return func(r *manifest.Record) error {
+		r.Batch = fmt.Sprintf("%s-%06d", r.AsOf.SourceClock.UTC().Format("20060102T150405Z"), r.Sequence)
+		r.EventID = events.ID(r.Ready(l.root))
+		r.EventTime = time.Now().UTC()
+		event, err := events.New(events.Origin{Region: l.region, Service: name}, r.EventTime, r.Ready(l.root), options...)
+		if err == nil && event.CausationID != event.MsgID() {
+			r.Correlation, r.Causation = event.CorrelationID, event.CausationID
+		}
+		return err
+	}
 }
 
 // announce publishes a record's event until it is acknowledged, and then moves the cursor. It may be repeated.
-func (l *ledger) announce(ctx context.Context, r manifest.Record, options ...events.Option) (extract.State, error) {
+func (l *ledger) announce(ctx context.Context, r manifest.Record) (extract.State, error) {
+	var options []events.Option
+	if r.Causation != "" {
+		options = append(options, events.Correlated(r.Correlation, r.Causation))
+	}
 	event, err := events.New(events.Origin{Region: l.region, Service: name}, r.EventTime, r.Ready(l.root), options...)
 	if err != nil {
 		return extract.State{}, fmt.Errorf("announce record %d: %w", r.Sequence, err)

@@ -70,7 +70,9 @@ func (r *reconciler) dataset(ctx context.Context, dataset models.Dataset, deep d
 		return found{}, err
 	}
 	c := &comparison{reconciler: r, dataset: dataset, epoch: epoch, options: options}
-	err = c.run(ctx, deep, justRead)
+	if err = c.run(ctx, deep, justRead); err == nil {
+		r.doneIn(dataset.Name, epoch)
+	}
 	r.metrics.absent.WithLabelValues(dataset.Name).Add(float64(c.found.Absent))
 	r.metrics.asserted.WithLabelValues(dataset.Name).Add(float64(c.found.Asserted))
 	label := "differs"
@@ -101,23 +103,34 @@ func (c *comparison) run(ctx context.Context, deep depth, justRead bool) error {
 		return err
 	}
 	c.found.Reread = true
-	if !c.mayReadAll(deep, justRead) {
-		c.found.Agrees = justRead
+	switch {
+	case justRead:
+		c.found.Agrees = true
+	case !c.mayReadAll(deep):
 		return nil
+	default:
+		if err := c.readAll(ctx); err != nil {
+			return err
+		}
 	}
-	return c.readAll(ctx)
+	c.readNow(c.dataset.Name)
+	return nil
 }
 
-// firstInEpoch says that this process has not reconciled the dataset in this epoch yet. After a failover, rows within the look-back may have gone back to an older version, too.
+// firstInEpoch says that this process has not brought a reconciliation of the dataset to its end in this epoch yet. After a failover, rows within the look-back may have gone back to an older version, too.
 func (c *comparison) firstInEpoch() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.epochs == nil {
-		c.epochs = map[string]events.Epoch{}
+	return c.epochs[c.dataset.Name] != c.epoch
+}
+
+func (r *reconciler) doneIn(dataset string, epoch events.Epoch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.epochs == nil {
+		r.epochs = map[string]events.Epoch{}
 	}
-	was := c.epochs[c.dataset.Name]
-	c.epochs[c.dataset.Name] = c.epoch
-	return was != c.epoch
+	r.epochs[dataset] = epoch
 }
 
 func (r *reconciler) readNow(dataset string) {
@@ -130,15 +143,11 @@ func (r *reconciler) readNow(dataset string) {
 }
 
 // mayReadAll says whether it is time to read a dataset as a whole.
-func (c *comparison) mayReadAll(deep depth, justRead bool) bool {
+func (c *comparison) mayReadAll(deep depth) bool {
 	c.mu.Lock()
 	last, has := c.read[c.dataset.Name]
 	c.mu.Unlock()
-	if !justRead && deep != reconcileAll && has && time.Since(last) < c.every {
-		return false
-	}
-	c.readNow(c.dataset.Name)
-	return !justRead
+	return deep == reconcileAll || !has || time.Since(last) >= c.every
 }
 
 // book is the dataset's, with all that is recorded.

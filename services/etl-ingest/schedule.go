@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +35,7 @@ type schedule struct {
 	mu      sync.Mutex
 	failing []string // what did not work in the last run
 	said    time.Time
-	full    time.Time    // when the last reconciliation began
+	full    time.Time    // when the last reconciliation began that no dataset failed in
 	epoch   events.Epoch // in which this region read last
 }
 
@@ -100,7 +101,11 @@ func (s *schedule) turn(ctx context.Context, epoch events.Epoch) {
 
 // once runs what is due. failed is 1 when something did not work.
 func (s *schedule) once(ctx context.Context) (failed int, retryAfter time.Duration) {
-	outcomes, err := s.pull(ctx, nil, s.due())
+	began, deep := time.Now(), s.due()
+	outcomes, err := s.pull(ctx, nil, deep)
+	if err == nil && deep != pullOnly && !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.Err != nil }) {
+		s.reconciled(began)
+	}
 	what, retryAfter := failedIn(outcomes)
 	if err != nil && !isFenced(err) {
 		what = append(what, err.Error())
@@ -119,8 +124,14 @@ func (s *schedule) due() depth {
 	if time.Since(s.full) < s.fullEach {
 		return pullOnly
 	}
-	s.full = time.Now()
 	return reconcileToo
+}
+
+// reconciled puts the next reconciliation off. One that failed is not over: it is made again with the next run.
+func (s *schedule) reconciled(began time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = began
 }
 
 func (s *schedule) pull(ctx context.Context, names []string, deep depth, options ...events.Option) ([]outcome, error) {

@@ -47,6 +47,9 @@ type Record struct {
 	To        *events.Cursor `json:"cursor_to"`
 	EventID   string         `json:"event_id"`
 	EventTime time.Time      `json:"event_time"`
+
+	Correlation string `json:"correlation_id,omitempty"` // of the event, when something else caused it
+	Causation   string `json:"causation_id,omitempty"`   // message id of that cause
 }
 
 // The kinds of records; what their files hold stands in the service's README.
