@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -438,12 +439,12 @@ func TestAnExportThatFailsLosesNothingAndMovesNoCursor(t *testing.T) {
 func TestPagesThatShiftWhileTheyAreReadLoseNothing(t *testing.T) {
 	s := newSite(t)
 	fill(s.erp)
-	next := int64(1)
+	var asked atomic.Int64 // two datasets are read at once
 	s.erp.breaks(func(http.ResponseWriter, *http.Request) bool {
 		// a row of a page that was read moves to the end, and one appears behind the reader's back
+		next := asked.Add(1)
 		s.erp.put("invoice", next, monday.Add(time.Duration(next)*time.Minute), "moved")
 		s.erp.put("invoice", 1000+next, monday.Add(-time.Duration(next)*time.Second), "late")
-		next++
 		return false
 	})
 	s.mustOnce(t)
