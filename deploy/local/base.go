@@ -19,9 +19,9 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/supervise"
 )
 
-// prepare makes everything that the processes need before the first one starts. Nothing runs yet when it fails.
+// prepare makes everything that the processes need before the first one starts. Nothing runs yet when it fails, and then what this start has made is removed again.
 func (s *Stack) prepare(ctx context.Context) error {
-	if err := s.folder.sweep(ctx); err != nil {
+	if err := s.folder.make(); err != nil {
 		return err
 	}
 	if err := debian.Ensure(ctx, s.terminal.say); err != nil {
@@ -32,9 +32,6 @@ func (s *Stack) prepare(ctx context.Context) error {
 		if _, err := server.Ensure(ctx, s.terminal.say); err != nil {
 			return err
 		}
-	}
-	if err := checkPorts(s.layout.Addressing); err != nil {
-		return err
 	}
 	var err error
 	if s.owners, err = findOwners(); err != nil {

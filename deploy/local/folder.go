@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,10 +38,16 @@ type folder struct {
 	layout layout.Layout
 	stamp  stamp
 	lock   *os.File
+	wanted string // the path that was asked for; a link when the data live elsewhere
+
+	made    []string // folders and the link that this start has made, in that order
+	fresh   bool     // the folder was empty or not there: all that is in it is this start's
+	sockets bool     // this start has made the folder of sockets
 }
 
-// openFolder makes or opens the data folder and locks it. It changes nothing in a folder that it refuses.
-func openFolder(o Options) (*folder, error) {
+// inspectFolder looks at the data folder, and locks one that is there. It writes nothing, so that a start can still be refused for another reason.
+// Free gives the bytes that are free where a folder is or will be.
+func inspectFolder(o Options, free func(dir string) (uint64, error)) (*folder, error) {
 	root, err := enterable(o.Data)
 	if err != nil {
 		return nil, err
@@ -49,24 +56,89 @@ func openFolder(o Options) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{layout: layout.Layout{Root: root, Addressing: addressing}}
+	f := &folder{layout: layout.Layout{Root: root, Addressing: addressing}, wanted: o.Data}
 	if err := f.readStamp(); err != nil {
 		return nil, err
 	}
-	if free, err := freeBytes(filepath.Dir(root)); err == nil && free < needBytes {
+	if free, err := free(root); err == nil && free < needBytes {
 		return nil, fmt.Errorf("data folder %s: %d MiB free, the stack needs %d MiB; free some or choose another disk with --data", root, free>>20, needBytes>>20)
 	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return nil, fmt.Errorf("make data folder: %w; choose another with --data", err)
-	}
-	if err := f.takeLock(); err != nil {
-		return nil, err
-	}
-	if err := f.prepare(o); err != nil {
-		_ = f.close()
+	if err := f.takeLock(os.O_RDWR); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// make makes what is missing of the folder itself. Whoever gives the start up before anything runs, also because this failed, calls undo.
+func (f *folder) make() error {
+	if err := f.makeRoot(); err != nil {
+		return err
+	}
+	if f.lock == nil {
+		if err := f.takeLock(os.O_CREATE | os.O_RDWR); err != nil {
+			return err
+		}
+	}
+	if f.stamp.Format == 0 {
+		if _, err := os.Lstat(f.stampFile()); err == nil {
+			return fmt.Errorf("data folder %s: another ofitec up has just made it; start again", f.layout.Root)
+		}
+		f.fresh = true
+	}
+	_ = f.lock.Truncate(0)
+	_, _ = f.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	if root := f.layout.Root; root != f.wanted {
+		switch err := os.Symlink(root, f.wanted); {
+		case err == nil:
+			f.made = append(f.made, f.wanted)
+		case !errors.Is(err, fs.ErrExist):
+			return fmt.Errorf("link data folder: %w", err)
+		}
+	}
+	if err := f.makeSocketRoot(); err != nil {
+		return err
+	}
+	if f.fresh {
+		f.stamp = stamp{Format: folderFormat, Made: time.Now().UTC(), Addressing: f.layout.Addressing}
+		return f.writeStamp()
+	}
+	return nil
+}
+
+// makeRoot makes the folder and those above it, and remembers which were not there.
+func (f *folder) makeRoot() error {
+	var missing []string
+	for dir := f.layout.Root; ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, dir)
+	}
+	for _, dir := range slices.Backward(missing) {
+		switch err := os.Mkdir(dir, 0o755); {
+		case err == nil:
+			f.made = append(f.made, dir)
+		case !errors.Is(err, fs.ErrExist):
+			return fmt.Errorf("make data folder: %w; choose another with --data", err)
+		}
+	}
+	return nil
+}
+
+// undo removes what this start has made, while nothing has run yet. What was there before stays, and so does a folder that another start uses by now.
+func (f *folder) undo() {
+	if f.sockets {
+		_ = os.RemoveAll(f.layout.SocketRoot())
+	}
+	if f.fresh {
+		entries, _ := os.ReadDir(f.layout.Root)
+		for _, entry := range entries {
+			_ = os.RemoveAll(filepath.Join(f.layout.Root, entry.Name()))
+		}
+	}
+	for _, path := range slices.Backward(f.made) {
+		_ = os.Remove(path)
+	}
 }
 
 // peek finds the layout of a folder that is there, without locking it.
@@ -89,26 +161,13 @@ func peek(o Options) (layout.Layout, error) {
 	return layout.Layout{Root: data, Addressing: stamp.Addressing}, nil
 }
 
-func (f *folder) prepare(o Options) error {
-	if root := f.layout.Root; root != o.Data {
-		if err := os.Symlink(root, o.Data); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("link data folder: %w", err)
-		}
-	}
-	if err := makeSocketRoot(f.layout); err != nil {
-		return err
-	}
-	if f.stamp.Format == 0 {
-		f.stamp = stamp{Format: folderFormat, Made: time.Now().UTC(), Addressing: f.layout.Addressing}
-		return f.writeStamp()
-	}
-	return nil
-}
-
 // makeSocketRoot makes the folder of sockets. It stands in /tmp, so one that somebody else has put there is refused.
-func makeSocketRoot(l layout.Layout) error {
-	root := l.SocketRoot()
-	if err := os.Mkdir(root, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+func (f *folder) makeSocketRoot() error {
+	root := f.layout.SocketRoot()
+	switch err := os.Mkdir(root, 0o755); {
+	case err == nil:
+		f.sockets = true
+	case !errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("make the folder of sockets: %w", err)
 	}
 	info, err := os.Lstat(root)
@@ -165,9 +224,9 @@ func (f *folder) writeStamp() error {
 }
 
 // takeLock lets one program use the folder. The lock goes with the process, however it ends.
-func (f *folder) takeLock() error {
+func (f *folder) takeLock(how int) error {
 	path := filepath.Join(f.layout.Root, "lock")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(path, how, 0o644)
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}
@@ -176,8 +235,6 @@ func (f *folder) takeLock() error {
 		_ = file.Close()
 		return fmt.Errorf("data folder %s is in use by another ofitec up (process %s); stop it with: ofitec down --data %s", f.layout.Root, strings.TrimSpace(string(content)), f.layout.Root)
 	}
-	_ = file.Truncate(0)
-	_, _ = file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	f.lock = file
 	return nil
 }
@@ -192,7 +249,12 @@ func Stopped(l layout.Layout) bool {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
 }
 
-func (f *folder) close() error { return f.lock.Close() }
+func (f *folder) close() error {
+	if f.lock == nil {
+		return nil
+	}
+	return f.lock.Close()
+}
 
 // sweep kills what an earlier run has left: a killed supervisor takes its children with it, but PostgreSQL's backends have no parent to follow.
 func (f *folder) sweep(ctx context.Context) error {
@@ -216,9 +278,6 @@ func enterable(wanted string) (string, error) {
 	root := filepath.Join("/var/lib/ofitec", strings.ReplaceAll(strings.Trim(wanted, "/"), "/", "-"))
 	if _, err := os.Lstat(wanted); err == nil {
 		return "", fmt.Errorf("data folder %s: users other than root cannot enter it; remove it, or choose another with --data", wanted)
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", fmt.Errorf("make data folder: %w", err)
 	}
 	return root, nil
 }

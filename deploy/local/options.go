@@ -3,7 +3,6 @@
 package local
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,13 +86,16 @@ func Programs() []string {
 const odooProgram = "odoo-standin"
 
 func (o Options) checkBinaries() error {
-	var problems []error
+	var missing []string
 	for _, name := range Programs() {
 		if info, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil || info.Mode()&0o111 == 0 {
-			problems = append(problems, fmt.Errorf("program %s is not in %s; build it with: make build", name, o.Binaries))
+			missing = append(missing, name)
 		}
 	}
-	return errors.Join(problems...)
+	if len(missing) > 0 {
+		return fmt.Errorf("not in %s: %s; build what is missing with: make build", o.Binaries, strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 // addressing is the wanted one; an error is wrong use.

@@ -58,26 +58,35 @@ func endpoints(a layout.Addressing) []endpoint {
 	return all
 }
 
-// checkPorts fails with one line a port that somebody listens on, and names who. Regions in namespaces have no strangers.
+// checkPorts fails, in one line, when somebody listens where the stack will: it names the first address, who is there, and how many more are taken.
+// Regions in namespaces have no strangers.
 func checkPorts(a layout.Addressing) error {
-	var problems []error
+	var first error
+	more := 0
 	for _, e := range endpoints(a) {
 		host, _, _ := net.SplitHostPort(e.addr)
 		if a.Namespaces && !net.ParseIP(host).IsLoopback() {
 			continue
 		}
 		listener, err := net.Listen("tcp", e.addr)
-		if err == nil {
+		switch {
+		case err == nil:
 			_ = listener.Close()
-			continue
+		case first != nil:
+			more++
+		case errors.Is(err, syscall.EADDRINUSE):
+			first = fmt.Errorf("address %s, wanted by %s, is in use%s", e.addr, e.component, holder(e.addr))
+		default:
+			first = fmt.Errorf("address %s, wanted by %s, cannot be listened on: %w", e.addr, e.component, err)
 		}
-		if errors.Is(err, syscall.EADDRINUSE) {
-			problems = append(problems, fmt.Errorf("address %s, wanted by %s, is in use%s; stop that, then start again", e.addr, e.component, holder(e.addr)))
-			continue
-		}
-		problems = append(problems, fmt.Errorf("address %s, wanted by %s, cannot be listened on: %w", e.addr, e.component, err))
 	}
-	return errors.Join(problems...)
+	switch {
+	case first == nil:
+		return nil
+	case more > 0:
+		return fmt.Errorf("%w, and %d more of the stack's addresses cannot be had either; stop what is there, then start again", first, more)
+	}
+	return fmt.Errorf("%w; stop what is there, then start again", first)
 }
 
 // holder names the process that listens on an address, or on its port on all addresses; "" when that cannot be seen.

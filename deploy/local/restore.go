@@ -239,11 +239,15 @@ func (s *Stack) streams(ctx context.Context, r layout.Region) error {
 
 // awaitRegion waits for all components of a region.
 func (s *Stack) awaitRegion(ctx context.Context, r layout.Region) error {
+	out := s.leftOut()
+	if len(out) > 0 {
+		s.terminal.say("this stack runs without Vault: %s of region %s are not waited for", strings.Join(out, " and "), r)
+	}
 	for {
 		var waiting []string
 		why := ""
 		for _, status := range s.supervisor.Statuses() {
-			if status.Region == string(r) && !status.Ready {
+			if status.Region == string(r) && !status.Ready && !slices.Contains(out, status.Name) {
 				waiting, why = append(waiting, status.Name), status.Reason
 			}
 		}
@@ -257,6 +261,14 @@ func (s *Stack) awaitRegion(ctx context.Context, r layout.Region) error {
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// leftOut are the components that can never be ready in this stack: they need Vault.
+func (s *Stack) leftOut() []string {
+	if s.options.WithoutVault {
+		return []string{"rotator", "deployer"}
+	}
+	return nil
 }
 
 // awaitGates waits until the region could take over: its gates have values again and are green. A region that is back and not fit yet is back all the same.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/deploy/local/control"
+	"github.com/ofitec/ofitec/deploy/local/debian"
 	"github.com/ofitec/ofitec/deploy/local/identity"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/netns"
@@ -52,7 +53,7 @@ func Up(ctx context.Context, options Options) error {
 	}
 	ctx, down := context.WithCancel(ctx)
 	defer down()
-	folder, err := openFolder(options)
+	folder, err := admit(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -71,9 +72,32 @@ func Up(ctx context.Context, options Options) error {
 	return err
 }
 
+// admit looks for whatever would stop a start, before anything is made, installed or built: a refused start leaves no trace.
+func admit(ctx context.Context, options Options) (*folder, error) {
+	f, err := inspectFolder(options, freeBytes)
+	if err != nil {
+		return nil, err
+	}
+	if f.lock != nil {
+		err = f.sweep(ctx)
+	}
+	if err == nil {
+		err = checkPorts(f.layout.Addressing)
+	}
+	if err == nil {
+		err = debian.Installable()
+	}
+	if err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // run starts everything, waits for the end, and takes everything down again, whatever happened.
 func (s *Stack) run(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
+		s.folder.undo()
 		return err
 	}
 	defer func() {

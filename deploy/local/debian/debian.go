@@ -66,6 +66,31 @@ func Missing() []Package {
 	return missing
 }
 
+// Installable fails, with the one command to run, when packages are missing and this user cannot install them.
+func Installable() error { return installable(Missing(), os.Geteuid() == 0) }
+
+func installable(missing []Package, root bool) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	names := strings.Join(namesOf(missing), " ")
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("missing packages: %s; this is not Debian, install them by its own means", names)
+	}
+	if !root {
+		return fmt.Errorf("missing packages: %s; run as root: apt-get install -y --no-install-recommends %s", names, names)
+	}
+	return nil
+}
+
+func namesOf(packages []Package) []string {
+	names := make([]string, len(packages))
+	for i, p := range packages {
+		names[i] = p.Name
+	}
+	return names
+}
+
 // Ensure installs what is missing when run as root; otherwise it fails and names the one command to run.
 // Servers that the packages would start by themselves stay off: a policy is in force while they are installed.
 func Ensure(ctx context.Context, progress func(format string, args ...any)) error {
@@ -73,17 +98,10 @@ func Ensure(ctx context.Context, progress func(format string, args ...any)) erro
 	if len(missing) == 0 {
 		return nil
 	}
-	names := make([]string, len(missing))
-	for i, p := range missing {
-		names[i] = p.Name
+	if err := installable(missing, os.Geteuid() == 0); err != nil {
+		return err
 	}
-	command := "apt-get install -y --no-install-recommends " + strings.Join(names, " ")
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("missing packages: %s; run as root: %s", strings.Join(names, " "), command)
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("missing packages: %s; this is not Debian, install them by its own means", strings.Join(names, " "))
-	}
+	names := namesOf(missing)
 	progress("installing Debian packages: %s", strings.Join(names, " "))
 	restore, err := keepServersOff()
 	if err != nil {
