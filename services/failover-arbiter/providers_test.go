@@ -27,9 +27,13 @@ func TestEachProviderSaysWhatItNeeds(t *testing.T) {
 		{with(func(d *DNS) { d.Provider = "bind" }), []string{`OFITEC_DNS_PROVIDER="bind": want rfc2136, route53, cloudflare or post`}},
 		{with(func(d *DNS) { d.Provider = "route53" }), []string{"OFITEC_DNS_ZONE_ID is not set", "OFITEC_DNS_CREDENTIALS_FILE is not set"}},
 		{with(func(d *DNS) { d.Provider, d.ZoneID, d.CredentialsFile = "route53", "Z1D633PJN98FT9", "/c" }), nil},
-		{with(func(d *DNS) { d.Provider, d.ZoneID, d.CredentialsFile, d.Server = "route53", "Z1D633PJN98FT9", "/c", "" }), []string{"OFITEC_DNS_SERVER is not set"}},
+		{with(func(d *DNS) {
+			d.Provider, d.ZoneID, d.CredentialsFile, d.Server = "route53", "Z1D633PJN98FT9", "/c", ""
+		}), []string{"OFITEC_DNS_SERVER is not set"}},
 		{with(func(d *DNS) { d.Provider, d.ZoneID, d.TTL = "cloudflare", "Z1D633PJN98FT9", 5*time.Second }), []string{`OFITEC_DNS_ZONE_ID="Z1D`, "OFITEC_DNS_TOKEN_FILE is not set", `OFITEC_DNS_TTL="5s": want 60s`}},
-		{with(func(d *DNS) { d.Provider, d.ZoneID, d.TokenFile = "cloudflare", "023e105f4ecef8ad9ca31a8372d0c353", "/t" }), nil},
+		{with(func(d *DNS) {
+			d.Provider, d.ZoneID, d.TokenFile = "cloudflare", "023e105f4ecef8ad9ca31a8372d0c353", "/t"
+		}), nil},
 		{with(func(d *DNS) { d.Provider = "post" }), []string{"OFITEC_DNS_API_URL is not set"}},
 		{with(func(d *DNS) { d.Provider, d.APIURL = "post", "http://dns.example/set" }), nil},
 		{with(func(d *DNS) { d.Provider, d.APIURL, d.TokenFile = "post", "http://dns.example/set?key=s3cr3t", "/t" }), []string{`OFITEC_DNS_API_URL="http://dns.example": want https://`}},
