@@ -19,7 +19,8 @@ type activity func(ctx context.Context) (bool, error)
 // always is the activity of a transform that runs alone.
 func always(context.Context) (bool, error) { return true, nil }
 
-// activityOf reads the failover's state. While a failover is under way nobody publishes: PostgreSQL would refuse it anyhow.
+// activityOf reads the failover's state. Until a failover's promotion nobody publishes: PostgreSQL would refuse it anyhow. From then on the new
+// owner does, however long it takes to move the name.
 func activityOf(client *etcd.Client, region events.Region) activity {
 	cell := etcd.NewCell(client, state.KeyFailover, etcd.Codec[state.Failover]{
 		Encode: func(f state.Failover) ([]byte, error) { return state.Encode(f) }, Decode: state.Decode[state.Failover],
@@ -31,7 +32,12 @@ func activityOf(client *etcd.Client, region events.Region) activity {
 		if err != nil {
 			return false, fmt.Errorf("ask who is active: %w", err)
 		}
-		f := value.Content
-		return value.Revision != 0 && f.Phase == state.PhaseSteady && f.Active == region, nil
+		return value.Revision != 0 && publishes(value.Content, region), nil
 	}
+}
+
+// publishes says whether the region holds the mandate: from the promotion on, the state's active region is the new owner.
+func publishes(f state.Failover, region events.Region) bool {
+	granted := f.Phase == state.PhaseSteady || f.Phase == state.PhasePromoted || f.Phase == state.PhaseSwitched
+	return granted && f.Active == region
 }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
@@ -36,6 +39,8 @@ type intake struct {
 	metrics   *metrics
 	log       *slog.Logger
 	loaded    func(warehouse.Result) // after each load
+	trouble   *notice.Notice         // nil says nothing
+	fail      atomic.Value           // text of why the last load did not work, "" when it did
 
 	one     sync.Mutex    // held from the look into the ledger to the end of the load
 	waiting chan waiter   // never closed
@@ -111,6 +116,7 @@ func (i *intake) load(ctx context.Context, list []batch.Announced) []error {
 	for len(left) > 0 {
 		ledger, err := i.warehouse.Ledger(ctx, left)
 		if err != nil {
+			i.note(err)
 			return fill(make([]error, len(list)), err)
 		}
 		plan := batch.Decide(left, ledger, i.limits)
@@ -152,6 +158,9 @@ func (i *intake) transaction(ctx context.Context, files []batch.Announced, outco
 	}
 	for _, file := range files {
 		outcome[batch.Of(file.Ready)] = err
+	}
+	if why := cmp.Or(err, firstAway(result.Failed)); why != nil || result.Load != 0 {
+		i.note(why)
 	}
 	for id, err := range result.Failed {
 		if errors.Is(err, warehouse.ErrNotForUs) {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/postgres"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
@@ -44,16 +45,16 @@ func (p *publisher) Wake() {
 
 // run publishes until the context ends.
 func (p *publisher) run(ctx context.Context) error {
-	logged := ""
+	trouble := notice.New(p.log, "marts are not published", nil)
 	for {
-		failure := ""
-		if err := p.step(ctx); err != nil && ctx.Err() == nil {
-			failure = err.Error()
-			if failure != logged {
-				p.log.WarnContext(ctx, "marts are not published", "error", failure)
-			}
+		err, failure := p.step(ctx), ""
+		if ctx.Err() != nil {
+			return nil
 		}
-		logged = failure
+		if err != nil {
+			failure = err.Error()
+		}
+		trouble.Note(err)
 		p.fail.Store(failure)
 		timer := time.NewTimer(publishEvery)
 		select {

@@ -16,6 +16,7 @@ import (
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/models"
@@ -72,6 +73,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 	t.outbox = bus.NewOutbox(t.warehouse, t.bus, t.service.Log, t.metered)
 	counted := newMetrics(t.service.Metrics)
 	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter), stopped: make(chan struct{})}
+	t.intake.trouble = notice.New(t.service.Log, "raw files are not loaded", nil)
 	active := activity(always)
 	if !c.alone() {
 		if t.etcd, err = etcd.Connect(c.Settings); err != nil {
@@ -216,6 +218,8 @@ func serve(ctx context.Context, c *Config) error {
 		}
 		return nil
 	})
+	t.service.Health.Register("raw", t.intake.checkRaw)
+	t.service.Health.Register("load", t.intake.checkLoad)
 	t.service.HTTP.HandleFunc("GET /v1/status", t.serveStatus)
 	t.service.Add("load", t.intake.run)
 	t.service.Add("outbox", t.outbox.Run)
@@ -235,7 +239,7 @@ func serve(ctx context.Context, c *Config) error {
 				consuming.Store(err.Error())
 			}
 		}
-		return t.bus.Consume(ctx, consumer, t.intake.handle)
+		return t.bus.Consume(ctx, consumer, t.intake.consume)
 	})
 	return t.service.Run(ctx)
 }

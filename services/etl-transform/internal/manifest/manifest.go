@@ -42,6 +42,9 @@ type record struct {
 	To        *events.Cursor `json:"cursor_to"`
 	EventID   string         `json:"event_id"`
 	EventTime time.Time      `json:"event_time"`
+
+	Correlation string `json:"correlation_id"` // both empty when nothing else caused the event
+	Causation   string `json:"causation_id"`
 }
 
 // foldersOf is how many records a folder has.
@@ -118,7 +121,11 @@ func (r record) announced(root string) (batch.Announced, bool, error) {
 		Dataset: r.Dataset, Region: r.Region, Batch: r.Batch, RawURL: root + "/" + path, Format: r.Format, Kind: r.Kind, SHA256: r.SHA256, Rows: r.Rows, Bytes: r.Bytes,
 		AsOf: r.AsOf, From: r.From, To: r.To, Sequence: r.Sequence,
 	}
-	event, err := events.New(events.Origin{Region: r.Region, Service: events.ServiceIngest}, r.EventTime, ready)
+	var options []events.Option
+	if r.Causation != "" {
+		options = append(options, events.Correlated(r.Correlation, r.Causation))
+	}
+	event, err := events.New(events.Origin{Region: r.Region, Service: events.ServiceIngest}, r.EventTime, ready, options...)
 	if err != nil {
 		return batch.Announced{}, false, err
 	}

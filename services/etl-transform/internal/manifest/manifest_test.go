@@ -46,6 +46,18 @@ func TestRecordsAreReadInOrderAndThoseOfOtherKindsArePassedOver(t *testing.T) {
 	}
 }
 
+func TestARecordSaysWhatCausedItsEvent(t *testing.T) {
+	s := shelf{}
+	s.add(1, "0", "rows", `x","correlation_id":"the job","causation_id":"ofitec://a/console#j1","more":"`)
+	found, _, err := From(t.Context(), s, "s3://raw", 1, 2)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("found %d: %v", len(found), err)
+	}
+	if e := found[0].Event; e.CorrelationID != "the job" || e.CausationID != "ofitec://a/console#j1" {
+		t.Errorf("correlation %q, causation %q", e.CorrelationID, e.CausationID)
+	}
+}
+
 func TestABrokenChainIsTold(t *testing.T) {
 	for sentence, damage := range map[string]func(shelf){
 		"a byte was changed":                   func(s shelf) { s[Name(2)] = []byte(strings.Replace(string(s[Name(2)]), `"rows":1`, `"rows":2`, 1)) },

@@ -18,6 +18,9 @@ import (
 // ErrNotThere says that the store has no such file.
 var ErrNotThere = errors.New("no such file")
 
+// ErrAway says that the store did not give what it may well have: nothing is wrong with the file, and trying again is of use.
+var ErrAway = errors.New("the raw store does not answer")
+
 // Source gives a file's bytes as they are kept, by its name from the store's root. The error wraps ErrNotThere when there is none.
 type Source interface {
 	Get(ctx context.Context, name string) (io.ReadCloser, error)
@@ -40,10 +43,11 @@ func (s *Store) Open(ctx context.Context, address string) (io.ReadCloser, error)
 	if !below || strings.Contains("/"+name+"/", "/../") || name == "" {
 		return nil, fmt.Errorf("open raw file %s: it is not below OFITEC_RAW_URL, %s", address, s.root)
 	}
-	file, err := s.source.Get(ctx, name)
+	got, err := s.source.Get(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("open raw file %s: %w", address, err)
+		return nil, fmt.Errorf("open raw file %s: %w", address, away(err))
 	}
+	file := stream{got}
 	if !strings.HasSuffix(name, ".zst") {
 		return file, nil
 	}
@@ -53,6 +57,25 @@ func (s *Store) Open(ctx context.Context, address string) (io.ReadCloser, error)
 		return nil, fmt.Errorf("open raw file %s: %w", address, err)
 	}
 	return &unpacked{Decoder: decoder, file: file}, nil
+}
+
+func away(err error) error {
+	if errors.Is(err, ErrNotThere) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrAway, err)
+}
+
+// stream is a file that may break off while it is read.
+type stream struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (s stream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = away(err)
+	}
+	return n, err
 }
 
 // unpacked closes both ends.
@@ -73,10 +96,10 @@ func (s *Store) Read(ctx context.Context, name string) ([]byte, bool, error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, false, fmt.Errorf("read %s: %w", name, away(err))
 	}
 	defer file.Close()
-	content, err := io.ReadAll(file)
+	content, err := io.ReadAll(stream{file})
 	if err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
