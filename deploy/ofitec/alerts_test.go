@@ -20,18 +20,18 @@ func text(t *testing.T, path string) string {
 }
 
 var (
-	registered = regexp.MustCompile(`\br(?:egistry)?\.(?:Counter|CounterVec|Gauge|GaugeVec|HistogramVec|Name)\("(\w+)"`)
-	described  = regexp.MustCompile(`NewDesc\(prefix\+"(\w+)"`)
-	shared     = regexp.MustCompile(`Name: "(ofitec_\w+)"`)
+	registered = regexp.MustCompile(`\br(?:egistry)?\.(?:Counter|CounterVec|Gauge|GaugeVec|HistogramVec|Name)\("(\w+)".*`)
+	described  = regexp.MustCompile(`NewDesc\(prefix\+"(\w+)".*`)
+	shared     = regexp.MustCompile(`Name: "(ofitec_\w+)".*`)
 	recorded   = regexp.MustCompile(`record: (\S+)`)
 	// exported matches a query of the exporter and a metric of it; its series are named <query>_<metric>.
 	exported = regexp.MustCompile(`(?m)^(\w+):$|^    - (\w+):$`)
 )
 
-// series are the names that a region's Prometheus can know, as the sources register them.
-func series(t *testing.T) map[string]bool {
+// series are the names that a region's Prometheus can know, each with the line of the source that registers it; its labels stand there.
+func series(t *testing.T) map[string]string {
 	t.Helper()
-	known := map[string]bool{"up": true}
+	known := map[string]string{"up": "Prometheus itself"}
 	files, err := filepath.Glob("../../services/*/metrics.go")
 	if err != nil || len(files) < 7 {
 		t.Fatalf("found %v, %v", files, err)
@@ -40,23 +40,24 @@ func series(t *testing.T) map[string]bool {
 		prefix := "ofitec_" + strings.ReplaceAll(filepath.Base(filepath.Dir(file)), "-", "_") + "_"
 		source := text(t, file)
 		for _, found := range append(registered.FindAllStringSubmatch(source, -1), described.FindAllStringSubmatch(source, -1)...) {
-			known[prefix+found[1]] = true
+			known[prefix+found[1]] = found[0]
 		}
 	}
 	for _, file := range []string{"../../events/bus/metrics.go", "../../chassis/natsclient/natsclient.go", "../../chassis/metrics/metrics.go"} {
 		for _, found := range shared.FindAllStringSubmatch(text(t, file), -1) {
-			known[found[1]] = true
+			known[found[1]] = found[0]
 		}
 	}
 	for _, found := range recorded.FindAllStringSubmatch(text(t, "../prometheus/rules/ofitec.rules.yml.tmpl"), -1) {
-		known[found[1]] = true
+		known[found[1]] = found[0]
 	}
 	query := ""
 	for _, found := range exported.FindAllStringSubmatch(text(t, "../prometheus/postgres-exporter-queries.yaml"), -1) {
 		if found[1] != "" {
 			query = found[1]
+			continue
 		}
-		known[query+"_"+found[2]] = found[2] != ""
+		known[query+"_"+found[2]] = found[0]
 	}
 	return known
 }
@@ -87,7 +88,7 @@ func TestNoRuleRestsOnASeriesThatNobodyRegisters(t *testing.T) {
 		checked := 0
 		for _, found := range named.FindAllString(expressions(text(t, file)), -1) {
 			checked++
-			if !known[found] {
+			if known[found] == "" {
 				t.Errorf("%s: nobody registers %s", file, found)
 			}
 		}
@@ -96,9 +97,24 @@ func TestNoRuleRestsOnASeriesThatNobodyRegisters(t *testing.T) {
 		}
 	}
 	for _, invented := range []string{"ofitec_failover_arbiter_is_sad", "ofitec_heartbeat", "ofitec_rotator_fresh_observers"} {
-		if known[invented] {
+		if known[invented] != "" {
 			t.Errorf("%s is taken for known", invented)
 		}
+	}
+}
+
+func TestNoAlertAsksForALabelThatItsSeriesHasNot(t *testing.T) {
+	known, checked := series(t), 0
+	for _, found := range regexp.MustCompile(`(\w+)\{([^}]*)\}`).FindAllStringSubmatch(expressions(text(t, alertsFile)), -1) {
+		for _, label := range regexp.MustCompile(`(\w+)(?:=~|!~|!=|=)"`).FindAllStringSubmatch(found[2], -1) {
+			checked++
+			if label[1] != "job" && !strings.Contains(known[found[1]], `"`+label[1]+`"`) {
+				t.Errorf("%s has no label %s, as it is registered: %s", found[1], label[1], known[found[1]])
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("checked %d labels only: the reading is wrong", checked)
 	}
 }
 
