@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
@@ -29,13 +30,17 @@ var ErrOutboxFull = errors.New("the outbox is full")
 type Outbox struct {
 	kv     clientv3.KV
 	prefix string
+	fills  *notice.Notice
 }
 
-var _ bus.Store = (*Outbox)(nil)
+var (
+	_ bus.Store   = (*Outbox)(nil)
+	_ bus.Counter = (*Outbox)(nil) // the gauge ofitec_bus_outbox_events
+)
 
 // NewOutbox is the outbox of a service by its name.
 func NewOutbox(kv clientv3.KV, service string) *Outbox {
-	return &Outbox{kv: kv, prefix: state.OutboxPrefix(service)}
+	return &Outbox{kv: kv, prefix: state.OutboxPrefix(service), fills: notice.New(nil, "the outbox fills", nil)}
 }
 
 // Announce is the write that puts the event into the outbox; it goes into the transaction of the effect that it announces (And). The same event
@@ -64,13 +69,23 @@ func (o *Outbox) Room(ctx context.Context, n int) error {
 	return nil
 }
 
-// Waiting is the number of events that wait; a metric and an alarm should look at it.
+// Waiting is the number of events that wait. More than half of the limit is told once a minute; bus.Outbox asks every few seconds while any wait.
 func (o *Outbox) Waiting(ctx context.Context) (int64, error) {
 	response, err := o.kv.Get(ctx, o.prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return 0, fmt.Errorf("count outbox %s: %w", o.prefix, err)
 	}
+	o.watch(response.Count)
 	return response.Count, nil
+}
+
+// watch tells of an outbox that fills.
+func (o *Outbox) watch(waiting int64) {
+	if waiting <= OutboxLimit/2 {
+		o.fills.Note(nil, "waiting", waiting)
+		return
+	}
+	o.fills.Note(fmt.Errorf("%d events wait below %s for the bus, the limit is %d", waiting, o.prefix, OutboxLimit))
 }
 
 // Pending gives the oldest events that wait, in the order in which they were announced.
@@ -79,6 +94,9 @@ func (o *Outbox) Pending(ctx context.Context) ([]bus.Entry, error) {
 		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(pendingAtOnce))
 	if err != nil {
 		return nil, fmt.Errorf("read outbox %s: %w", o.prefix, err)
+	}
+	if len(response.Kvs) == 0 {
+		o.watch(0)
 	}
 	pending := make([]bus.Entry, len(response.Kvs))
 	for i, entry := range response.Kvs {

@@ -1,10 +1,15 @@
 package etcd_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/chassis/etcd"
@@ -112,5 +117,67 @@ func TestAnEventThatIsTooLargeIsRefused(t *testing.T) {
 	event.Data = []byte(`"` + string(make([]byte, 100<<10)) + `"`)
 	if _, err := etcd.NewOutbox(nil, "rotator").Announce(event); err == nil {
 		t.Error("accepted")
+	}
+}
+
+// fill puts n entries below a prefix.
+func fill(t *testing.T, client *etcd.Client, prefix string, n int) {
+	t.Helper()
+	for done := 0; done < n; {
+		var puts []clientv3.Op
+		for ; len(puts) < 100 && done < n; done++ {
+			puts = append(puts, clientv3.OpPut(prefix+strconv.Itoa(done), "?"))
+		}
+		if _, err := client.Txn(t.Context()).Then(puts...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// gauge reads one without labels.
+func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func TestAnOutboxThatFillsIsCountedAndTold(t *testing.T) {
+	client := connect(t, etcdtest.Start(t))
+	ctx := within(t, 30*time.Second)
+	fill(t, client, "/ofitec/outbox/rotator/", etcd.OutboxLimit/2)
+	var out bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(before)
+	outbox := etcd.NewOutbox(client, "rotator")
+	registry := prometheus.NewRegistry()
+	metrics, err := bus.NewMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain := func() { _, _ = bus.NewOutbox(outbox, bus.NewMemory(), nil, metrics).Drain(ctx) } // what waits here is no event, and stays
+	drain()
+	if out.Len() > 0 {
+		t.Errorf("half full: %s", out.String())
+	}
+	if _, err := client.Put(ctx, "/ofitec/outbox/rotator/one more", "?"); err != nil {
+		t.Fatal(err)
+	}
+	drain()
+	drain()
+	if said := strings.Count(out.String(), "the outbox fills"); said != 1 {
+		t.Errorf("told %d times, want once:\n%s", said, out.String())
+	}
+	if got := gauge(t, registry, "ofitec_bus_outbox_events"); got != etcd.OutboxLimit/2+1 {
+		t.Errorf("the gauge says %v, want %d", got, etcd.OutboxLimit/2+1)
 	}
 }

@@ -29,6 +29,13 @@ func (b *JetStream) Consume(ctx context.Context, config Consumer, handler Handle
 	if c.Metrics == nil {
 		c.Metrics = b.metrics
 	}
+	waits, tell := &lasting{log: c.Log, what: "consumer waits"}, c.OnState
+	c.OnState = func(err error) {
+		if err == nil {
+			waits.note(ctx, nil, "stream", c.Stream, "durable", c.Durable)
+		}
+		tell(err)
+	}
 	for ctx.Err() == nil {
 		durable, err := b.bind(ctx, c)
 		if err == nil {
@@ -41,7 +48,7 @@ func (b *JetStream) Consume(ctx context.Context, config Consumer, handler Handle
 			return err
 		}
 		c.OnState(err)
-		c.Log.WarnContext(ctx, "consumer waits", "stream", c.Stream, "durable", c.Durable, "error", fmt.Sprint(err))
+		waits.note(ctx, err, "stream", c.Stream, "durable", c.Durable)
 		select {
 		case <-ctx.Done():
 		case <-time.After(bindRetry):

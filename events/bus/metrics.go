@@ -72,7 +72,7 @@ func (m *Metrics) handled(t events.Type, o outcome, took time.Duration) {
 	m.handling.WithLabelValues(label(t)).Observe(took.Seconds())
 }
 
-func (m *Metrics) outbox(waiting int) {
+func (m *Metrics) outbox(waiting int64) {
 	if m != nil {
 		m.waiting.Set(float64(waiting))
 	}

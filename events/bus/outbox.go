@@ -19,10 +19,15 @@ type Entry struct {
 // Store holds the events that were decided together with an effect, in the effect's own transaction, until they are published.
 // Its methods may be called while others add to it. Done on an entry that is no more is no error.
 type Store interface {
-	// Pending lists what waits, oldest first; a store may return the oldest part only.
+	// Pending lists what waits, oldest first; a store may return the oldest part only, and is then a Counter.
 	Pending(ctx context.Context) ([]Entry, error)
 	// Done removes an entry that the stream has acknowledged.
 	Done(ctx context.Context, entry Entry) error
+}
+
+// Counter is a Store that may hold more than Pending lists.
+type Counter interface {
+	Waiting(ctx context.Context) (int64, error)
 }
 
 // Sender publishes one event and waits for the acknowledgement. JetStream and Memory are ones.
@@ -77,14 +82,16 @@ func (o *Outbox) Wake() {
 // Run publishes until the context ends, and then returns nil. It never gives up.
 func (o *Outbox) Run(ctx context.Context) error {
 	failures := 0
+	waits := &lasting{log: o.log, what: "outbox waits"}
 	for {
 		delay := outboxInterval
 		if _, err := o.Drain(ctx); err != nil && ctx.Err() == nil {
 			delay = outboxBackoff[min(failures, len(outboxBackoff)-1)]
 			failures++
-			o.log.WarnContext(ctx, "outbox waits", "failures", failures, "delay", delay.String(), "error", err.Error())
+			waits.note(ctx, err, "failures", failures, "delay", delay.String())
 		} else {
 			failures = 0
+			waits.note(ctx, nil)
 		}
 		timer := time.NewTimer(delay)
 		wake := o.wake
@@ -112,7 +119,7 @@ func (o *Outbox) Drain(ctx context.Context) (int, error) {
 		if err != nil {
 			return done, fmt.Errorf("read outbox: %w", err)
 		}
-		o.metrics.outbox(len(entries))
+		o.metrics.outbox(o.count(ctx, len(entries)))
 		progress := false
 		broken = broken[:0]
 		for _, entry := range entries {
@@ -131,6 +138,19 @@ func (o *Outbox) Drain(ctx context.Context) (int, error) {
 			return done, errors.Join(broken...)
 		}
 	}
+}
+
+// count is how many events wait when some are listed. A store that cannot tell now will be asked again.
+func (o *Outbox) count(ctx context.Context, listed int) int64 {
+	counter, ok := o.store.(Counter)
+	if !ok || listed == 0 {
+		return int64(listed)
+	}
+	waiting, err := counter.Waiting(ctx)
+	if err != nil {
+		return int64(listed)
+	}
+	return max(waiting, int64(listed))
 }
 
 func (o *Outbox) send(ctx context.Context, event events.Event, entry Entry) error {
