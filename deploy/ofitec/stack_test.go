@@ -87,10 +87,10 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// start runs `ofitec up` and waits until `ofitec status` exits 0.
-func (s *stack) start(within time.Duration) {
+// start runs `ofitec up`, with more flags such as --netns, and waits until `ofitec status` exits 0.
+func (s *stack) start(within time.Duration, flags ...string) {
 	s.t.Helper()
-	s.up = exec.Command(s.program, "up", "--data", s.data, "--odoo", "ODOO_LONG_TRANSACTION=4s,ODOO_LONG_TRANSACTION_EVERY=10s")
+	s.up = exec.Command(s.program, append([]string{"up", "--data", s.data, "--odoo", "ODOO_LONG_TRANSACTION=4s,ODOO_LONG_TRANSACTION_EVERY=10s"}, flags...)...)
 	s.up.Stdout, s.up.Stderr = &s.output, &s.output
 	s.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.up.Start(); err != nil {
