@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -24,12 +25,13 @@ type Health struct {
 
 	mu       sync.Mutex
 	checks   map[string]Check
+	notes    map[string]func() string
 	draining bool
 }
 
 // New makes a Health without checks, which is ready. Each readiness answer is given within the deadline.
 func New(deadline time.Duration) *Health {
-	return &Health{deadline: deadline, checks: map[string]Check{}}
+	return &Health{deadline: deadline, checks: map[string]Check{}, notes: map[string]func() string{}}
 }
 
 // Register adds a check under a name, or replaces it.
@@ -37,6 +39,14 @@ func (h *Health) Register(name string, check Check) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checks[name] = check
+}
+
+// Note adds words to /readyz under a name, or replaces them. They are about what the service looks at and not about itself: it is ready all the same. An empty
+// text is left out. The function may be called by many goroutines at once and must not wait.
+func (h *Health) Note(name string, text func() string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes[name] = text
 }
 
 // Drain makes the service not ready for good: it is about to stop.
@@ -50,6 +60,7 @@ func (h *Health) Drain() {
 type Report struct {
 	Status string            `json:"status"` // ready, not ready, draining
 	Checks map[string]string `json:"checks"`
+	Notes  map[string]string `json:"notes,omitempty"`
 }
 
 // Ready runs all checks in parallel, each until the deadline.
@@ -64,6 +75,7 @@ func (h *Health) Ready(ctx context.Context) (Report, bool) {
 		results[name] = result
 		go func() { result <- check(ctx) }()
 	}
+	notes := maps.Clone(h.notes)
 	h.mu.Unlock()
 
 	report := Report{Status: "ready", Checks: map[string]string{}}
@@ -74,6 +86,14 @@ func (h *Health) Ready(ctx context.Context) (Report, bool) {
 			continue
 		}
 		report.Checks[name] = "ok"
+	}
+	for name, text := range notes {
+		if text := text(); text != "" {
+			if report.Notes == nil {
+				report.Notes = map[string]string{}
+			}
+			report.Notes[name] = text
+		}
 	}
 	if draining {
 		report.Status = "draining"

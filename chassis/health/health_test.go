@@ -58,6 +58,17 @@ func TestChecksRunTogetherAndOneThatHangsIsCutOffAtTheDeadline(t *testing.T) {
 	}
 }
 
+func TestANoteIsSaidAndDoesNotMakeTheServiceNotReady(t *testing.T) {
+	h := health.New(time.Second)
+	h.Register("nats", passes)
+	h.Note("region a", func() string { return "Prometheus has no data" })
+	h.Note("region b", func() string { return "" })
+	status, report := ready(t, h)
+	if _, silent := report.Notes["region b"]; status != 200 || report.Status != "ready" || report.Notes["region a"] != "Prometheus has no data" || silent {
+		t.Errorf("%d %+v", status, report)
+	}
+}
+
 func TestADrainingServiceIsNotReadyButAlive(t *testing.T) {
 	h := health.New(time.Second)
 	h.Drain()
