@@ -20,13 +20,14 @@ type observer struct {
 	busy              map[observation.Kind]*atomic.Bool
 	state             observation.State
 	book              *book
+	troubles          *troubles
 	metrics           *metrics
 	last              atomic.Int64 // end of the last round, nanoseconds since 1970
 }
 
 func newObserver(c *Config, target events.Region, looks map[observation.Kind]look, b *book, m *metrics) *observer {
 	o := &observer{
-		interval: c.Interval, timeout: c.Timeout, looks: looks, busy: map[observation.Kind]*atomic.Bool{}, book: b, metrics: m,
+		interval: c.Interval, timeout: c.Timeout, looks: looks, busy: map[observation.Kind]*atomic.Bool{}, book: b, metrics: m, troubles: newTroubles(target, b.log, time.Now()),
 		state: observation.State{Observer: events.Region(c.Region), Incarnation: b.incarnation, Target: target},
 	}
 	for kind := range looks {
@@ -45,7 +46,9 @@ func (o *observer) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		o.state = o.book.enter(o.state, observation.Round{Deadline: o.timeout, Results: results})
+		var seen events.HealthObserved
+		o.state, seen = o.book.enter(o.state, observation.Round{Deadline: o.timeout, Results: results})
+		o.troubles.note(seen, time.Now())
 		o.last.Store(time.Now().UnixNano())
 		select {
 		case <-ctx.Done():
@@ -124,7 +127,7 @@ func newBook(region string, offer func(events.Event), m *metrics, log *slog.Logg
 	return &book{origin: origin, incarnation: time.Now().UTC().Format("20060102T150405Z-") + rand.Text()[:8], offer: offer, metrics: m, log: log}
 }
 
-func (b *book) enter(s observation.State, round observation.Round) observation.State {
+func (b *book) enter(s observation.State, round observation.Round) (observation.State, events.HealthObserved) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.number++
@@ -136,7 +139,7 @@ func (b *book) enter(s observation.State, round observation.Round) observation.S
 		b.publish(*seen.Replication, now)
 	}
 	b.metrics.observed(seen.Health)
-	return next
+	return next, seen.Health
 }
 
 func (b *book) publish(payload events.Payload, now time.Time) {

@@ -41,6 +41,7 @@ func serve(ctx context.Context, c *Config) error {
 		}
 		o := newObserver(c, t.region, looks, b, m)
 		observers = append(observers, o)
+		service.Health.Note("region "+string(t.region), o.troubles.words)
 		service.Add("observer of "+string(t.region), func(ctx context.Context) error {
 			// The regions are looked at in turn, which spreads the work.
 			select {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
 	chassismetrics "github.com/ofitec/ofitec/chassis/metrics"
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/health-probe/internal/observation"
 )
@@ -61,6 +62,7 @@ func TestADeadRegionIsToldEveryRoundWithANumberOfItsOwn(t *testing.T) {
 	if err != nil || conn.Flush() != nil {
 		t.Fatalf("subscribe: %v", err)
 	}
+	began := time.Now()
 	// Long enough that a starved machine does not look like an observer that stood still.
 	p := chassistest.Start(t, lookingAt(t, "NATS_URL="+url, "OFITEC_PROBE_INTERVAL=2s", "OFITEC_PROBE_TIMEOUT=1800ms")...)
 	rows, last, incarnation := map[events.Region]int{}, int64(0), ""
@@ -97,6 +99,15 @@ func TestADeadRegionIsToldEveryRoundWithANumberOfItsOwn(t *testing.T) {
 		last, rows[h.Target] = h.Number, h.FailuresInRow
 	}
 	p.Await(t, "/readyz", 200) // dead regions are its work, not its trouble
+	if _, body := p.Get("/metrics"); !strings.Contains(body, `ofitec_health_probe_gates_total{outcome="unknown",target="a"}`) {
+		t.Error("gates without data are not counted")
+	}
+	atMost := 1 + int(time.Since(began)/notice.Every)
+	for _, kind := range observation.Kinds {
+		if lines := strings.Count(p.Output(), "region b: the check "+string(kind)+" is not ok"); lines < 1 || lines > atMost {
+			t.Errorf("%d log lines about %s", lines, kind)
+		}
+	}
 }
 
 func TestObservingGoesOnWithoutTheBus(t *testing.T) {
