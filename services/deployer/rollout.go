@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/deployer/internal/arbiter"
@@ -79,10 +80,11 @@ type term struct {
 	looked     time.Time // the last reading, of the version below
 	version    int64
 	failed     rollout.Failed
-	until      time.Time // the failed action waits until then
-	complained time.Time // when the proxy's silence was last said
-	wishes     chan wish // never closed
-	waiting    *wish     // one that the book has not taken yet
+	until      time.Time      // the failed action waits until then
+	silent     *notice.Notice // the proxy
+	failing    *notice.Notice // the failed action
+	wishes     chan wish      // never closed
+	waiting    *wish          // one that the book has not taken yet
 }
 
 // wish is a version that a handler waits for the book to take.
@@ -93,7 +95,8 @@ type wish struct {
 
 // lead hears and rolls out until the leadership ends. Only the leader takes events, so that none waits with an instance that may not act.
 func (d *deployer) lead(leadership *etcd.Leadership) {
-	t := &term{deployer: d, leadership: leadership, wishes: make(chan wish)}
+	t := &term{deployer: d, leadership: leadership, wishes: make(chan wish), silent: notice.New(d.log, "nobody knows which colour has the traffic", nil)}
+	held := notice.New(d.log, "cannot go on", nil)
 	ctx := leadership.Context()
 	var hearing sync.WaitGroup
 	hearing.Go(func() { d.listen(ctx, t.hear) })
@@ -104,8 +107,8 @@ func (d *deployer) lead(leadership *etcd.Leadership) {
 			leadership.Resign()
 			return
 		}
+		held.Note(err)
 		if err != nil {
-			d.log.WarnContext(ctx, "cannot go on", "error", err)
 			pause = time.Second
 		}
 		t.rest(ctx, pause)
@@ -168,10 +171,7 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 // hot asks the proxy; its silence is told once a minute.
 func (t *term) hot(ctx context.Context) state.Colour {
 	hot, err := t.proxy.Hot(ctx)
-	if err != nil && time.Since(t.complained) > time.Minute {
-		t.complained = time.Now()
-		t.log.WarnContext(ctx, "nobody knows which colour has the traffic", "error", err)
-	}
+	t.silent.Note(err)
 	return hot
 }
 
@@ -184,6 +184,7 @@ func (t *term) act(ctx context.Context, s state.Deployment, then []rollout.Actio
 	action := then[0]
 	if t.failed.Action != action {
 		t.failed, t.until = rollout.Failed{Action: action}, time.Time{}
+		t.failing = notice.New(t.log, "action failed", nil)
 	}
 	if wait := time.Until(t.until); wait > 0 {
 		t.outcome = t.failed // it is still the last word
@@ -205,10 +206,11 @@ func (t *term) act(ctx context.Context, s state.Deployment, then []rollout.Actio
 		t.failed.Count++
 		t.failed.Reason, t.until = err.Error(), time.Now().Add(wait)
 		t.outcome = t.failed
-		t.log.WarnContext(ctx, "action failed", "action", kind(action), "number", s.Number, "attempt", t.failed.Count, "again_in", wait.String(), "error", err)
+		t.failing.Note(err, "action", kind(action), "number", s.Number, "attempt", t.failed.Count, "again_in", wait.String())
 		return 0, nil
 	}
 	failPoint("after-" + kind(action))
+	t.failing.Note(nil, "action", kind(action), "number", s.Number)
 	t.failed, t.until, t.outcome = rollout.Failed{}, time.Time{}, outcome
 	switch o := outcome.(type) {
 	case rollout.Answered:

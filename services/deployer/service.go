@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/chassis/vault"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
@@ -82,12 +82,13 @@ func serve(ctx context.Context, c *Config) error {
 
 // consume takes events until ctx ends. It waits for a durable that the operator has not made yet, or has made wrong.
 func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.Handler) {
+	missing := notice.New(c.Log, "consumer waits", nil)
 	for ctx.Err() == nil {
 		err := b.Consume(ctx, c, handler)
 		if err == nil {
 			continue
 		}
-		slog.WarnContext(ctx, "consumer waits", "stream", c.Stream, "error", err)
+		missing.Note(err, "stream", c.Stream)
 		select {
 		case <-ctx.Done():
 		case <-time.After(5 * time.Second):

@@ -17,11 +17,10 @@ func (t *term) reconcile(ctx context.Context, now time.Time) {
 	}
 	living, strays, err := t.endStrays(ctx, now)
 	if err != nil {
-		count, wait := t.failed(what)
-		t.log.WarnContext(ctx, "cannot compare leases", "attempt", count, "again_in", wait.String(), "error", err)
+		t.failed(what, "cannot compare leases", err)
 		return
 	}
-	delete(t.failures, what)
+	t.well(what)
 	t.reconciled = now
 	t.metrics.leases.WithLabelValues(t.policy.Name).Set(float64(living))
 	t.metrics.strays.Add(float64(strays))

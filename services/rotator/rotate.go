@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/etcd"
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/rotator/internal/postgres"
@@ -83,28 +84,41 @@ type term struct {
 }
 
 type failure struct {
-	count int
-	until time.Time
+	count  int
+	until  time.Time
+	notice *notice.Notice
 }
 
-// failed notes a failure and says how long it is waited for.
-func (t *term) failed(what any) (count int, wait time.Duration) {
+// failed notes a failure of something, in words for people, and waits for it by the table.
+func (t *term) failed(what any, words string, err error, args ...any) {
 	f := t.failures[what]
-	wait = backoff[min(f.count, len(backoff)-1)]
-	t.failures[what] = failure{f.count + 1, time.Now().Add(wait)}
-	return f.count + 1, wait
+	if f.notice == nil {
+		f.notice = notice.New(t.log, words, nil)
+	}
+	wait := backoff[min(f.count, len(backoff)-1)]
+	f.count++
+	f.until = time.Now().Add(wait)
+	t.failures[what] = f
+	f.notice.Note(err, append(args, "attempt", f.count, "again_in", wait.String())...)
+}
+
+// well forgets the failures of something that went well.
+func (t *term) well(what any) {
+	t.failures[what].notice.Note(nil)
+	delete(t.failures, what)
 }
 
 func (r *rotator) lead(leadership *etcd.Leadership) {
 	t := &term{rotator: r, leadership: leadership, stored: -1, failures: map[any]failure{}}
 	ctx := leadership.Context()
+	held := notice.New(r.log, "cannot go on", nil)
 	for ctx.Err() == nil {
 		pause, err := t.turn(ctx)
 		if errors.Is(err, etcd.ErrTermOver) {
 			break
 		}
+		held.Note(err)
 		if err != nil {
-			r.log.WarnContext(ctx, "cannot go on", "error", err)
 			pause = look
 		}
 		timer := time.NewTimer(pause)
@@ -173,11 +187,10 @@ func (t *term) lookStored(ctx context.Context) {
 	}
 	stored, err := t.vault.Stored(ctx)
 	if err != nil {
-		count, wait := t.failed(what)
-		t.log.WarnContext(ctx, "cannot read versions from Vault", "attempt", count, "again_in", wait.String(), "error", err)
+		t.failed(what, "cannot read versions from Vault", err)
 		return
 	}
-	delete(t.failures, what)
+	t.well(what)
 	t.stored = stored
 }
 
@@ -235,13 +248,12 @@ func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Acti
 		outcome, err := t.do(ctx, action)
 		t.metrics.acted(action, err)
 		if err != nil {
-			count, wait := t.failed(action)
+			t.failed(action, "action failed", err, "action", kind(action))
 			t.stored = -1 // whatever it was: look
-			t.log.WarnContext(ctx, "action failed", "action", kind(action), "attempt", count, "again_in", wait.String(), "error", err)
 			return 0, nil
 		}
 		passed("did " + kind(action))
-		delete(t.failures, action)
+		t.well(action)
 		t.outcome = outcome
 		return 0, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/health"
 	"github.com/ofitec/ofitec/chassis/natsclient"
+	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/chassis/vault"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
@@ -104,13 +105,14 @@ func (c *condition) set(err error) {
 
 // consume waits for a durable that the operator has not made yet, instead of ending the service.
 func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.Handler) error {
+	missing := notice.New(c.Log, "consumer waits", nil)
 	for {
 		err := b.Consume(ctx, c, handler)
 		if !errors.Is(err, bus.ErrNoDurable) {
 			return err
 		}
 		c.OnState(err)
-		c.Log.WarnContext(ctx, "consumer waits", "stream", c.Stream, "error", err)
+		missing.Note(err, "stream", c.Stream)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -44,7 +44,8 @@ func (b *Book) Read(ctx context.Context) (etcd.Value[state.Deployment], error) {
 	return b.cell.Get(ctx)
 }
 
-// Store writes the next state and what is announced with it in one transaction, in the leader's term only.
+// Store writes the next state and what is announced with it in one transaction, in the leader's term only. It refuses with etcd.ErrOutboxFull
+// while there is no room for the announcements.
 func (b *Book) Store(ctx context.Context, l *etcd.Leadership, seen etcd.Value[state.Deployment], next state.Deployment, with []rollout.Action) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -57,6 +58,9 @@ func (b *Book) Store(ctx context.Context, l *etcd.Leadership, seen etcd.Value[st
 			}
 			options = append(options, etcd.And(op))
 		}
+	}
+	if err := b.room(ctx, with); err != nil {
+		return err
 	}
 	_, err := b.cell.CompareAndSwap(ctx, seen, next, options...)
 	return err
@@ -74,6 +78,20 @@ func (b *Book) Mine(ctx context.Context, l *etcd.Leadership) error {
 		return etcd.ErrTermOver
 	}
 	return nil
+}
+
+// room refuses what there is no room to announce. Nothing is stored then, and the next turn tries the same step again.
+func (b *Book) room(ctx context.Context, with []rollout.Action) error {
+	announcements := 0
+	for _, action := range with {
+		if _, ok := action.(rollout.Announce); ok {
+			announcements++
+		}
+	}
+	if announcements == 0 {
+		return nil
+	}
+	return b.outbox.Room(ctx, announcements)
 }
 
 func (b *Book) announce(a rollout.Announce) (clientv3.Op, error) {

@@ -142,7 +142,8 @@ func (b *Book) Put(ctx context.Context, event events.Event) error {
 	return nil
 }
 
-// Store writes the next state, what is announced with it, and takes out of the inbox what was heard, in one transaction under the leader's term.
+// Store writes the next state, what is announced with it, and takes out of the inbox what was heard, in one transaction under the leader's term. It refuses with
+// etcd.ErrOutboxFull while there is no room for the announcements.
 func (b *Book) Store(ctx context.Context, l *etcd.Leadership, p Page, next state.Credential, with []rotation.Action, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -163,8 +164,25 @@ func (b *Book) Store(ctx context.Context, l *etcd.Leadership, p Page, next state
 		}
 	}
 	next.Term = l.Term
+	if err := b.room(ctx, with); err != nil {
+		return err
+	}
 	_, err := b.cell.CompareAndSwap(ctx, p.State, next, options...)
 	return err
+}
+
+// room refuses what there is no room to announce. Nothing is stored then, and the next turn tries the same step again.
+func (b *Book) room(ctx context.Context, with []rotation.Action) error {
+	announcements := 0
+	for _, action := range with {
+		if _, ok := action.(rotation.Announce); ok {
+			announcements++
+		}
+	}
+	if announcements == 0 {
+		return nil
+	}
+	return b.outbox.Room(ctx, announcements)
 }
 
 func (b *Book) announce(a rotation.Announce, now time.Time) (clientv3.Op, error) {
