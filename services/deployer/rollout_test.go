@@ -94,6 +94,7 @@ var (
 )
 
 func TestADeployerThatIsKilledAnywhereIsFollowedByOneThatFinishesOnce(t *testing.T) {
+	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
 	stop := r.load(t)
 	points := killPoints
@@ -132,6 +133,7 @@ func TestADeployerThatIsKilledAnywhereIsFollowedByOneThatFinishesOnce(t *testing
 }
 
 func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
+	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
 	stop := r.load(t)
 	for _, c := range []struct {
@@ -195,6 +197,7 @@ func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
 }
 
 func TestInTheStandbyRegionLoginAndReadsAreTestedAndTheEventSaysSo(t *testing.T) {
+	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
 	r.standby.Store(true)
 	a := r.accounts(t)
@@ -209,6 +212,7 @@ func TestInTheStandbyRegionLoginAndReadsAreTestedAndTheEventSaysSo(t *testing.T)
 }
 
 func TestANewerVersionReplacesOneThatIsWatched(t *testing.T) {
+	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
 	r.deployer(t)
 	_, first := r.rotate(t, true)
@@ -227,6 +231,7 @@ func TestANewerVersionReplacesOneThatIsWatched(t *testing.T) {
 }
 
 func TestWhileVaultIsAwayNothingIsTouchedAndItGoesOnByItself(t *testing.T) {
+	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
 	before, starts := r.login(t, state.Green), r.starts(t)
 	_, version := r.rotate(t, true)
@@ -245,6 +250,7 @@ func TestWhileVaultIsAwayNothingIsTouchedAndItGoesOnByItself(t *testing.T) {
 }
 
 func TestARegionThatWasDestroyedGetsTheVersionInUseAgain(t *testing.T) {
+	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
 	first := map[state.Colour]string{}
 	for _, colour := range []state.Colour{state.Blue, state.Green} {
