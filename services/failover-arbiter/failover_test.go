@@ -112,7 +112,7 @@ func (w *three) finishedBy(leader events.Region) {
 	w.t.Helper()
 	first := w.current().Intent.Steps[0].Term
 	w.completed(events.RegionB, 2, 60*time.Second)
-	must(w.t, w.write(events.RegionB, 1))
+	await(w.t, 10*time.Second, "b takes writes", w.writes(events.RegionB, 1)) // its proxy opens a moment after the mandate is held
 	await(w.t, 10*time.Second, "all is told", func() bool { return slices.Contains(w.facts(), "completed") })
 	if got := strings.Join(w.facts(), " "); got != "started fenced promoted completed" {
 		w.t.Errorf("told: %s", got)
