@@ -57,7 +57,7 @@ const rules = "3"
 // functions are what the marts' SQL may use beside the engine's own: a decimal divided by a decimal would be a float. Amounts have two digits behind the point; results are rounded
 // once, half away from zero. ratio is NULL when d is 0 or the result has more than 12 digits before the point; share is a x b / c.
 var functions = []string{
-	`CREATE OR REPLACE MACRO cents(n) AS CAST(n * 100 AS HUGEINT)`,
+	`CREATE OR REPLACE MACRO cents(n) AS CAST(CAST(n AS DECIMAL(36,2)) * 100 AS HUGEINT)`,
 	`CREATE OR REPLACE MACRO quotient(n, d) AS CASE WHEN d <> 0 THEN sign(n) * sign(d) * ((2 * abs(n) + abs(d)) // (2 * abs(d))) END`,
 	`CREATE OR REPLACE MACRO ratio(n, d) AS CAST(TRY_CAST(quotient(cents(n) * 1000000, cents(d)) AS DECIMAL(18,0)) * CAST(0.000001 AS DECIMAL(7,6)) AS DECIMAL(18,6))`,
 	`CREATE OR REPLACE MACRO share(a, b, c) AS CAST(TRY_CAST(quotient(cents(a) * cents(b), cents(c)) AS DECIMAL(18,0)) * CAST(0.01 AS DECIMAL(3,2)) AS DECIMAL(18,2))`,
