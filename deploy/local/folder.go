@@ -71,7 +71,7 @@ func inspectFolder(o Options, free func(dir string) (uint64, error)) (*folder, e
 
 // make makes what is missing of the folder itself. Whoever gives the start up before anything runs, also because this failed, calls undo.
 func (f *folder) make() error {
-	if err := f.makeRoot(); err != nil {
+	if err := f.makeDirs(f.layout.Root); err != nil {
 		return err
 	}
 	if f.lock == nil {
@@ -88,6 +88,9 @@ func (f *folder) make() error {
 	_ = f.lock.Truncate(0)
 	_, _ = f.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	if root := f.layout.Root; root != f.wanted {
+		if err := f.makeDirs(filepath.Dir(f.wanted)); err != nil {
+			return err
+		}
 		switch err := os.Symlink(root, f.wanted); {
 		case err == nil:
 			f.made = append(f.made, f.wanted)
@@ -105,10 +108,10 @@ func (f *folder) make() error {
 	return nil
 }
 
-// makeRoot makes the folder and those above it, and remembers which were not there.
-func (f *folder) makeRoot() error {
+// makeDirs makes a folder and those above it, and remembers which were not there.
+func (f *folder) makeDirs(path string) error {
 	var missing []string
-	for dir := f.layout.Root; ; dir = filepath.Dir(dir) {
+	for dir := path; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}

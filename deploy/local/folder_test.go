@@ -176,6 +176,28 @@ func TestAFailedStartRemovesWhatItHasMadeAndNothingElse(t *testing.T) {
 			t.Errorf("the folder of sockets is left: %v", err)
 		}
 	})
+	t.Run("a folder below one that is root's alone", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip("only root's data live elsewhere than where they were asked for")
+		}
+		private := dataFolder(t)
+		if err := os.Mkdir(private, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		data := filepath.Join(private, "deep", "state")
+		f := made(t, data)
+		t.Cleanup(func() { _ = os.RemoveAll(f.layout.Root) })
+		if link, err := os.Readlink(data); err != nil || link != f.layout.Root {
+			t.Errorf("%s leads to %q, %v; want %s", data, link, err, f.layout.Root)
+		}
+		f.undo()
+		if _, err := os.Lstat(f.layout.Root); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the data are left: %v", err)
+		}
+		if after := tree(t, private); len(after) != 1 {
+			t.Errorf("left: %q", after)
+		}
+	})
 	t.Run("an empty folder that was there", func(t *testing.T) {
 		data := dataFolder(t)
 		if err := os.Mkdir(data, 0o755); err != nil {
