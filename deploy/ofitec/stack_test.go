@@ -317,6 +317,9 @@ func (s *stack) secondStartIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(string(answer), "127.0.0.11:4222, wanted by nats, is in use by process") {
 		t.Errorf("a start on used ports says: %s", answer)
 	}
+	if _, err := os.Stat(other); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a refused start leaves %s: %v", other, err)
+	}
 }
 
 func (s *stack) wrongUseExits2(t *testing.T) {
