@@ -244,6 +244,7 @@ func (s *stack) aRegionDiesAndTheBusinessGoesOn(t *testing.T) {
 	}
 	s.dnsAnswers(t, other)
 	s.eventually("writes go through in the other region", 15*time.Second, func() error { return s.write(other, "after-loss", 1) })
+	s.invoice(t, other) // readers in the other region have what was replicated; this one only its own ETL can bring
 	s.whileNobodyInvoices(t, func(ctx context.Context, active layout.Region, want sales) {
 		s.etlRun(t)
 		s.publishedEquals(ctx, t, active, want)
@@ -262,6 +263,22 @@ func (s *stack) aRegionDiesAndTheBusinessGoesOn(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// invoice posts one document in a region's database.
+func (s *stack) invoice(t *testing.T, r layout.Region) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := s.superuser(ctx, r, "ofitec_prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, `INSERT INTO invoice (partner_id, move_type, date, amount_total, amount_tax, currency, state, write_date)
+SELECT min(partner_id), 'out_invoice', current_date, 119000, 19000, 'CLP', 'posted', now() FROM partner`); err != nil {
+		t.Fatalf("post an invoice in region %s: %v", r, err)
+	}
 }
 
 // theReturnIsPlanned gives the writes back on purpose: nothing acknowledged is lost.
