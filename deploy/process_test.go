@@ -106,15 +106,22 @@ func within(t *testing.T, limit time.Duration, what string, condition func() boo
 	return time.Since(began)
 }
 
-// freeAddress is an address that nobody listens on at the moment.
+var given sync.Map // addresses that freeAddress has given
+
+// freeAddress is an address that nobody listens on at the moment. It gives none twice: two frontends of one HAProxy would share it without a word.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		l.Close()
+		if _, again := given.LoadOrStore(address, true); !again {
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func shortDir(t *testing.T) string {

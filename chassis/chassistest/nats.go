@@ -4,6 +4,7 @@ package chassistest
 import (
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,13 +43,21 @@ func NATSAt(t testing.TB, addr string) string {
 	return "nats://" + addr
 }
 
-// FreeAddr is a host:port of the loopback at which nothing listens at the moment.
+var given sync.Map // addresses that FreeAddr has given
+
+// FreeAddr is a host:port of the loopback at which nothing listens at the moment. It gives none twice: servers that share ports (SO_REUSEPORT) would
+// both be there without a word.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatalf("find a free port: %v", err)
+		}
+		address := listener.Addr().String()
+		_ = listener.Close()
+		if _, again := given.LoadOrStore(address, true); !again {
+			return address
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
