@@ -179,7 +179,7 @@ func (j *judgement) act(ctx context.Context, action failover.Action) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, j.swapWithin())
 	defer cancel()
-	stop := context.AfterFunc(leadership.Context(), cancel)
+	stop := context.AfterFunc(leadership.Context(), cancel) //nolint:contextcheck // the write ends with either of the two
 	defer stop()
 	switch a := action.(type) {
 	case failover.Swap:
@@ -187,7 +187,7 @@ func (j *judgement) act(ctx context.Context, action failover.Action) bool {
 			return false
 		}
 		err := j.bench.Swap(ctx, leadership, a, clock.Now().Wall)
-		j.wrote(err, a.Why, "epoch", a.Next.Epoch, "active", a.Next.Active, "phase", a.Next.Phase)
+		j.wrote(ctx, err, a.Why, "epoch", a.Next.Epoch, "active", a.Next.Active, "phase", a.Next.Phase)
 		if err == nil {
 			j.metrics.announced(a.Announce)
 		}
@@ -196,14 +196,14 @@ func (j *judgement) act(ctx context.Context, action failover.Action) bool {
 			return false
 		}
 		err := j.bench.Reply(ctx, leadership, a)
-		j.wrote(err, "request "+a.ID+" is answered: "+a.Request.Answer.Reason, "accepted", a.Request.Answer.Accepted)
+		j.wrote(ctx, err, "request "+a.ID+" is answered: "+a.Request.Answer.Reason, "accepted", a.Request.Answer.Accepted)
 	default:
 		return false
 	}
 	return true
 }
 
-func (j *judgement) wrote(err error, what string, attributes ...any) {
+func (j *judgement) wrote(ctx context.Context, err error, what string, attributes ...any) {
 	outcome, level := "written", slog.LevelInfo
 	switch {
 	case err == nil:
@@ -216,7 +216,7 @@ func (j *judgement) wrote(err error, what string, attributes ...any) {
 		attributes = append(attributes, "error", err)
 	}
 	j.metrics.swaps.WithLabelValues(outcome).Inc()
-	j.log.Log(context.Background(), level, what, append(attributes, "outcome", outcome)...)
+	j.log.Log(ctx, level, what, append(attributes, "outcome", outcome)...)
 }
 
 // campaign leads whenever it can, until ctx ends.
@@ -224,16 +224,16 @@ func (j *judgement) campaign(ctx context.Context, store *chassisetcd.Client, ele
 	for {
 		leadership, err := store.Campaign(ctx, election)
 		if err != nil {
-			return nil // ctx has ended
+			return err // ctx has ended
 		}
 		j.log.Info("leading", "term", leadership.Term)
 		j.lead(leadership, failover.Led{Term: leadership.Term})
 		<-leadership.Context().Done()
 		j.lead(nil, failover.Deposed{})
-		j.log.Info("leading no more", "term", leadership.Term, "cause", context.Cause(leadership.Context()))
+		j.log.Info("leading no more", "term", leadership.Term, "cause", context.Cause(leadership.Context())) //nolint:contextcheck // it is its end that is told
 		if ctx.Err() != nil {
 			leadership.Resign()
-			return nil
+			return ctx.Err()
 		}
 	}
 }

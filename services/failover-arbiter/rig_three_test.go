@@ -68,8 +68,8 @@ func startThree(t *testing.T) *three {
 	t.Cleanup(func() { _ = store.Close() })
 	w.store = store
 	w.listen()
-	a, b := newDatabase(t, "region_a", nil), (*database)(nil)
-	b = newDatabase(t, "region_b", &a.TLS)
+	a := newDatabase(t, "region_a", nil)
+	b := newDatabase(t, "region_b", &a.TLS)
 	a.Upstream, b.Upstream = b.Listen, a.Listen
 	for name, d := range map[events.Region]*database{events.RegionA: a, events.RegionB: b} {
 		w.sides[name] = newSide(t, d, name, &atomic.Pointer[state.Failover]{})

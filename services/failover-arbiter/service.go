@@ -39,7 +39,7 @@ type arbiter struct {
 
 // serve runs the arbiter until ctx ends. etcd, database and proxy may be away at the start: it is then alive, closed, and not ready.
 func serve(ctx context.Context, c *Config) error {
-	service, err := chassis.New(name, c.Settings)
+	service, err := chassis.New(name, c.Settings) //nolint:contextcheck // what it starts ends with the service
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func serve(ctx context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
-	defer self.Release()
+	defer func() { _ = self.Release() }()
 	epochs, err := epochfile.Open(c.DataDir)
 	if err != nil {
 		return err

@@ -141,8 +141,10 @@ func TestEachRefusalIsSaidForWhatItIs(t *testing.T) {
 			w.WriteHeader(502)
 			fmt.Fprint(w, "<html>Bad Gateway</html>")
 		},
-		"200 OK: ":               func(w http.ResponseWriter, _ *http.Request) { refuse(w, 200, "") },
-		"307 Temporary Redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) },
+		"200 OK: ": func(w http.ResponseWriter, _ *http.Request) { refuse(w, 200, "") },
+		"307 Temporary Redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		},
 	} {
 		z.fail = func(w http.ResponseWriter, r *http.Request) bool { answer(w, r); return true }
 		err := z.provider(t).Set(t.Context(), dnstest.Record("192.0.2.11", 1))

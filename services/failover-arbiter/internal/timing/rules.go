@@ -8,8 +8,8 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// Broken is a rule that a profile breaks.
-type Broken struct {
+// BrokenError is a rule that a profile breaks.
+type BrokenError struct {
 	Rule   string // R1 to R10
 	Claim  string // the rule as protocol.md has it
 	Left   string // its left side, with the numbers
@@ -17,11 +17,11 @@ type Broken struct {
 	Remedy string // what would be right
 }
 
-func (b *Broken) Error() string {
+func (b *BrokenError) Error() string {
 	return fmt.Sprintf("timing rule %s (%s) is broken: %s against %s; %s", b.Rule, b.Claim, b.Left, b.Right, b.Remedy)
 }
 
-// Check reports every rule from R1 to R9 that the profile breaks, each as a *Broken, joined; nil when none is. R10 needs the other regions: see CheckShared.
+// Check reports every rule from R1 to R9 that the profile breaks, each as a *BrokenError, joined; nil when none is. R10 needs the other regions: see CheckShared.
 func Check(p Profile) error {
 	var c checker
 	c.deadlines(p)
@@ -31,10 +31,10 @@ func Check(p Profile) error {
 	return errors.Join(c.broken...)
 }
 
-// CheckShared is R10: what stands in etcd must be this profile's own. The error is a *Broken.
+// CheckShared is R10: what stands in etcd must be this profile's own. The error is a *BrokenError.
 func CheckShared(p Profile, shared state.Config) error {
 	if own := p.Shared(); own != shared {
-		return &Broken{
+		return &BrokenError{
 			Rule: "R10", Claim: "M, delta and drift are equal in all regions",
 			Left:   fmt.Sprintf("here M %gs, delta %gs, drift %g", own.Mandate, own.Delta, own.Drift),
 			Right:  fmt.Sprintf("in etcd M %gs, delta %gs, drift %g", shared.Mandate, shared.Delta, shared.Drift),
@@ -57,7 +57,7 @@ func (s side) String() string { return fmt.Sprintf("%s = %s", s.words, s.value) 
 // atLeast asks for big >= small.
 func (c *checker) atLeast(rule, claim string, big, small side) {
 	if big.value < small.value {
-		c.broken = append(c.broken, &Broken{
+		c.broken = append(c.broken, &BrokenError{
 			Rule: rule, Claim: claim, Left: big.String(), Right: small.String(),
 			Remedy: fmt.Sprintf("%s must be at least %s", big.words, small.value),
 		})
@@ -75,7 +75,7 @@ func (c *checker) mandate(p Profile) {
 
 func (c *checker) probes(p Profile) {
 	if p.ProbeTimeout >= p.ProbeEvery {
-		c.broken = append(c.broken, &Broken{
+		c.broken = append(c.broken, &BrokenError{
 			Rule: "R5", Claim: "t < p", Left: side{"t", p.ProbeTimeout}.String(), Right: side{"p", p.ProbeEvery}.String(),
 			Remedy: fmt.Sprintf("t must be less than %s", p.ProbeEvery),
 		})
@@ -99,14 +99,14 @@ func (c *checker) deadlines(p Profile) {
 		{"authentication_timeout", p.AuthenticationTimeout}, {"restart of PostgreSQL", p.PostgresRestart},
 	} {
 		if step.value <= 0 || step.value > time.Hour {
-			c.broken = append(c.broken, &Broken{
+			c.broken = append(c.broken, &BrokenError{
 				Rule: "R9", Claim: "every step's deadline is finite", Left: step.String(), Right: "0 to 1 hour",
 				Remedy: step.words + " must be more than 0 and at most 1h",
 			})
 		}
 	}
 	if p.CheckFall < 1 || p.ProbeFailures < 1 {
-		c.broken = append(c.broken, &Broken{
+		c.broken = append(c.broken, &BrokenError{
 			Rule: "R9", Claim: "every step's deadline is finite", Left: fmt.Sprintf("fall = %d", p.CheckFall), Right: fmt.Sprintf("N = %d", p.ProbeFailures),
 			Remedy: "both must be 1 or more",
 		})

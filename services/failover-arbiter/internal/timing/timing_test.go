@@ -69,7 +69,7 @@ func TestEachBrokenRuleIsNamedWithBothSides(t *testing.T) {
 			p := Local()
 			c.change(&p)
 			err := Check(p)
-			var broken *Broken
+			var broken *BrokenError
 			if !errors.As(err, &broken) {
 				t.Fatalf("got %v, want a broken rule", err)
 			}
