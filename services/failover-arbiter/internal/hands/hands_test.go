@@ -63,7 +63,7 @@ type proxy struct{ *world }
 func (p proxy) set(pool haproxy.Pool, open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.world.open[pool] = open
+	p.open[pool] = open
 }
 
 func (p proxy) Open(_ context.Context, pool haproxy.Pool) error {
@@ -81,7 +81,7 @@ func (p proxy) Close(_ context.Context, pool haproxy.Pool) error {
 func (p proxy) Opened(context.Context) (map[haproxy.Pool]bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return map[haproxy.Pool]bool{haproxy.Database: p.world.open[haproxy.Database], haproxy.Read: p.world.open[haproxy.Read]}, nil
+	return map[haproxy.Pool]bool{haproxy.Database: p.open[haproxy.Database], haproxy.Read: p.open[haproxy.Read]}, nil
 }
 
 type database struct{ *world }
@@ -102,7 +102,7 @@ func (d database) Admit(context.Context) error { d.did("admit"); return nil }
 func (d database) Bar() error                  { d.did("bar"); return nil }
 func (d database) Fence(ctx context.Context, _, _ time.Duration) ([]int, error) {
 	d.did("fence")
-	return d.world.fence(ctx)
+	return d.fence(ctx)
 }
 
 func (d database) Withdraw(context.Context) error { d.did("withdraw"); return nil }

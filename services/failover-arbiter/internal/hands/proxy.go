@@ -15,7 +15,7 @@ func (h *Hands) runProxy(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			h.shut()
+			h.shut(ctx)
 			return
 		case <-h.proxyKick:
 			if h.closeNow.Swap(false) && !h.order.Load().open {
@@ -75,9 +75,9 @@ func (h *Hands) closePool(ctx context.Context, pool haproxy.Pool) {
 	h.Log.Info("proxy closed", "pool", pool)
 }
 
-// shut closes both pools at the end of the process.
-func (h *Hands) shut() {
-	ctx, cancel := context.WithTimeout(context.Background(), h.FenceIn)
+// shut closes both pools at the end of the process, when ctx has ended.
+func (h *Hands) shut(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.FenceIn)
 	defer cancel()
 	h.closePool(ctx, haproxy.Database)
 	h.closePool(ctx, haproxy.Read)

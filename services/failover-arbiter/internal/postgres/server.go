@@ -158,7 +158,8 @@ func (s *session) use(ctx context.Context, config *pgx.ConnConfig, do func(*pgx.
 	}
 	err := do(s.conn)
 	var said *pgconn.PgError
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, ErrEpochSeen) && !(errors.As(err, &said) && said.Severity == "ERROR") {
+	answered := errors.Is(err, pgx.ErrNoRows) || errors.Is(err, ErrEpochSeen) || errors.As(err, &said) && said.Severity == "ERROR"
+	if err != nil && !answered {
 		s.drop()
 	}
 	return err
