@@ -196,7 +196,7 @@ func (c *Cluster) markStandby(dir string) error {
 func (c *Cluster) touch(path string) error { return c.write(path, nil) }
 
 func (c *Cluster) write(path string, content []byte) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the folder is this service's configuration
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (c *Cluster) write(path string, content []byte) error {
 }
 
 func syncFolder(path string) error {
-	dir, err := os.Open(path) //nolint:gosec // the same
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}

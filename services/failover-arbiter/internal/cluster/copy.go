@@ -36,7 +36,7 @@ func (c *Cluster) Copy(ctx context.Context, from Source) (kept string, err error
 	}
 	aside := c.dataDir + copySuffix
 	c.step("clear")
-	if err := os.RemoveAll(aside); err != nil { //nolint:gosec // beside the folder of this service's configuration
+	if err := os.RemoveAll(aside); err != nil {
 		return "", err
 	}
 	c.step("copy")
@@ -52,14 +52,14 @@ func (c *Cluster) Copy(ctx context.Context, from Source) (kept string, err error
 		return "", err
 	}
 	c.step("replace")
-	if err := os.Rename(aside, c.dataDir); err != nil { //nolint:gosec // the same
+	if err := os.Rename(aside, c.dataDir); err != nil {
 		return "", err
 	}
 	if err := syncFolder(filepath.Dir(c.dataDir)); err != nil {
 		return "", err
 	}
 	c.step("end")
-	if err := os.Remove(c.marker()); err != nil { //nolint:gosec // the same
+	if err := os.Remove(c.marker()); err != nil {
 		return "", err
 	}
 	return kept, syncFolder(filepath.Dir(c.dataDir))
@@ -73,7 +73,7 @@ func (c *Cluster) keep() (string, error) {
 		return "", err
 	}
 	if !found.Exists || found.Standby {
-		return "", os.RemoveAll(c.dataDir) //nolint:gosec // the same
+		return "", os.RemoveAll(c.dataDir)
 	}
 	kept := c.dataDir + keptSuffix
 	if err := os.RemoveAll(kept); err != nil {

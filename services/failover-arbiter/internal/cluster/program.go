@@ -32,7 +32,7 @@ func (c *Cluster) run(ctx context.Context, program string, args ...string) ([]by
 }
 
 func (c *Cluster) execute(ctx context.Context, program string, args []string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.binDir, program), args...) //nolint:gosec // the folder is this service's configuration, the program is ours to name
+	cmd := exec.CommandContext(ctx, filepath.Join(c.binDir, program), args...)
 	cmd.Dir = filepath.Dir(c.dataDir)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + cmd.Dir}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
