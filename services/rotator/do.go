@@ -104,7 +104,7 @@ func (t *term) end(ctx context.Context, a rotation.End) (rotation.Outcome, error
 	if err != nil {
 		return nil, err
 	}
-	defer fencer.Close()
+	defer fencer.Close(ctx)
 	farewell, err := fencer.Fence(ctx, a.User)
 	if err != nil {
 		return nil, err

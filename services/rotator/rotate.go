@@ -62,8 +62,8 @@ func (r *rotator) campaign(ctx context.Context, client *etcd.Client, election et
 			return err
 		}
 		r.log.InfoContext(ctx, "leads", "term", leadership.Term)
-		r.lead(leadership)
-		cause := context.Cause(leadership.Context())
+		r.lead(leadership)                           //nolint:contextcheck // a leadership is a context, and ends with ctx
+		cause := context.Cause(leadership.Context()) //nolint:contextcheck // the same
 		r.metrics.hide()
 		leadership.Resign()
 		r.log.InfoContext(ctx, "leads no more", "term", leadership.Term, "cause", cause)
@@ -170,13 +170,13 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 		t.tell(ctx, page.State.Content, next)
 		t.outbox.Wake()
 	}
-	t.forget(next)
+	t.forget(ctx, next)
 	t.metrics.show(next, t.policy, now)
-	pause, err := t.act(ctx, next, then, now)
-	if err == nil && t.outcome == nil {
+	pause := t.act(ctx, next, then, now)
+	if t.outcome == nil {
 		t.reconcile(ctx, now)
 	}
-	return pause, err
+	return pause, nil
 }
 
 // lookStored asks KV v2 for its current version when that is not known.
@@ -219,14 +219,14 @@ func (t *term) tell(ctx context.Context, before, after state.Credential) {
 }
 
 // forget drops the outcome that is stored, and the secret that has no more use.
-func (t *term) forget(s state.Credential) {
+func (t *term) forget(ctx context.Context, s state.Credential) {
 	if made, ok := t.outcome.(rotation.Minted); ok {
 		recorded := false
 		for _, v := range s.Versions {
 			recorded = recorded || v.Lease == made.Lease
 		}
 		if !recorded {
-			t.takeBack(t.leadership.Context())
+			t.takeBack(ctx)
 		}
 	}
 	t.outcome = nil
@@ -238,7 +238,7 @@ func (t *term) forget(s state.Credential) {
 }
 
 // act does the most urgent thing that is not waiting for its back-off.
-func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) (time.Duration, error) {
+func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) time.Duration {
 	pause := min(max(time.Until(rotation.Next(s, t.policy, now)), 0), look)
 	for _, action := range then {
 		if until := t.failures[action].until; now.Before(until) {
@@ -250,12 +250,12 @@ func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Acti
 		if err != nil {
 			t.failed(action, "action failed", err, "action", kind(action))
 			t.stored = -1 // whatever it was: look
-			return 0, nil
+			return 0
 		}
 		passed("did " + kind(action))
 		t.well(action)
 		t.outcome = outcome
-		return 0, nil
+		return 0
 	}
-	return max(pause, 10*time.Millisecond), nil
+	return max(pause, 10*time.Millisecond)
 }

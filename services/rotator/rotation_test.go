@@ -80,9 +80,7 @@ func (r *rig) checkRedelivery(t *testing.T, job events.Event) {
 	_, before := r.state(t)
 	leases := r.vault.leases(t)
 	heard := []events.Event{job}
-	for _, e := range r.facts(t, events.TypeCredentialDeployed) {
-		heard = append(heard, e)
-	}
+	heard = append(heard, r.facts(t, events.TypeCredentialDeployed)...)
 	for n := range 3 {
 		for _, e := range heard {
 			data, err := e.Encode()

@@ -45,7 +45,7 @@ func (s Server) OpenFencer(ctx context.Context, user string, password config.Sec
 }
 
 // Close ends the session.
-func (f *Fencer) Close() { end(f.conn) }
+func (f *Fencer) Close(ctx context.Context) { end(ctx, f.conn) }
 
 // Fence lets the user in no more, commits that, ends its sessions and proves that none is left, on the standbys that can be reached too. A user that is not there
 // has none. Each call is a transaction of its own: in one, a client that reconnects would slip in between.
@@ -78,7 +78,7 @@ func (f *Fencer) Fence(ctx context.Context, user string) (Farewell, error) {
 		ended, err := clear(ctx, conn, user)
 		f1.Sessions += ended
 		f1.Zero = f1.Zero && err == nil
-		end(conn)
+		end(ctx, conn)
 	}
 	return f1, nil
 }

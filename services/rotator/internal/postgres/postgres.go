@@ -48,8 +48,9 @@ func (s Server) connect(ctx context.Context, hosts []string, writable bool, user
 	return conn, nil
 }
 
-func end(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// end closes a session, also when the caller's time is over.
+func end(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // the session ends either way
 }
@@ -61,7 +62,7 @@ func (s Server) Try(ctx context.Context, user string, password config.Secret) (p
 	if err != nil {
 		return judge(err)
 	}
-	defer end(conn)
+	defer end(ctx, conn)
 	var role string
 	if err := conn.QueryRow(ctx, "SELECT current_user").Scan(&role); err != nil {
 		return judge(fmt.Errorf("ask who the new user is: %w", err))

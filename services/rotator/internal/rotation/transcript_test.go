@@ -53,11 +53,10 @@ func policy() Policy {
 }
 
 type player struct {
-	state  state.Credential
-	seen   Observation // what stays between two looks
-	said   string
-	events int
-	out    bytes.Buffer
+	state state.Credential
+	seen  Observation // what stays between two looks
+	said  string
+	out   bytes.Buffer
 }
 
 func play(t *testing.T, told []byte) []byte {

@@ -51,7 +51,7 @@ type Result struct {
 // Outcome is what became of an action.
 type Outcome interface{ outcome() }
 
-// Minted: Vault has made a user. It is known here before it is known anywhere else.
+// Minted says: Vault has made a user. It is known here before it is known anywhere else.
 type Minted struct {
 	Number      int64
 	Lease, User string
@@ -60,25 +60,25 @@ type Minted struct {
 	At          time.Time // when it was asked for
 }
 
-// Tested: the new user has logged in and done what it is for; or Problem says what it cannot.
+// Tested says: the new user has logged in and done what it is for; or Problem says what it cannot.
 type Tested struct {
 	Number  int64
 	Problem string
 }
 
-// Staged: KV v2 has the version; or the number was Taken there by another writer.
+// Staged says: KV v2 has the version; or the number was Taken there by another writer.
 type Staged struct {
 	Number int64
 	Taken  bool
 }
 
-// Found: whether KV v2 holds the version that an earlier leader had made.
+// Found says: whether KV v2 holds the version that an earlier leader had made.
 type Found struct {
 	Number int64
 	Staged bool
 }
 
-// Renewed: Vault has prolonged the lease by TTL from At. Gone: there is no such lease.
+// Renewed says: Vault has prolonged the lease by TTL from At. Gone: there is no such lease.
 type Renewed struct {
 	Number int64
 	TTL    time.Duration
@@ -86,7 +86,7 @@ type Renewed struct {
 	Gone   bool
 }
 
-// Shortened: Vault ends the lease by itself at TTL from At. Gone: it has.
+// Shortened says: Vault ends the lease by itself at TTL from At. Gone: it has.
 type Shortened struct {
 	Number int64
 	TTL    time.Duration
@@ -94,14 +94,14 @@ type Shortened struct {
 	Gone   bool
 }
 
-// Verified: whether the user in use is still one after a failover to Epoch; Problem says what it cannot.
+// Verified says: whether the user in use is still one after a failover to Epoch; Problem says what it cannot.
 type Verified struct {
 	Number  int64
 	Epoch   events.Epoch
 	Problem string
 }
 
-// Ended: the user cannot log in, has no session and is no more.
+// Ended says: the user cannot log in, has no session and is no more.
 type Ended struct {
 	Number           int64
 	Sessions, Orphan int
@@ -120,17 +120,20 @@ func (Ended) outcome()     {}
 // Action is what is to be done after the next state is stored.
 type Action interface{ action() }
 
-// Mint makes a user for a version. Test logs in with it. Stage puts it into KV v2 as exactly this version.
-// Look asks KV v2 for a version whose secret this process does not have. Burn uses up a version's number in KV v2 without a secret.
-// End fences the user, ends its sessions, proves zero, revokes the lease and sweeps.
+// What a leader may be asked to do.
 type (
-	Mint  struct{ Number int64 }
-	Test  struct{ Number int64 }
+	// Mint makes a user for a version.
+	Mint struct{ Number int64 }
+	// Test logs in with it.
+	Test struct{ Number int64 }
+	// Stage puts it into KV v2 as exactly this version.
 	Stage struct{ Number int64 }
-	Look  struct {
+	// Look asks KV v2 for a version whose secret this process does not have.
+	Look struct {
 		Number int64
 		User   string
 	}
+	// Burn uses up a version's number in KV v2 without a secret.
 	Burn struct{ Number int64 }
 	// Renew asks for TTL more.
 	Renew struct {
@@ -149,6 +152,7 @@ type (
 		Lease  string
 		TTL    time.Duration
 	}
+	// End fences the user, ends its sessions, proves zero, revokes the lease and sweeps.
 	End struct {
 		Number      int64
 		Lease, User string

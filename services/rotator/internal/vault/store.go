@@ -89,7 +89,7 @@ func (e *Engine) put(ctx context.Context, number int64, data map[string]any) err
 		return err
 	}
 	if answer == nil || fmt.Sprint(answer.Data["version"]) != strconv.FormatInt(number, 10) {
-		return errors.New("Vault has stored another version")
+		return errors.New("the answer names another version")
 	}
 	return nil
 }
