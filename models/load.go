@@ -80,7 +80,7 @@ type Problem struct {
 	Text string
 }
 
-func (p Problem) Error() string {
+func (p Problem) String() string {
 	place := p.File
 	if p.Line > 0 {
 		place = fmt.Sprintf("%s:%d", p.File, p.Line)
@@ -91,20 +91,20 @@ func (p Problem) Error() string {
 	return place + ": " + p.Text
 }
 
-// Invalid holds all mistakes of the models, in order of file and line.
-type Invalid struct{ Problems []Problem }
+// InvalidError holds all mistakes of the models, in order of file and line.
+type InvalidError struct{ Problems []Problem }
 
-func (e *Invalid) Error() string {
+func (e *InvalidError) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		lines[i] = p.Error()
+		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
 }
 
 // Open loads the models of a folder laid over the built-in ones: a file there replaces the built-in file of the same
 // path, others are added. An empty folder name means the built-in models alone.
-// A model that does not hold together gives *Invalid with every problem; a folder that cannot be read gives that error.
+// A model that does not hold together gives *InvalidError with every problem; a folder that cannot be read gives that error.
 func Open(folder string) (*Models, error) {
 	if folder == "" {
 		return Load(builtin)
@@ -210,7 +210,7 @@ func loadFiles(owner map[string]fs.FS) (*Models, error) {
 			}
 			return a.Line - b.Line
 		})
-		return nil, &Invalid{Problems: problems}
+		return nil, &InvalidError{Problems: problems}
 	}
 	slices.SortFunc(m.datasets, func(a, b Dataset) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(m.vaults, func(a, b Vault) int { return strings.Compare(a.Dataset, b.Dataset) })

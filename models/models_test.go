@@ -190,7 +190,7 @@ func TestAMistakeIsToldWithFileLineAndField(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(good, c.from, c.to, 1)
 			_, err := Load(builtin, fstest.MapFS{"datasets/crane.yml": {Data: []byte(text)}})
-			var invalid *Invalid
+			var invalid *InvalidError
 			if !errors.As(err, &invalid) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
@@ -201,7 +201,7 @@ func TestAMistakeIsToldWithFileLineAndField(t *testing.T) {
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	text := strings.NewReplacer("type: timestamp", "type: datetime", `"decimal(9, 3)"`, "money").Replace(good)
 	_, err := Load(builtin, fstest.MapFS{"datasets/crane.yml": {Data: []byte(text)}, "datasets/empty.yml": {Data: nil}})
-	var invalid *Invalid
+	var invalid *InvalidError
 	if !errors.As(err, &invalid) || len(invalid.Problems) != 3 {
 		t.Fatalf("got %v, want three problems", err)
 	}

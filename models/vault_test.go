@@ -61,7 +61,7 @@ func TestAMistakeInAVaultAMartOrTheChecksIsToldWithFileLineAndField(t *testing.T
 				layer[file] = &fstest.MapFile{Data: []byte(text)}
 			}
 			_, err := Load(builtin, layer)
-			var invalid *Invalid
+			var invalid *InvalidError
 			if c.want == "" {
 				if err != nil {
 					t.Fatal(err)

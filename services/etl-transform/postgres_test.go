@@ -222,7 +222,7 @@ func TestReadersSeeTheMartsWhileTheyAreReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background())
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
 	var before, during int
 	if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM mart_fact_sales").Scan(&before); err != nil {
 		t.Fatal(err)

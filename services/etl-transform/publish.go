@@ -47,15 +47,7 @@ func (p *publisher) Wake() {
 func (p *publisher) run(ctx context.Context) error {
 	trouble := notice.New(p.log, "marts are not published", nil)
 	for {
-		err, failure := p.step(ctx), ""
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			failure = err.Error()
-		}
-		trouble.Note(err)
-		p.fail.Store(failure)
+		p.note(ctx, p.step(ctx), trouble)
 		timer := time.NewTimer(publishEvery)
 		select {
 		case <-ctx.Done():
@@ -66,6 +58,19 @@ func (p *publisher) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// note keeps how a step went. One that was cut off by the end of the service says nothing.
+func (p *publisher) note(ctx context.Context, err error, trouble *notice.Notice) {
+	if ctx.Err() != nil {
+		return
+	}
+	failure := ""
+	if err != nil {
+		failure = err.Error()
+	}
+	trouble.Note(err)
+	p.fail.Store(failure)
 }
 
 // step publishes when this region is the active one and readers see something else than its last load.

@@ -51,7 +51,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 			t.close()
 		}
 	}()
-	if t.service, err = chassis.New(name, c.Settings); err != nil {
+	if t.service, err = chassis.New(name, c.Settings); err != nil { //nolint:contextcheck // it begins nothing that a context could end
 		return nil, err
 	}
 	store, err := c.openStore()
@@ -254,11 +254,8 @@ func (t *transform) ready(ctx context.Context, why *atomic.Value) error {
 			if t.leftOut(ctx, err) || err == nil {
 				break
 			}
-			if ctx.Err() != nil {
-				return nil
-			}
 			why.Store(err.Error())
-			if time.Since(said) >= sayAgain {
+			if ctx.Err() == nil && time.Since(said) >= sayAgain {
 				said = time.Now()
 				t.service.Log.WarnContext(ctx, "not ready, trying again", "error", err.Error())
 			}

@@ -178,10 +178,14 @@ func TestMartsThatAreNotPublishedAreSaidOnceAMinuteWhateverTheWords(t *testing.T
 		p.Wake()
 	}
 	cancel()
+	var err error
 	select {
 	case <-attempts: // it was woken before it saw the end
-		<-ended
-	case <-ended:
+		err = <-ended
+	case err = <-ended:
+	}
+	if err != nil {
+		t.Error(err)
 	}
 	if lines := strings.Count(out.String(), "marts are not published"); lines != 1 {
 		t.Errorf("%d lines within %s:\n%s", lines, notice.Every, out.String())

@@ -1,7 +1,7 @@
 package batch
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,8 +14,8 @@ func waiting(words ...string) []Announced {
 	for _, word := range words {
 		var a Announced
 		part := strings.Split(word, ":")
-		fmt.Sscan(part[0], &a.Ready.Sequence)
-		fmt.Sscan(part[3], &a.Ready.Bytes)
+		a.Ready.Sequence, _ = strconv.ParseInt(part[0], 10, 64) // the cases below are numbers
+		a.Ready.Bytes, _ = strconv.ParseInt(part[3], 10, 64)
 		a.Ready.Dataset, a.Ready.Batch, a.Ready.SHA256 = "invoice", part[1], part[2]
 		all = append(all, a)
 	}

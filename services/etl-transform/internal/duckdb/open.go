@@ -58,7 +58,7 @@ func Open(ctx context.Context, path string, o Options) (*sql.DB, error) {
 		if err = db.PingContext(ctx); err == nil {
 			return db, nil
 		}
-		db.Close()
+		_ = db.Close() // the first error tells more
 	}
 	return nil, fmt.Errorf("open warehouse %s: %w", path, explain(err))
 }

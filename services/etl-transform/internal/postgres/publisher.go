@@ -71,7 +71,7 @@ func (s *Server) Current(ctx context.Context) (Publication, error) {
 	if err != nil {
 		return Publication{}, fmt.Errorf("connect to analytics: %w", err)
 	}
-	defer closeSoon(conn)
+	defer closeSoon(ctx, conn)
 	return current(ctx, conn)
 }
 
@@ -95,12 +95,12 @@ func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (repl
 	if err != nil {
 		return nil, fmt.Errorf("connect to analytics: %w", err)
 	}
-	defer closeSoon(conn)
+	defer closeSoon(ctx, conn)
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("begin publication: %w", err)
 	}
-	defer tx.Rollback(ctx) // does nothing after a commit
+	defer func() { _ = tx.Rollback(ctx) }() // does nothing after a commit
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('ofitec etl publication'))"); err != nil {
 		return nil, fmt.Errorf("begin publication: %w", err)
 	}
@@ -198,8 +198,8 @@ func definition(columns []Column) string {
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-func closeSoon(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func closeSoon(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
 }

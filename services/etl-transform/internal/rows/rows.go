@@ -196,13 +196,13 @@ func plain(value any) string {
 
 // given is a value as it counts: "" for what an export writes for nothing, which is nothing itself and, but for booleans, Odoo's false.
 func given(kind models.Kind, value string) string {
-	switch {
-	case kind == models.Text:
+	switch kind {
+	case models.Text:
 		if value == "false" || value == "False" {
 			return ""
 		}
 		return value
-	case kind == models.Boolean:
+	case models.Boolean:
 		return strings.TrimSpace(value)
 	}
 	value = strings.TrimSpace(value)

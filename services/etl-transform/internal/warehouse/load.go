@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -55,8 +56,8 @@ func (w *Warehouse) Ledger(ctx context.Context, waiting []batch.Announced) (map[
 	for i, a := range waiting {
 		asked[i] = a.Ready.Batch
 	}
-	marks := slices.Repeat([]byte("?,"), len(asked))
-	found, err := w.db.QueryContext(ctx, "SELECT dataset, batch, sha256 FROM etl_batch WHERE batch IN ("+string(marks[:len(marks)-1])+")", asked...)
+	marks := strings.Join(slices.Repeat([]string{"?"}, len(asked)), ", ")
+	found, err := w.db.QueryContext(ctx, fmt.Sprintf("SELECT dataset, batch, sha256 FROM etl_batch WHERE batch IN (%s)", marks), asked...)
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", err)
 	}

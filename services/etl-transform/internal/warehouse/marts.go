@@ -206,7 +206,7 @@ func (w *Warehouse) saveMart(ctx context.Context, tx *sql.Tx, r MartResult, load
 	if _, err := tx.ExecContext(ctx, "DELETE FROM etl_mart WHERE mart = ?", r.Mart); err != nil {
 		return fmt.Errorf("write state of mart %s: %w", r.Mart, err)
 	}
-	_, err := tx.ExecContext(ctx, "INSERT INTO etl_mart SELECT ?, ?, count(*), nullif(?, ''), nullif(?, '') FROM "+r.Mart, r.Mart, load, r.BlockedBy, r.Reason)
+	_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO etl_mart SELECT ?, ?, count(*), nullif(?, ''), nullif(?, '') FROM %s", r.Mart), r.Mart, load, r.BlockedBy, r.Reason)
 	if err != nil {
 		return fmt.Errorf("write state of mart %s: %w", r.Mart, err)
 	}

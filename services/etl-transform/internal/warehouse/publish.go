@@ -134,10 +134,10 @@ func (s *Snapshot) Write(ctx context.Context, m MartRows, out io.Writer) error {
 
 func copyText(c canon.Column) string {
 	column := canon.Quote(c.Name)
-	switch {
-	case c.Type == canon.Key:
+	switch c.Type {
+	case canon.Key:
 		return uuid(column)
-	case c.Type == "VARCHAR":
+	case "VARCHAR":
 		return `replace(replace(replace(replace(` + column + `, '\', '\\'), chr(9), '\t'), chr(10), '\n'), chr(13), '\r')`
 	}
 	return "CAST(" + column + " AS VARCHAR)"

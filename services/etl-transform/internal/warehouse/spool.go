@@ -63,7 +63,7 @@ func (s *spooling) declare(ctx context.Context, tx *sql.Tx, load int64) error {
 		return err
 	}
 	for n, f := range s.files {
-		_, err := tx.ExecContext(ctx, "INSERT INTO "+vault.Files+" VALUES (?, ?, ?, ?::UHUGEINT, ?)", n, f.Ready.Sequence, f.Ready.Kind, AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (?, ?, ?, ?::UHUGEINT, ?)", vault.Files), n, f.Ready.Sequence, f.Ready.Kind, AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
 		if err != nil {
 			return fmt.Errorf("declare files: %w", err)
 		}

@@ -50,7 +50,7 @@ func (w *Warehouse) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return s, fmt.Errorf("read status: %w", err)
 	}
-	defer tx.Rollback() // it only reads
+	defer func() { _ = tx.Rollback() }() // it only reads
 	var loaded sql.NullTime
 	err = tx.QueryRowContext(ctx, "SELECT coalesce(max(load), 0), coalesce(max(sequence), 0), max(loaded_at), (SELECT count(*) FROM etl_outbox) FROM etl_load").Scan(&s.Load, &s.Sequence, &loaded, &s.Outbox)
 	if err != nil {

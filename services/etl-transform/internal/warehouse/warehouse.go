@@ -171,7 +171,7 @@ func (w *Warehouse) transaction(ctx context.Context, body func(tx *sql.Tx) error
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer tx.Rollback() // does nothing after a commit
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	if err := body(tx); err != nil {
 		return err
 	}
