@@ -14,10 +14,11 @@ const (
 	CredentialDatabase CredentialKind = "database"
 	CredentialSTS      CredentialKind = "sts"
 	CredentialKV       CredentialKind = "kv"
+	CredentialRoot     CredentialKind = "vault-root" // the login by which Vault makes the database's users
 )
 
 // CredentialKinds lists all kinds.
-var CredentialKinds = []CredentialKind{CredentialDatabase, CredentialSTS, CredentialKV}
+var CredentialKinds = []CredentialKind{CredentialDatabase, CredentialSTS, CredentialKV, CredentialRoot}
 
 // Credential names one version of a credential, by reference: whoever may read it does so at Path with an identity of its own.
 type Credential struct {
@@ -62,9 +63,11 @@ func (l Lease) Problems() []Problem {
 	return c.Problems()
 }
 
-// CredentialRotated: a new version is tested and staged; deployers may take it.
+// CredentialRotated: a new version is tested and staged; the deployer of Region may take it. Regions are asked one after the other, each by an event of its own, and no
+// further one is asked when a region has rolled the version back.
 type CredentialRotated struct {
 	Credential
+	Region   Region `json:"region,omitempty" jsonschema:"description=whose deployer takes it now; absent: each region's"`
 	Lease    Lease  `json:"lease"`
 	Previous int64  `json:"previous_version" jsonschema:"description=0 when it is the first"`
 	Trigger  string `json:"trigger" jsonschema:"enum=schedule,enum=job,enum=failover,enum=breakglass,enum=first"`
@@ -75,11 +78,19 @@ type CredentialRotated struct {
 func (CredentialRotated) Type() Type { return TypeCredentialRotated }
 
 // Key implements Payload.
-func (p CredentialRotated) Key() string { return p.version() }
+func (p CredentialRotated) Key() string {
+	if p.Region == "" {
+		return p.version()
+	}
+	return p.version() + "-" + string(p.Region)
+}
 
 // Validate implements Payload.
 func (p CredentialRotated) Validate() error {
 	c := Check{problems: p.Problems()}
+	if p.Region != "" {
+		c.DataRegion("region", p.Region)
+	}
 	c.Part("lease", p.Lease.Problems())
 	c.That(p.Previous >= 0 && p.Previous < p.Version, "previous_version", p.Previous, "0 or more, and less than version")
 	OneOf(&c, "trigger", p.Trigger, "schedule", "job", "failover", "breakglass", "first")

@@ -61,6 +61,8 @@ type CredentialVersion struct {
 	Causation   string          `json:"causation,omitempty"`
 	TTL         float64         `json:"ttl_seconds,omitempty"` // granted by the last renewal
 	Renewals    int64           `json:"renewals,omitempty"`
+	Asked       []events.Region `json:"asked,omitempty"`       // to whose deployers it was published, in that order
+	AskedAt     *time.Time      `json:"asked_at,omitempty"`    // when the last of them was asked
 	Deployed    []events.Region `json:"deployed,omitempty"`    // whose traffic runs, or ran, on it
 	RolledBack  []events.Region `json:"rolled_back,omitempty"` // where it did not pass
 	DrainFrom   *time.Time      `json:"drain_from,omitempty"`  // since when it has no use; the cause says why
