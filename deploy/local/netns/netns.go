@@ -22,7 +22,20 @@ const (
 // Path is the file by which a process enters a region's namespace.
 func Path(r layout.Region) string { return filepath.Join("/run/netns", name(r)) }
 
-func name(r layout.Region) string { return "ofitec-" + string(r) }
+func name(r layout.Region) string { return "ofitec-" + string(r) + nested }
+
+// nested tells apart the namespaces of a stack that runs in a network namespace itself: their names are the machine's, unlike bridge and cables. It is taken
+// before any thread enters another namespace.
+var nested = nestedIn("/proc/self/ns/net", "/proc/1/ns/net")
+
+func nestedIn(own, first string) string {
+	here, err := os.Readlink(own)
+	outermost, other := os.Readlink(first)
+	if err != nil || other != nil || here == outermost {
+		return ""
+	}
+	return "-" + strings.Trim(strings.TrimPrefix(here, "net:"), "[]")
+}
 
 // Bridge is the interface outside the regions; rules that cut regions apart go to its forwarding.
 func Bridge() string { return bridge }
