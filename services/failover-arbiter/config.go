@@ -36,12 +36,15 @@ type Config struct {
 	MaxLoss  time.Duration `env:"OFITEC_MAX_LOSS" yaml:"max_loss" doc:"the largest loss of data that a failover takes without an operator's override"`
 	Cooldown time.Duration `env:"OFITEC_COOLDOWN" yaml:"cooldown" doc:"least time between two failovers; the timing profile's when 0"`
 
+	PriorityA int `env:"OFITEC_REGION_A_PRIORITY" yaml:"region_a_priority" doc:"how much region a is wanted as the active one; 0: it is never promoted, not by hand either"`
+	PriorityB int `env:"OFITEC_REGION_B_PRIORITY" yaml:"region_b_priority" doc:"the same of region b"`
+
 	DNS DNS `yaml:"dns"`
 }
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
-	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, GatesRed: time.Minute, MaxLoss: 15 * time.Minute, DNS: newDNS()}
+	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, GatesRed: time.Minute, MaxLoss: 15 * time.Minute, PriorityA: 1, PriorityB: 1, DNS: newDNS()}
 	c.HTTPAddr = "127.0.0.1:8702"
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/config"
@@ -26,6 +27,11 @@ func (c *Config) judgementProblems() []error {
 	if c.MaxLoss <= 0 || c.MaxLoss > 24*time.Hour {
 		bad("OFITEC_MAX_LOSS", c.MaxLoss.String(), "more than 0 and at most 24h")
 	}
+	for variable, priority := range map[string]int{"OFITEC_REGION_A_PRIORITY": c.PriorityA, "OFITEC_REGION_B_PRIORITY": c.PriorityB} {
+		if priority < 0 || priority > 100 {
+			bad(variable, strconv.Itoa(priority), "0 to 100")
+		}
+	}
 	return problems
 }
 
@@ -36,7 +42,8 @@ func (c *Config) judging(p timing.Profile) failover.Settings {
 		cooldown = p.Cooldown
 	}
 	return failover.Settings{
-		Region: events.Region(c.Region), Observers: events.Regions, Shared: p.Shared(),
+		Region: events.Region(c.Region), Observers: events.Regions, Priority: map[events.Region]int{events.RegionA: c.PriorityA, events.RegionB: c.PriorityB},
+		Shared:   p.Shared(),
 		Validity: p.Mandate, Delta: p.Delta, Renew: p.Renew, Deadline: p.RenewDeadline,
 		Every: p.ProbeEvery, Failures: p.ProbeFailures, Window: p.ProbeWindow,
 		// A report comes every r and takes up to q; one may be lost.

@@ -68,16 +68,17 @@ func (s State) abandoned(now Instant) bool {
 // evidence is what is heard of both data regions and still fresh, in a fixed order.
 func (s State) evidence(now Instant) []events.Evidence {
 	var list []events.Evidence
-	for _, target := range events.DataRegions {
-		for _, observer := range s.settings.Observers {
-			key := sight{observer, target}
-			if h, found := s.heard[key]; found && h.age(now) <= s.settings.Window {
-				report := h.report
+	for _, target := range s.settings.Data {
+		heard, positioned := row(s, s.heard, target), row(s, s.positioned, target)
+		for n, observer := range s.settings.Observers {
+			if heard != nil && heard[n] != nil && heard[n].age(now) <= s.settings.Window {
+				report := heard[n].report
 				list = append(list, events.Evidence{
-					Observer: observer, Incarnation: report.Incarnation, Number: report.Number, AgeSeconds: h.age(now).Seconds(), Health: &report,
+					Observer: observer, Incarnation: report.Incarnation, Number: report.Number, AgeSeconds: heard[n].age(now).Seconds(), Health: &report,
 				})
 			}
-			if p, found := s.positioned[key]; found && p.age(now) <= s.settings.Window {
+			if positioned != nil && positioned[n] != nil && positioned[n].age(now) <= s.settings.Window {
+				p := positioned[n]
 				report := p.report
 				list = append(list, events.Evidence{
 					Observer: observer, Incarnation: report.Incarnation, Number: report.Number, AgeSeconds: p.age(now).Seconds(), Replication: &report,
@@ -112,12 +113,11 @@ func (s State) loss(target events.Region, now Instant) events.LossBound {
 }
 
 // start records the intent. From its transaction on no renewal of the mandate can succeed. Nil: there is no mandate that it could end.
-func (s State) start(c call, act *events.Act, now Instant) *Swap {
+func (s State) start(c call, target events.Region, act *events.Act, now Instant) *Swap {
 	f := s.view.Failover
 	if s.view.Mandate == nil || s.view.MandateRevision == 0 {
 		return nil
 	}
-	target := f.Active.Peer()
 	patience := s.settings.Validity + s.settings.Delta + 5*time.Second // longer than the mandate: it ends by itself
 	if c.cause == events.CauseSwitchover {
 		patience = s.settings.HandOver

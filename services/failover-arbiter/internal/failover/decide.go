@@ -45,9 +45,9 @@ func (s State) lead(now Instant) (State, []Action) {
 			return s, []Action{*swap}
 		}
 		call := s.call(now)
-		held, why := s.rule(call, now)
+		target, held, why := s.rule(call, now)
 		if held == "" && call.cause != "" {
-			if swap := s.start(call, nil, now); swap != nil {
+			if swap := s.start(call, target, nil, now); swap != nil {
 				return s, []Action{*swap}
 			}
 		}

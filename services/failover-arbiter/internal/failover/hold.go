@@ -1,7 +1,10 @@
 package failover
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,8 +12,49 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// rule says which rule holds, and why. Blindness and a foreign write are alarms even when nothing calls for a failover.
-func (s State) rule(c call, now Instant) (rule, reason string) {
+// rule says who would take over, or which rule holds, and why. Blindness and a foreign write are alarms even when nothing calls for a failover. When a rule speaks
+// against each region that could take over, it is that of the first one.
+func (s State) rule(c call, now Instant) (target events.Region, rule, reason string) {
+	candidates := s.candidates(now)
+	if rule, reason = s.unsound(c, now); rule != "" || c.cause == "" {
+		return candidates[0], rule, reason
+	}
+	for n, candidate := range candidates {
+		against, why := s.against(c, candidate, now)
+		if against == "" {
+			return candidate, "", ""
+		}
+		if n == 0 {
+			rule, reason = against, why
+		}
+	}
+	return candidates[0], rule, reason
+}
+
+// candidates are the regions that are not active: the preferred one first, and of equals the one with the smaller loss.
+func (s State) candidates(now Instant) []events.Region {
+	list := make([]events.Region, 0, len(s.settings.Data))
+	for _, region := range s.settings.Data {
+		if region != s.view.Failover.Active {
+			list = append(list, region)
+		}
+	}
+	lost := func(region events.Region) int64 {
+		if bytes := s.loss(region, now).Bytes; bytes != nil {
+			return *bytes
+		}
+		return math.MaxInt64
+	}
+	if len(list) > 1 {
+		slices.SortStableFunc(list, func(a, b events.Region) int {
+			return cmp.Or(cmp.Compare(s.settings.priority(b), s.settings.priority(a)), cmp.Compare(lost(a), lost(b)))
+		})
+	}
+	return list
+}
+
+// unsound is what is wrong with the ground that any decision stands on.
+func (s State) unsound(c call, now Instant) (rule, reason string) {
 	f := s.view.Failover
 	if want := strings.ToUpper(string(f.Active)); s.view.Active != want {
 		return RuleForeignWrite, fmt.Sprintf("%s says %.20q and the state says %q: somebody else has written it", state.KeyActive, s.view.Active, want)
@@ -19,9 +63,13 @@ func (s State) rule(c call, now Instant) (rule, reason string) {
 		if fresh := s.look(f.Active, now).fresh; fresh < s.settings.majority() {
 			return RuleBlind, fmt.Sprintf("%d of %d observers of region %s are fresh", fresh, len(s.settings.Observers), f.Active)
 		}
-		return "", ""
 	}
-	target := f.Active.Peer()
+	return "", ""
+}
+
+// against is what speaks against a failover to a region.
+func (s State) against(c call, target events.Region, now Instant) (rule, reason string) {
+	f := s.view.Failover
 	unfinished := s.settings.Cooldown - now.Wall.Sub(f.Since) // of a failover that cannot be completed, and so has left none
 	switch {
 	case f.Pause != nil:
@@ -38,6 +86,9 @@ func (s State) rule(c call, now Instant) (rule, reason string) {
 
 // candidate says why the target may not take over.
 func (s State) candidate(c call, target events.Region, now Instant) (rule, reason string) {
+	if s.settings.priority(target) <= 0 {
+		return RulePriority, fmt.Sprintf("region %s has priority 0: it is never promoted", target)
+	}
 	if s.isDown(target, now) {
 		return RuleSameCause, fmt.Sprintf("region %s is down too", target)
 	}
@@ -116,9 +167,10 @@ func (s State) hold(rule, reason string, called bool, now Instant) (State, []Act
 	case rule == "" || f.Held != nil && f.Held.Rule == rule || lasted < s.patience(rule, called):
 		return s, nil
 	}
+	target, _, _ := s.rule(call{cause: events.CauseDown}, now)
 	held := events.FailoverHeld{
 		Epoch: f.Epoch, Active: f.Active, Rule: rule, Reason: fmt.Sprintf("%.900s", reason), HeldAt: now.Wall, Leader: s.settings.Region, Term: s.term,
-		Loss: s.loss(f.Active.Peer(), now), Evidence: s.evidence(now),
+		Loss: s.loss(target, now), Evidence: s.evidence(now),
 	}
 	swap := s.swap("rule " + rule + " holds: " + reason)
 	swap.Next.Held = &state.Held{Rule: rule, Since: now.Wall, Event: s.messageID(held)}

@@ -110,7 +110,7 @@ func (s State) acknowledge(manual events.ManualFailover, now Instant) verdict {
 	f := s.view.Failover
 	swap := s.swap("acknowledged by " + manual.Act.Actor)
 	about := f.Epoch
-	foreign, _ := s.rule(call{}, now)
+	_, foreign, _ := s.rule(call{}, now)
 	cooling := f.Cooldown != nil && f.Cooldown.Acknowledged == nil
 	if !cooling && foreign != RuleForeignWrite {
 		return refused("there is nothing to acknowledge")
@@ -148,19 +148,25 @@ func (s State) move(r state.Request, manual events.ManualFailover, now Instant) 
 		if rule, why := s.candidate(c, r.To, now); rule != "" {
 			return verdict{reason: rule + ": " + why, passing: s.patience(rule, true) > 0}
 		}
-		swap := s.start(c, &act, now)
+		swap := s.start(c, r.To, &act, now)
 		if swap == nil {
 			return refused("there is no mandate that could be handed over")
 		}
 		return obeyed(swap, swap.Next.Intent.Decision)
 	}
-	held, _ := s.rule(s.call(now), now)
-	if held == "" {
-		return refused("no rule holds a failover back: ask for a switchover")
-	}
 	c := s.call(now)
+	held, why := s.unsound(c, now)
+	if held == "" && c.cause != "" {
+		held, why = s.against(c, r.To, now)
+	}
+	switch held {
+	case "":
+		return refused("no rule holds a failover back: ask for a switchover")
+	case RulePriority:
+		return refused("%s: %s", held, why)
+	}
 	c.cause, c.fired, c.evidence = events.CauseOverride, FiredAsked, s.evidence(now)
-	swap := s.start(c, &act, now)
+	swap := s.start(c, r.To, &act, now)
 	if swap == nil {
 		return refused("there is no mandate that could be taken")
 	}

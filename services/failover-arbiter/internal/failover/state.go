@@ -2,6 +2,7 @@ package failover
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -13,8 +14,8 @@ type State struct {
 	settings Settings
 	term     int64 // 0: this arbiter does not lead
 
-	heard      map[sight]hearing
-	positioned map[sight]position
+	heard      table[hearing]
+	positioned table[position]
 
 	view         *Read         // the newest, nil before the first one
 	readAt       time.Duration // when it came, on the boot clock
@@ -74,7 +75,38 @@ type trouble struct {
 
 // New is the state of a process that has just started: it has heard nothing and does not lead.
 func New(settings Settings) State {
+	if settings.Data == nil {
+		settings.Data = events.DataRegions
+	}
 	return State{settings: settings}
+}
+
+// table holds the newest of each sight. It is copied when it changes: the one before stays as it was.
+type table[T any] []*T
+
+// place is where a sight stands, -1 for one that has no place.
+func (s State) place(key sight) int {
+	target, observer := slices.Index(s.settings.Data, key.target), slices.Index(s.settings.Observers, key.observer)
+	if target < 0 || observer < 0 {
+		return -1
+	}
+	return target*len(s.settings.Observers) + observer
+}
+
+// row are the sights of one target, in the order of the observers; nil when nothing is heard of it.
+func row[T any](s State, t table[T], target events.Region) table[T] {
+	n := slices.Index(s.settings.Data, target)
+	if n < 0 || t == nil {
+		return nil
+	}
+	return t[n*len(s.settings.Observers) : (n+1)*len(s.settings.Observers)]
+}
+
+func (t table[T]) put(s State, place int, entry *T) table[T] {
+	next := make(table[T], len(s.settings.Data)*len(s.settings.Observers))
+	copy(next, t)
+	next[place] = entry
+	return next
 }
 
 // with gives a map with one entry changed; the old one stays as it was.
@@ -135,12 +167,12 @@ func (s State) Alarm(now Instant) Alarm {
 	if s.trouble.rule != "" && s.trouble.rule != RuleBlind { // who hears nobody need not read more often
 		alarm = Alert
 	}
-	for _, region := range events.DataRegions {
+	for _, region := range s.settings.Data {
 		if s.isDown(region, now) {
 			return Alarmed
 		}
-		for _, observer := range s.settings.Observers {
-			if h, found := s.heard[sight{observer, region}]; found && h.report.Verdict == events.OutcomeFailed && h.age(now) <= s.settings.Window {
+		for _, h := range row(s, s.heard, region) {
+			if h != nil && h.report.Verdict == events.OutcomeFailed && h.age(now) <= s.settings.Window {
 				alarm = Alert
 			}
 		}
@@ -178,15 +210,15 @@ func (s State) Status(now Instant) Status {
 		status.Failover, status.Revision = s.view.Failover, s.view.FailoverRevision
 	}
 	if f := status.Failover; f != nil && f.Active != "" {
-		dead := call{cause: events.CauseDown}
-		if rule, reason := s.rule(dead, now); rule != "" {
+		target, rule, reason := s.rule(call{cause: events.CauseDown}, now)
+		if rule != "" {
 			status.Against = rule + ": " + reason
 		}
-		status.Loss = s.loss(f.Active.Peer(), now)
+		status.Loss = s.loss(target, now)
 	}
-	for _, region := range events.DataRegions {
+	for _, region := range s.settings.Data {
 		seen := s.look(region, now)
-		i := Impression{Fresh: seen.fresh, Failing: len(seen.failing), Down: s.isDown(region, now), Gates: s.gates(region, now)}
+		i := Impression{Fresh: seen.fresh, Failing: len(seen.failing), Down: s.isDown(region, now), Gates: s.verdict(seen)}
 		_, i.Restarting = s.restarting[region]
 		if r, found := s.reports[region]; found {
 			age := (now.Boot - r.since).Seconds()

@@ -187,9 +187,8 @@ func (s State) lastStale(now Instant) (seconds *float64, waiting bool) {
 		return nil, false
 	}
 	resolving, agreed := 0, 0
-	for _, observer := range s.settings.Observers {
-		h, found := s.heard[sight{observer, f.Active}]
-		if !found || h.age(now) > s.settings.Window || h.report.Resolved == "" {
+	for _, h := range row(s, s.heard, f.Active) {
+		if h == nil || h.age(now) > s.settings.Window || h.report.Resolved == "" {
 			continue
 		}
 		resolving++

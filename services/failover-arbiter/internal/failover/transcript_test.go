@@ -175,7 +175,8 @@ func (w *world) wake(region events.Region) {
 
 // replay sends an observer's last report again, an old one, one from the future and one of a stranger.
 func (w *world) replay(observer events.Region) {
-	last := w.arbiters[events.RegionC].state.heard[sight{observer, events.RegionA}].report
+	s := w.arbiters[events.RegionC].state
+	last := s.heard[s.place(sight{observer, events.RegionA})].report
 	w.tell(events.RegionC, Heard{last})
 	old := last
 	old.Number, old.ObservedAt = last.Number+1, last.ObservedAt.Add(-time.Minute)

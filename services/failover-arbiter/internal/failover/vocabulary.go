@@ -25,7 +25,11 @@ func apart(a, b Instant) time.Duration {
 type Settings struct {
 	Region    events.Region   // of this arbiter
 	Observers []events.Region // those whose majority counts
-	Shared    state.Config    // what must stand in etcd
+	// Data are the regions that can be active; nil: a and b. State, events and stack know these two, and only the simulation has more.
+	Data []events.Region
+	// Priority orders those that could take over: the highest comes first, 0 is never promoted, who is not named has 1. Of equals, the one that would lose least.
+	Priority map[events.Region]int
+	Shared   state.Config // what must stand in etcd
 
 	Validity time.Duration // of a mandate [M]
 	Delta    time.Duration // margin between two clocks
@@ -46,6 +50,14 @@ type Settings struct {
 	PromoteIn time.Duration // what a promotion may take
 	SwitchIn  time.Duration // after how long a name that did not follow, or an owner that did not renew, is an alarm
 	Names     bool          // a DNS name has to follow
+}
+
+// priority is how much a region is wanted as the next active one.
+func (s Settings) priority(region events.Region) int {
+	if p, named := s.Priority[region]; named {
+		return p
+	}
+	return 1
 }
 
 // majority is the number of observers that must agree.
@@ -168,6 +180,7 @@ func (Ignored) action() {}
 const (
 	RuleBlind        = "blind"           // no majority of observers is fresh
 	RulePaused       = "paused"          // an operator wants nothing decided
+	RulePriority     = "priority"        // the target is never promoted
 	RuleForeignWrite = "foreign-write"   // /ofitec/active is not what this state says
 	RuleRejoin       = "rejoin"          // the target has lost the mandate and is no standby yet
 	RuleCooldown     = "cooldown"        // the last failover is not long ago

@@ -10,25 +10,33 @@ import (
 
 // hear takes in what an observer says of a region's health.
 func (s State) hear(report events.HealthObserved, now Instant) (State, []Action) {
-	key := sight{report.Observer, report.Target}
-	last := s.heard[key].report
-	late, reason := s.accept(key, header{report.Incarnation, report.Number, report.ObservedAt}, header{last.Incarnation, last.Number, last.ObservedAt}, now)
+	place := s.place(sight{report.Observer, report.Target})
+	var last header
+	if place >= 0 && s.heard != nil && s.heard[place] != nil {
+		before := &s.heard[place].report
+		last = header{before.Incarnation, before.Number, before.ObservedAt}
+	}
+	late, reason := s.accept(place, header{report.Incarnation, report.Number, report.ObservedAt}, last, now)
 	if reason != "" {
 		return s, []Action{Ignored{Observer: report.Observer, Reason: reason}}
 	}
-	s.heard = with(s.heard, key, hearing{report: report, at: now.Boot, late: late})
+	s.heard = s.heard.put(s, place, &hearing{report: report, at: now.Boot, late: late})
 	return s.judge(now), nil
 }
 
 // locate takes in what an observer says of a database's positions.
 func (s State) locate(report events.ReplicationObserved, now Instant) (State, []Action) {
-	key := sight{report.Observer, report.Target}
-	last := s.positioned[key].report
-	late, reason := s.accept(key, header{report.Incarnation, report.Number, report.ObservedAt}, header{last.Incarnation, last.Number, last.ObservedAt}, now)
+	place := s.place(sight{report.Observer, report.Target})
+	var last header
+	if place >= 0 && s.positioned != nil && s.positioned[place] != nil {
+		before := &s.positioned[place].report
+		last = header{before.Incarnation, before.Number, before.ObservedAt}
+	}
+	late, reason := s.accept(place, header{report.Incarnation, report.Number, report.ObservedAt}, last, now)
 	if reason != "" {
 		return s, []Action{Ignored{Observer: report.Observer, Reason: reason}}
 	}
-	s.positioned = with(s.positioned, key, position{report: report, at: now.Boot, late: late})
+	s.positioned = s.positioned.put(s, place, &position{report: report, at: now.Boot, late: late})
 	return s, nil
 }
 
@@ -40,14 +48,10 @@ type header struct {
 }
 
 // accept says how old an observation is, or why it counts for nothing.
-func (s State) accept(key sight, h, last header, now Instant) (late time.Duration, reason Reason) {
-	known := false
-	for _, observer := range s.settings.Observers {
-		known = known || observer == key.observer
-	}
+func (s State) accept(place int, h, last header, now Instant) (late time.Duration, reason Reason) {
 	late = now.Wall.Sub(h.at)
 	switch {
-	case !known || !key.target.Valid():
+	case place < 0:
 		return 0, ReasonStranger
 	case late < -s.settings.Delta:
 		return 0, ReasonFuture
@@ -62,16 +66,15 @@ func (s State) accept(key sight, h, last header, now Instant) (late time.Duratio
 // seen is what the fresh observations of a region say.
 type seen struct {
 	fresh            int
-	failing          []hearing // enough failures in a row, in the order of the observers
+	failing          []*hearing // enough failures in a row, in the order of the observers
 	gatesOK, gatesNo int
 	gates            *events.Gates // of the first observer that could read them
 }
 
 func (s State) look(target events.Region, now Instant) seen {
 	var result seen
-	for _, observer := range s.settings.Observers {
-		h, found := s.heard[sight{observer, target}]
-		if !found || h.age(now) > s.settings.Window {
+	for _, h := range row(s, s.heard, target) {
+		if h == nil || h.age(now) > s.settings.Window {
 			continue
 		}
 		result.fresh++
@@ -95,12 +98,16 @@ func (s State) look(target events.Region, now Instant) seen {
 	return result
 }
 
-func (h hearing) age(now Instant) time.Duration  { return h.late + now.Boot - h.at }
-func (p position) age(now Instant) time.Duration { return p.late + now.Boot - p.at }
+func (h *hearing) age(now Instant) time.Duration  { return h.late + now.Boot - h.at }
+func (p *position) age(now Instant) time.Duration { return p.late + now.Boot - p.at }
 
 // isDown is the majority's sentence, unless the region itself freshly says that its database is being restarted.
 func (s State) isDown(region events.Region, now Instant) bool {
-	if len(s.look(region, now).failing) < s.settings.majority() {
+	return s.downBy(s.look(region, now), region, now)
+}
+
+func (s State) downBy(seen seen, region events.Region, now Instant) bool {
+	if len(seen.failing) < s.settings.majority() {
 		return false
 	}
 	since, restarting := s.restarting[region]
@@ -109,7 +116,10 @@ func (s State) isDown(region events.Region, now Instant) bool {
 
 // gates is what a majority of all observers says of a region's gates.
 func (s State) gates(region events.Region, now Instant) events.Outcome {
-	seen := s.look(region, now)
+	return s.verdict(s.look(region, now))
+}
+
+func (s State) verdict(seen seen) events.Outcome {
 	switch {
 	case seen.gatesOK >= s.settings.majority():
 		return events.OutcomeOK
@@ -121,13 +131,14 @@ func (s State) gates(region events.Region, now Instant) events.Outcome {
 
 // judge remembers since when a region is down and its gates are red.
 func (s State) judge(now Instant) State {
-	for _, region := range events.DataRegions {
-		if !s.isDown(region, now) {
+	for _, region := range s.settings.Data {
+		seen := s.look(region, now)
+		if !s.downBy(seen, region, now) {
 			s.down = without(s.down, region)
 		} else if _, known := s.down[region]; !known {
 			s.down = with(s.down, region, now.Wall)
 		}
-		if s.gates(region, now) != events.OutcomeFailed {
+		if s.verdict(seen) != events.OutcomeFailed {
 			s.red = without(s.red, region)
 		} else if _, known := s.red[region]; !known {
 			s.red = with(s.red, region, now.Boot)

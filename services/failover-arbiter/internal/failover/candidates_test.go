@@ -1,0 +1,68 @@
+package failover
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
+)
+
+func TestARegionOfPriorityZeroIsNeverPromoted(t *testing.T) {
+	for _, verb := range []string{"", "switchover", "override"} {
+		var story strings.Builder
+		w := newWorld(&story, func(s *Settings) { s.Priority = map[events.Region]int{events.RegionB: 0} })
+		for range 30 {
+			w.step()
+		}
+		if verb != "switchover" {
+			w.happen("kill", []string{"a"})
+		}
+		if verb != "" {
+			w.happen(verb, []string{"b"})
+		}
+		for range 200 {
+			w.step()
+		}
+		if f := w.failover.Failover; f.Active != events.RegionA || f.Phase != state.PhaseSteady {
+			t.Errorf("%q: region %s is active, in phase %s", verb, f.Active, f.Phase)
+		}
+		if !strings.Contains(story.String(), "priority 0") {
+			t.Errorf("%q: nobody says why:\n%s", verb, story.String())
+		}
+	}
+}
+
+// TestTheCandidateIsThePreferredOneAndThenTheOneThatLosesLeast knows three standbys, which the stack does not.
+func TestTheCandidateIsThePreferredOneAndThenTheOneThatLosesLeast(t *testing.T) {
+	const d, e = events.Region("d"), events.Region("e")
+	settings := testSettings(events.RegionC)
+	settings.Data = []events.Region{events.RegionA, events.RegionB, d, e}
+	now := Instant{Boot: time.Minute, Wall: began}
+	at := func(flush events.LSN) Reported {
+		return Reported{Report: state.Report{Database: state.DatabaseReport{Condition: state.DatabaseStandby, Timeline: 1, FlushLSN: flush}}, Revision: 1}
+	}
+	for _, c := range []struct {
+		name     string
+		priority map[events.Region]int
+		want     []events.Region
+	}{
+		{"all equal", nil, []events.Region{e, d, events.RegionB}},
+		{"one preferred", map[events.Region]int{events.RegionB: 2}, []events.Region{events.RegionB, e, d}},
+		{"one never", map[events.Region]int{e: 0}, []events.Region{d, events.RegionB, e}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			settings.Priority = c.priority
+			s, _ := Decide(New(settings), Read{
+				Failover: &state.Failover{Epoch: 1, Active: events.RegionA, Phase: state.PhaseSteady}, Active: "A",
+				Mandate: &state.Mandate{Owner: events.RegionA, Epoch: 1, FlushLSN: 1000, Timeline: 1}, MandateRevision: 1,
+				Reports: map[events.Region]Reported{events.RegionB: at(100), d: at(200), e: at(300)},
+			}, now)
+			if got := s.candidates(now); !slices.Equal(got, c.want) {
+				t.Errorf("candidates %v, want %v", got, c.want)
+			}
+		})
+	}
+}
