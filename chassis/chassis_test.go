@@ -81,7 +81,7 @@ func TestASecondSignalKillsAServiceThatHangsWhileDraining(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Process.Kill()
+	defer func() { _ = c.Process.Kill() }()
 	lines := bufio.NewScanner(stderr)
 	await := func(word string) {
 		for lines.Scan() {

@@ -45,6 +45,8 @@ type actor struct {
 }
 
 // New makes logger (also slog's default), metrics, health, HTTP handlers and tracer of a service. It does not listen yet; Run does.
+//
+//nolint:contextcheck // it begins nothing that a caller's context should end
 func New(name string, s Settings) (*Service, error) {
 	service := &Service{
 		Name: name, Region: s.Region,
@@ -81,11 +83,11 @@ func (s *Service) Addr() string {
 // then the actors' contexts end, and the HTTP server goes last, so that a drain can be watched. The result is nil when ctx ended
 // or the first actor returned nil, else that actor's error.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.flush()
+	defer s.flush(context.WithoutCancel(ctx))
 	var listener net.Listener
 	if s.address != "" {
 		var err error
-		if listener, err = net.Listen("tcp", s.address); err != nil {
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.address); err != nil {
 			return fmt.Errorf("listen on OFITEC_HTTP_ADDR: %w", err)
 		}
 		s.bound.Store(listener.Addr().String())
@@ -99,7 +101,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var group run.Group
 	var working sync.WaitGroup
 	if listener != nil {
-		s.serve(&group, listener, &working)
+		s.serve(context.WithoutCancel(ctx), &group, listener, &working)
 	}
 	group.Add(func() error { <-ctx.Done(); return nil }, stop)
 	for _, a := range s.actors {
@@ -127,7 +129,7 @@ func (s *Service) act(ctx context.Context, a actor) error {
 }
 
 // serve adds the HTTP server; it outlives all other actors.
-func (s *Service) serve(group *run.Group, listener net.Listener, working *sync.WaitGroup) {
+func (s *Service) serve(ctx context.Context, group *run.Group, listener net.Listener, working *sync.WaitGroup) {
 	server := &http.Server{Handler: s.HTTP, ReadHeaderTimeout: stopWithin, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}
 	closed := make(chan struct{})
 	group.Add(func() error {
@@ -142,7 +144,7 @@ func (s *Service) serve(group *run.Group, listener net.Listener, working *sync.W
 		go func() {
 			defer close(closed)
 			working.Wait()
-			ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+			ctx, cancel := context.WithTimeout(ctx, stopWithin)
 			defer cancel()
 			if err := server.Shutdown(ctx); err != nil {
 				s.Log.Warn("HTTP requests cut off", "error", err)
@@ -151,8 +153,8 @@ func (s *Service) serve(group *run.Group, listener net.Listener, working *sync.W
 	})
 }
 
-func (s *Service) flush() {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+func (s *Service) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
 	if err := s.stopTracing(ctx); err != nil {
 		s.Log.Warn("spans not sent", "error", err)

@@ -199,7 +199,7 @@ func validTrace(text string) bool {
 	}
 	for n := 3; n < len(text); n++ {
 		b := text[n]
-		if n != 35 && n != 52 && !(b >= '0' && b <= '9' || b >= 'a' && b <= 'f') {
+		if n != 35 && n != 52 && (b < '0' || b > '9') && (b < 'a' || b > 'f') {
 			return false
 		}
 	}

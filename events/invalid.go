@@ -118,7 +118,7 @@ func (c *Check) Order(field string, at time.Time, before string, earlier time.Ti
 
 // NotNegative requires a number of zero or more.
 func NotNegative[N int | int64 | float64](c *Check, field string, number N) {
-	if !(number >= 0) { // NaN is not
+	if number < 0 || number != number { // NaN is not even itself
 		c.That(false, field, number, "0 or more")
 	}
 }
@@ -149,7 +149,7 @@ func IsToken(text string) bool {
 	}
 	for i := range len(text) {
 		b := text[i]
-		if !(b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_') {
+		if (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && b != '-' && b != '_' {
 			return false
 		}
 	}

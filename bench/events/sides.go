@@ -155,7 +155,7 @@ func consumePlain(ctx context.Context, g *ground, count, ahead int) (time.Durati
 	if err != nil {
 		return 0, err
 	}
-	defer g.js.DeleteConsumer(ctx, events.StreamHealth, "raw")
+	defer func() { _ = g.js.DeleteConsumer(ctx, events.StreamHealth, "raw") }()
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(ahead))
 	if err != nil {
 		return 0, err
@@ -198,7 +198,7 @@ func consumeEvents(ctx context.Context, g *ground, count int) (time.Duration, er
 		seen <- struct{}{}
 		return nil
 	})
-	_ = g.js.DeleteConsumer(context.Background(), events.StreamHealth, "bench")
+	_ = g.js.DeleteConsumer(context.WithoutCancel(ctx), events.StreamHealth, "bench")
 	if err == nil && took == 0 {
 		err = context.DeadlineExceeded
 	}

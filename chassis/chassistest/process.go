@@ -2,6 +2,7 @@ package chassistest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -40,7 +41,7 @@ type Process struct {
 
 // command is the service with an environment of its own: nothing of the test's but what it needs to run.
 func command(args, env []string) *exec.Cmd {
-	c := exec.Command(os.Args[0], args...)
+	c := exec.CommandContext(context.Background(), os.Args[0], args...)
 	c.Env = append([]string{asService + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
 	return c
 }
@@ -71,8 +72,13 @@ func Start(t testing.TB, env ...string) *Process {
 
 // Get asks the service; status 0 means no answer.
 func (p *Process) Get(path string) (status int, body string) {
-	client := http.Client{Timeout: 5 * time.Second}
-	response, err := client.Get(p.URL + path)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+path, nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, err.Error()
 	}

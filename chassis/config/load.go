@@ -130,7 +130,7 @@ func readFile(target any) (map[string]any, []error) {
 	if errors.Is(err, io.EOF) {
 		return nil, nil // a file of comments only
 	}
-	if err == nil && decoder.Decode(new(yaml.Node)) != io.EOF {
+	if err == nil && !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) {
 		err = errors.New("the file holds more than one document, want one")
 	}
 	var file map[string]any

@@ -140,8 +140,9 @@ func (c *Client) lead(ctx context.Context, e Election, lease *clientv3.LeaseGran
 		ttl:  time.Duration(lease.TTL) * time.Second,
 		done: make(chan struct{}),
 	}
-	l.context, l.end = context.WithCancelCause(ctx)
-	go l.hold(asked)
+	ctx, l.end = context.WithCancelCause(ctx)
+	l.context = ctx
+	go l.hold(ctx, asked)
 	go l.watch()
 	return l
 }
@@ -168,7 +169,7 @@ func (l *Leadership) Resign() {
 
 // hold renews the lease at a third of the ttl over all members at once, and ends the leadership by this process's monotonic clock: the ttl
 // counts from the moment at which the last successful renewal was sent, which is before the server's own count began.
-func (l *Leadership) hold(asked time.Time) {
+func (l *Leadership) hold(ctx context.Context, asked time.Time) {
 	defer close(l.done)
 	life := l.ttl - margin(l.ttl)
 	deadline := asked.Add(life)
@@ -176,12 +177,12 @@ func (l *Leadership) hold(asked time.Time) {
 	defer expire.Stop()
 	trouble := notice.New(nil, "cannot renew leadership", nil)
 	for {
-		sleep(l.context, l.ttl/3)
-		if l.context.Err() != nil {
+		sleep(ctx, l.ttl/3)
+		if ctx.Err() != nil {
 			return
 		}
 		sent := time.Now()
-		ended, err := l.renew()
+		ended, err := l.renew(ctx)
 		switch {
 		case ended:
 			l.end(ErrLeaseEnded)
@@ -196,8 +197,8 @@ func (l *Leadership) hold(asked time.Time) {
 }
 
 // renew keeps the lease alive once; ended is true when the server has no such lease any more.
-func (l *Leadership) renew() (ended bool, err error) {
-	ctx, cancel := context.WithTimeout(l.context, l.ttl/3)
+func (l *Leadership) renew(ctx context.Context) (ended bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.ttl/3)
 	defer cancel()
 	return Race(ctx, l.client.endpoints, func(ctx context.Context, member *clientv3.Client) (bool, error) {
 		_, err := member.KeepAliveOnce(ctx, l.lease)

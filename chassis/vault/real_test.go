@@ -78,7 +78,7 @@ func TestARealVaultsPeriodicTokenIsKeptAndReplacedWhenRevoked(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go client.Hold(ctx)
+	go func() { _ = client.Hold(ctx) }()
 	eventually(t, "ready", func() bool { return client.Check(ctx) == nil })
 	first := client.Token()
 	time.Sleep(5 * time.Second) // longer than the period

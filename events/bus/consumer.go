@@ -54,7 +54,7 @@ func (b *JetStream) Consume(ctx context.Context, config Consumer, handler Handle
 		case <-time.After(bindRetry):
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // ctx has ended, whatever the last pull made of it
 }
 
 // Errors of Consume.

@@ -40,7 +40,7 @@ func Write(folder string) error {
 		return err
 	}
 	for path, text := range files {
-		if err := os.WriteFile(filepath.Join(folder, path), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, path), text, 0o644); err != nil { //nolint:gosec // published contracts, no secrets
 			return fmt.Errorf("write contract: %w", err)
 		}
 	}

@@ -33,7 +33,7 @@ type Result struct {
 	Address  string    // dns
 }
 
-// OK, Failed and Unknown make results.
+// OK is the result of a check that found its target able to work.
 func OK() Result { return Result{Outcome: events.OutcomeOK} }
 
 // Failed is the result of a check that found its target unable to work.
