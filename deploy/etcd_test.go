@@ -71,7 +71,8 @@ func TestThreeEtcdMembersServeClientsWithACertificateOnly(t *testing.T) {
 	}
 	nobody := tlsConfig(t, service)
 	nobody.Certificates = nil
-	if _, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: nobody}}).Get("https://" + clients["a"] + "/health"); err == nil {
+	if response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: nobody}}).Get("https://" + clients["a"] + "/health"); err == nil {
+		response.Body.Close()
 		t.Error("a client without a certificate was served")
 	}
 	for what, files := range map[string]TLSFiles{"a service": service, "a member": server} {

@@ -49,10 +49,10 @@ type HAProxyDB struct {
 
 // Render returns haproxy-db.cfg.
 func (h HAProxyDB) Render() ([]byte, error) {
-	h.HAProxyProcess = h.HAProxyProcess.withDefaults()
+	h.HAProxyProcess = h.withDefaults()
 	h.Check = h.Check.withDefaults()
 	p := problems{of: "haproxy-db"}
-	h.HAProxyProcess.check(&p)
+	h.check(&p)
 	h.Check.check(&p, "Check")
 	p.hostPort("Bind", h.Bind)
 	p.hostPort("ReadBind", h.ReadBind)
@@ -84,7 +84,7 @@ type HAProxyWeb struct {
 
 // Render returns haproxy-web.cfg.
 func (h HAProxyWeb) Render() ([]byte, error) {
-	h.HAProxyProcess = h.HAProxyProcess.withDefaults()
+	h.HAProxyProcess = h.withDefaults()
 	h.Check = h.Check.withDefaults()
 	if h.OdooCheck == (HAProxyCheck{}) {
 		h.OdooCheck = HAProxyCheck{Inter: 500 * time.Millisecond, Connect: time.Second, Timeout: time.Second, Fall: 2}
@@ -96,7 +96,7 @@ func (h HAProxyWeb) Render() ([]byte, error) {
 		h.ServerTimeout = 120 * time.Second
 	}
 	p := problems{of: "haproxy-web"}
-	h.HAProxyProcess.check(&p)
+	h.check(&p)
 	h.Check.check(&p, "Check")
 	h.OdooCheck.check(&p, "OdooCheck")
 	p.name("Region", h.Region)

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,7 +34,7 @@ func echo(t *testing.T) string {
 			go func() {
 				defer conn.Close()
 				fmt.Fprintln(conn, conn.RemoteAddr())
-				io.Copy(conn, conn)
+				_, _ = io.Copy(conn, conn)
 			}()
 		}
 	}()
@@ -46,13 +47,13 @@ func session(address string) (net.Conn, string) {
 	if err != nil {
 		return nil, ""
 	}
-	conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		conn.Close()
 		return nil, ""
 	}
-	conn.SetReadDeadline(time.Time{})
+	_ = conn.SetReadDeadline(time.Time{})
 	return conn, strings.TrimSpace(line)
 }
 
@@ -135,8 +136,8 @@ func TestTheDatabaseProxyIsClosedUntilTheArbiterOpensIt(t *testing.T) {
 		t.Error("a proxy in maintenance let a session in")
 	}
 	command(t, h.Socket, "shutdown sessions server db/local")
-	conn.SetReadDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Read(make([]byte, 1)); err != io.EOF && !isReset(err) {
+	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
 		t.Errorf("the open session got %v, want its end", err)
 	}
 
@@ -182,12 +183,12 @@ func TestAStoppedArbiterCutsOpenSessionsWithinTheDetectionTime(t *testing.T) {
 	if err := arbiter.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	defer arbiter.Process.Signal(syscall.SIGCONT)
+	defer func() { _ = arbiter.Process.Signal(syscall.SIGCONT) }()
 	stopped := time.Now()
 	limit := LocalCheck.Detection()
-	conn.SetReadDeadline(stopped.Add(limit + 2*time.Second))
+	_ = conn.SetReadDeadline(stopped.Add(limit + 2*time.Second))
 	_, err := conn.Read(make([]byte, 1))
-	if took := time.Since(stopped); took > limit || (err != io.EOF && !isReset(err)) {
+	if took := time.Since(stopped); took > limit || (!errors.Is(err, io.EOF) && !isReset(err)) {
 		t.Errorf("the session got %v after %v, want its end within %v", err, took, limit)
 	} else {
 		t.Logf("cut %v after the arbiter stopped, limit %v", took, limit)

@@ -31,7 +31,7 @@ func sites(t *testing.T) (a, b *site) {
 		}
 		colour := func(name string) *httptest.Server {
 			return serve(func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(io.Discard, r.Body)
+				_, _ = io.Copy(io.Discard, r.Body)
 				fmt.Fprintf(w, "%s-%s", region, name)
 			})
 		}
@@ -136,7 +136,7 @@ func TestNoRequestFailsWhenTheColourIsSwitchedAndTheOldOneStops(t *testing.T) {
 					wrong.Store(err.Error(), true)
 					continue
 				}
-				io.Copy(io.Discard, response.Body)
+				_, _ = io.Copy(io.Discard, response.Body)
 				response.Body.Close()
 				if response.StatusCode != http.StatusOK {
 					failed.Add(1)

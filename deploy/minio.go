@@ -6,11 +6,26 @@ type MinIOBucket struct {
 	Bucket string // "ofitec-raw" when empty; three letters or more
 }
 
+// MinIOArchive is the bucket of WAL and backups.
+const MinIOArchive = "ofitec-archive"
+
+// RenderArchivePolicy returns the policy of those who archive: they may also delete, for backups expire.
+func (m MinIOBucket) RenderArchivePolicy() ([]byte, error) {
+	if m.Bucket == "" {
+		m.Bucket = MinIOArchive
+	}
+	return m.render("minio/archive.json.tmpl")
+}
+
 // RenderRawPolicy returns the policy of a region's user, as `mc admin policy create` and the S3 API take it.
 func (m MinIOBucket) RenderRawPolicy() ([]byte, error) {
 	if m.Bucket == "" {
 		m.Bucket = "ofitec-raw"
 	}
+	return m.render("minio/raw.json.tmpl")
+}
+
+func (m MinIOBucket) render(template string) ([]byte, error) {
 	p := problems{of: "minio"}
 	p.name("Bucket", m.Bucket)
 	if len(m.Bucket) < 3 {
@@ -19,5 +34,5 @@ func (m MinIOBucket) RenderRawPolicy() ([]byte, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	return render("minio/raw.json.tmpl", m)
+	return render(template, m)
 }

@@ -120,7 +120,7 @@ func connect(t *testing.T, address string, config *tls.Config, route bool, words
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	plain.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = plain.SetDeadline(time.Now().Add(5 * time.Second))
 	config.ServerName = "127.0.0.1"
 	if route { // servers greet each other inside TLS
 		plain = tls.Client(plain, config)

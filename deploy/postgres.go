@@ -42,8 +42,12 @@ type Postgres struct {
 	WALKeepSize        string        // "256MB" when empty
 	MaxSlotWALKeepSize string        // "2GB" when empty
 	MaxWALSize         string        // "1GB" when empty
-	// ArchiveCommand and RestoreCommand are optional. The first must refuse to overwrite, the second end by itself.
-	ArchiveCommand, RestoreCommand string
+	// Archiving keeps each segment of WAL until the arbiter has let the server archive it: archive.conf beside this file has the command, while the region
+	// holds the mandate. Both regions must have the same.
+	Archiving      bool
+	ArchiveTimeout time.Duration // after which a segment is archived that is not full; 60 s when zero
+	// RestoreCommand is optional, and must end by itself: a standby waits for it, also when it is promoted.
+	RestoreCommand string
 }
 
 // RenderConf returns postgresql.conf.
@@ -96,6 +100,9 @@ func (s Postgres) withDefaults() Postgres {
 	if s.ClientCheck == 0 {
 		s.ClientCheck = 250 * time.Millisecond
 	}
+	if s.ArchiveTimeout == 0 {
+		s.ArchiveTimeout = time.Minute
+	}
 	if s.MaxConnections == 0 {
 		s.MaxConnections = 120
 	}
@@ -132,9 +139,7 @@ func (s Postgres) check() error {
 	if s.MaxConnections < 20 {
 		p.add("MaxConnections", "%d is less than 20", s.MaxConnections)
 	}
-	if strings.ContainsAny(s.ArchiveCommand, "'\\\n") {
-		p.add("ArchiveCommand", "has a single quote, a backslash or a line break")
-	}
+	p.duration("ArchiveTimeout", s.ArchiveTimeout, time.Second, 15*time.Minute)
 	if strings.ContainsAny(s.RestoreCommand, "'\\\n") {
 		p.add("RestoreCommand", "has a single quote, a backslash or a line break")
 	}

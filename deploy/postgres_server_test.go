@@ -194,8 +194,8 @@ func relay(t *testing.T, source, target string) string {
 					return
 				}
 				defer server.Close()
-				go func() { io.Copy(server, client); server.(*net.TCPConn).CloseWrite() }()
-				io.Copy(client, server)
+				go func() { _, _ = io.Copy(server, client); _ = server.(*net.TCPConn).CloseWrite() }()
+				_, _ = io.Copy(client, server)
 			}()
 		}
 	}()

@@ -118,7 +118,7 @@ func (f *folder) makeDirs(path string) error {
 		missing = append(missing, dir)
 	}
 	for _, dir := range slices.Backward(missing) {
-		switch err := os.Mkdir(dir, 0o755); {
+		switch err := os.Mkdir(dir, 0o755); { //nolint:gosec // users of the components enter it; what is secret in it is 0600
 		case err == nil:
 			f.made = append(f.made, dir)
 		case !errors.Is(err, fs.ErrExist):
@@ -167,7 +167,7 @@ func peek(o Options) (layout.Layout, error) {
 // makeSocketRoot makes the folder of sockets. It stands in /tmp, so one that somebody else has put there is refused.
 func (f *folder) makeSocketRoot() error {
 	root := f.layout.SocketRoot()
-	switch err := os.Mkdir(root, 0o755); {
+	switch err := os.Mkdir(root, 0o755); { //nolint:gosec // users of the components enter it; each has a folder of its own in it
 	case err == nil:
 		f.sockets = true
 	case !errors.Is(err, fs.ErrExist):
@@ -229,7 +229,7 @@ func (f *folder) writeStamp() error {
 // takeLock lets one program use the folder. The lock goes with the process, however it ends.
 func (f *folder) takeLock(how int) error {
 	path := filepath.Join(f.layout.Root, "lock")
-	file, err := os.OpenFile(path, how, 0o644)
+	file, err := os.OpenFile(path, how, 0o644) //nolint:gosec // it says a process id
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}
@@ -335,7 +335,7 @@ func writeFile(path string, content []byte, mode fs.FileMode, owner *supervise.C
 
 // makeDir makes a folder for an owner; one that is there gets the mode and the owner.
 func makeDir(path string, mode fs.FileMode, owner *supervise.Credential) error {
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := os.MkdirAll(path, 0o755); err != nil { //nolint:gosec // those above; the folder itself gets its mode below
 		return fmt.Errorf("make folder: %w", err)
 	}
 	if err := os.Chmod(path, mode); err != nil {

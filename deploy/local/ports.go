@@ -68,7 +68,7 @@ func checkPorts(a layout.Addressing) error {
 		if a.Namespaces && !net.ParseIP(host).IsLoopback() {
 			continue
 		}
-		listener, err := net.Listen("tcp", e.addr)
+		listener, err := net.Listen("tcp", e.addr) //nolint:noctx // the answer is there at once
 		switch {
 		case err == nil:
 			_ = listener.Close()

@@ -94,7 +94,7 @@ func postgresReady(socketDir string) probe {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = conn.Close(context.Background()) }()
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 		return conn.Ping(ctx)
 	}
 }
@@ -115,16 +115,5 @@ func dnsReady(server, name string) probe {
 	return func(ctx context.Context) error {
 		_, err := resolver.LookupHost(ctx, name+".")
 		return err
-	}
-}
-
-// tcpReady is ready when a connection is accepted.
-func tcpReady(addr string) probe {
-	return func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
 	}
 }

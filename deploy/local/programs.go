@@ -64,7 +64,7 @@ func (p programs) reachable(path string) (string, error) {
 	if same {
 		return target, nil
 	}
-	if err := os.MkdirAll(p.folder, 0o755); err != nil {
+	if err := os.MkdirAll(p.folder, 0o755); err != nil { //nolint:gosec // other users run what is in it
 		return "", fmt.Errorf("make folder of programs: %w", err)
 	}
 	return target, copyFile(path, target)
@@ -104,7 +104,7 @@ func copyFile(from, to string) error {
 		return fmt.Errorf("copy program: %w", err)
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	out, err := os.OpenFile(to+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // a program that other users run
 	if err != nil {
 		return fmt.Errorf("copy program: %w", err)
 	}

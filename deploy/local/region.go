@@ -210,12 +210,3 @@ func (s *Stack) etcdClient(ctx context.Context, without layout.Region) (*clientv
 	}
 	return client, nil
 }
-
-// active is the region that owns the mandate, by the state.
-func (s *Stack) active(ctx context.Context) (layout.Region, error) {
-	failover, err := s.failover(ctx, "")
-	if err != nil || failover.Active == "" {
-		return "", err
-	}
-	return layout.Region(failover.Active), nil
-}

@@ -223,7 +223,7 @@ func (s *Stack) streams(ctx context.Context, r layout.Region) error {
 	if err != nil {
 		return errors.New("it does not run yet")
 	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var recovery, streaming bool
 	if err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')`).Scan(&recovery, &streaming); err != nil {
 		return errors.New("it does not answer yet")

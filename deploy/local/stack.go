@@ -102,7 +102,7 @@ func (s *Stack) run(ctx context.Context) error {
 	}
 	defer func() {
 		s.terminal.say("stopping")
-		s.supervisor.Close(s.startedGroups()...)
+		s.supervisor.Close(s.startedGroups()...) //nolint:contextcheck // ctx has ended by now
 		if s.options.Namespaces {
 			netns.Remove(context.Background())
 		}
@@ -170,6 +170,8 @@ func (s *Stack) announce(ctx context.Context, began time.Time) {
 }
 
 // add starts a group of units.
+//
+//nolint:contextcheck // units run until the supervisor is closed, in order, and not until a context ends
 func (s *Stack) add(specs ...supervise.Spec) error {
 	var group []string
 	for _, spec := range specs {

@@ -196,7 +196,7 @@ func failovers() []events.Type {
 func (d *desk) heard(r bus.Replayed) error {
 	if r.Err != nil {
 		d.log.Warn("stored message is no event", "stream", r.Stream, "sequence", r.Sequence, "error", r.Err.Error())
-		return nil
+		return nil //nolint:nilerr // one bad message does not end the replay
 	}
 	payload, err := r.Event.Payload()
 	if err != nil && !errors.Is(err, events.ErrUnknownType) {

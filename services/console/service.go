@@ -19,7 +19,7 @@ import (
 
 // serve joins bus and etcd and runs until ctx ends. They may be away at the start: the service is then alive and not ready, and the page says what is missing.
 func serve(ctx context.Context, c *Config) error {
-	service, err := chassis.New(name, c.Settings)
+	service, err := chassis.New(name, c.Settings) //nolint:contextcheck // it answers health checks until the process ends, not until ctx does
 	if err != nil {
 		return err
 	}

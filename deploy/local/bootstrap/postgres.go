@@ -149,7 +149,7 @@ func ensureSlot(ctx context.Context, source Postgres, slot string) error {
 	if err != nil {
 		return err
 	}
-	defer closeNow(conn)
+	defer closeNow(ctx, conn)
 	_, err = conn.Exec(ctx, `SELECT pg_create_physical_replication_slot($1, true) WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)`, slot)
 	if err != nil {
 		return fmt.Errorf("make replication slot %s: %w", slot, err)
@@ -163,8 +163,8 @@ func ensureSlot(ctx context.Context, source Postgres, slot string) error {
 	return nil
 }
 
-func closeNow(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func closeNow(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
@@ -202,7 +202,7 @@ func (p Postgres) runScript(ctx context.Context, script deploy.PostgresScript) e
 	if err != nil {
 		return err
 	}
-	defer closeNow(conn)
+	defer closeNow(ctx, conn)
 	if script.Unless != "" {
 		results, err := conn.PgConn().Exec(ctx, script.Unless).ReadAll()
 		if err != nil {

@@ -147,10 +147,10 @@ func keepServersOff() (restore func(), err error) {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.MkdirAll(path[:strings.LastIndex(path, "/")], 0o755); err != nil {
+		if err := os.MkdirAll(path[:strings.LastIndex(path, "/")], 0o755); err != nil { //nolint:gosec // a folder of the system
 			return nil, fmt.Errorf("keep packaged servers off: %w", err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil { //nolint:gosec // a program of the system
 			return nil, fmt.Errorf("keep packaged servers off: %w", err)
 		}
 		made = append(made, path)

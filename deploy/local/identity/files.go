@@ -31,7 +31,7 @@ func damaged(path, what, wayOut string) error {
 
 // makeDir makes a folder that only its owner enters. The folders above it may be passed by everybody.
 func makeDir(path string, owner Owner) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // those above; the folder itself gets its mode below
 		return fmt.Errorf("make folder: %w", err)
 	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -90,7 +90,7 @@ func (s Server) Ensure(ctx context.Context, progress Progress) (string, error) {
 		return "", err
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // users of the components run what is in it
 		return "", fmt.Errorf("make the cache folder: %w; set OFITEC_CACHE to a folder that can be written", err)
 	}
 	unlock, err := lock(ctx, dir+".lock")
@@ -152,7 +152,7 @@ func (s Server) build(ctx context.Context, path string, progress Progress) error
 		return errors.New("the go command is not in PATH; install Go 1.26, or put the server into PATH")
 	}
 	work := filepath.Join(filepath.Dir(path), "build")
-	if err := os.MkdirAll(work, 0o755); err != nil {
+	if err := os.MkdirAll(work, 0o755); err != nil { //nolint:gosec // users of the components run what is in it
 		return fmt.Errorf("make the build folder: %w", err)
 	}
 	if free, err := freeBytes(work); err == nil && free < s.bytes {
@@ -163,7 +163,7 @@ func (s Server) build(ctx context.Context, path string, progress Progress) error
 		if err != nil {
 			return fmt.Errorf("read embedded module: %w", err)
 		}
-		if err := os.WriteFile(filepath.Join(work, "go."+suffix), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(work, "go."+suffix), content, 0o600); err != nil {
 			return fmt.Errorf("write module: %w", err)
 		}
 	}
@@ -228,7 +228,7 @@ func freeBytes(dir string) (uint64, error) {
 
 // lock takes an exclusive lock on a file that it makes, and waits for it.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock %s: %w", path, err)
 	}

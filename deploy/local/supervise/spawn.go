@@ -83,7 +83,7 @@ func enterNamespace(path string) error {
 }
 
 func fork(spec Spec, log *os.File) (*exec.Cmd, error) {
-	cmd := exec.Command(spec.Path, spec.Args...)
+	cmd := exec.Command(spec.Path, spec.Args...) //nolint:noctx // it is ended by signals, and its descendants with it
 	cmd.Env, cmd.Dir = spec.Env, spec.Dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -106,7 +106,7 @@ func openLog(path string) (*os.File, error) {
 	if path == "" {
 		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the logs themselves are 0600
 		return nil, fmt.Errorf("make the log's folder: %w", err)
 	}
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLogBytes {

@@ -128,7 +128,7 @@ func (u *unit) once(ctx context.Context) error {
 	}
 	stopWatch()
 	watching.Wait()
-	u.sweep(cmd.Process.Pid)
+	u.sweep(context.WithoutCancel(ctx), cmd.Process.Pid)
 	return err
 }
 
@@ -149,10 +149,10 @@ func (u *unit) terminate(pid int, signal syscall.Signal, ended <-chan error) err
 }
 
 // sweep removes whatever the process has left behind.
-func (u *unit) sweep(pid int) {
+func (u *unit) sweep(ctx context.Context, pid int) {
 	_ = signalGroup(pid, syscall.SIGKILL)
 	if u.spec.Folder != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		_ = KillFolder(ctx, u.spec.Folder)
 	}

@@ -65,7 +65,13 @@ func startColour(t *testing.T, name string, write, read *door, lines ...string) 
 	return c
 }
 
-func (c *colour) do(method, path, body string, header ...string) (*http.Response, string) {
+// answer is a response without its body, which has been read.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func (c *colour) do(method, path, body string, header ...string) (answer, string) {
 	c.t.Helper()
 	request, err := http.NewRequest(method, c.base+path, strings.NewReader(body))
 	if err != nil {
@@ -76,17 +82,17 @@ func (c *colour) do(method, path, body string, header ...string) (*http.Response
 	}
 	response, err := (&http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}).Do(request)
 	if err != nil {
-		return &http.Response{StatusCode: 0, Header: http.Header{}}, err.Error()
+		return answer{Header: http.Header{}}, err.Error()
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return response, string(text)
+	return answer{response.StatusCode, response.Header}, string(text)
 }
 
-func (c *colour) get(path string) (*http.Response, string) {
+func (c *colour) get(path string) (answer, string) {
 	c.t.Helper()
 	return c.do("GET", path, "")
 }

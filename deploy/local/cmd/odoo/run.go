@@ -31,7 +31,7 @@ func run(ctx context.Context, s settings.Settings, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("load models: %w", err)
 	}
-	listener, err := net.Listen("tcp", s.Addr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Addr)
 	if err != nil {
 		return fmt.Errorf("listen on ODOO_ADDR %s: %w", s.Addr, err)
 	}

@@ -119,7 +119,7 @@ func (p *Page) enter(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife.Seconds())})
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife.Seconds())}) //nolint:gosec // the page is plain HTTP on loopback: a Secure cookie would not come back
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -170,6 +170,6 @@ func (p *Page) detail(w http.ResponseWriter, r *http.Request, _ session) {
 
 func (p *Page) leave(w http.ResponseWriter, r *http.Request, _ session) {
 	p.Door.leave(r)
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1}) //nolint:gosec // as above
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -32,7 +32,7 @@ func Months(ctx context.Context, dsnFile string) ([]board.Month, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer end(conn)
+	defer end(ctx, conn)
 	rows, err := conn.Query(ctx, `SELECT month_end::date::text, revenue::float8, direct_cost::float8, gross_margin::float8, cash::float8
 		FROM mart_kpi_company ORDER BY month_end DESC LIMIT $1`, keepMonths)
 	if err != nil {
@@ -69,8 +69,8 @@ func open(ctx context.Context, dsnFile string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-func end(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func end(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // the session ends either way
 }

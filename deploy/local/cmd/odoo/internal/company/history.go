@@ -59,7 +59,7 @@ func New(seed uint64, scale int, today time.Time) *History {
 	y, m, d := today.Date()
 	last := time.Date(y, m, d, 0, 0, 0, 0, time.UTC).AddDate(0, 0, -1)
 	h := &History{
-		random: rand.New(rand.NewPCG(seed, randomStream)), scale: scale, last: last,
+		random: rand.New(rand.NewPCG(seed, randomStream)), scale: scale, last: last, //nolint:gosec // a made-up company, the same for the same seed
 		first:  time.Date(last.Year(), last.Month(), 1, 0, 0, 0, 0, time.UTC).AddDate(0, -monthsOfHistory, 0),
 		tables: map[string]*Table{}, uf: map[time.Time]int64{}, usd: map[time.Time]int64{},
 	}

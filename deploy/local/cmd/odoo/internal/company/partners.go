@@ -8,7 +8,7 @@ import (
 
 // makeRates fills a UF value for every day and a dollar for every working day.
 func (h *History) makeRates() {
-	uf, usd := int64(3_782_000+h.random.Int64N(20_000)), int64(93_500+h.random.Int64N(3_000))
+	uf, usd := 3_782_000+h.random.Int64N(20_000), 93_500+h.random.Int64N(3_000)
 	inflation := h.between(60, 160) // millionths a day
 	for date := h.first.AddDate(0, 0, -7); !date.After(h.last); date = date.AddDate(0, 0, 1) {
 		if date.Day() == 10 { // the index of the last month comes into force

@@ -67,7 +67,7 @@ func (l *Ledger) Append(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	receipt := Receipt{ServedBy: l.Region}
-	err = l.Database.Write(r.Context(), func(conn *pgxpool.Conn) error {
+	err = l.Database.Write(r.Context(), func(conn *pgxpool.Conn) error { //nolint:contextcheck // the request's context is the one
 		// A repetition writes too: its commit waits, as the first one may have had to, for the standby to have both.
 		err := conn.QueryRow(r.Context(), `INSERT INTO of_ledger (writer, seq, region, colour) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (writer, seq) DO UPDATE SET attempts = of_ledger.attempts + 1

@@ -3,6 +3,7 @@ package reply
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -42,7 +43,8 @@ func JSON(w http.ResponseWriter, code int, value any) {
 // Error answers with what err is: 400 for a *BadParameter, 503 with Retry-After for a database that is away or read-only, else
 // 500, whose cause goes to the log only.
 func Error(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
-	if bad, ok := err.(*BadParameter); ok {
+	var bad *BadParameter
+	if errors.As(err, &bad) {
 		JSON(w, http.StatusBadRequest, Problem{Error: bad.Error(), Parameter: bad.Parameter})
 		return
 	}

@@ -116,7 +116,7 @@ func (w *Writer) alive(ctx context.Context, conn *pgx.Conn) error {
 
 // short does one act after the other.
 func (w *Writer) short(ctx context.Context, session uint32) {
-	dice := rand.New(rand.NewPCG(w.Seed, uint64(time.Now().UnixNano())))
+	dice := rand.New(rand.NewPCG(w.Seed, uint64(time.Now().UnixNano()))) //nolint:gosec // dice of a made-up company
 	for wait(ctx, w.Every) {
 		act := draw(dice)
 		w.transaction(ctx, session, act.name, func(tx pgx.Tx) error { return act.do(ctx, tx, dice) })
@@ -129,7 +129,7 @@ func (w *Writer) long(ctx context.Context, session uint32, lane int) {
 	if w.Long == 0 {
 		return
 	}
-	dice := rand.New(rand.NewPCG(w.Seed+uint64(lane)+1, uint64(time.Now().UnixNano())))
+	dice := rand.New(rand.NewPCG(w.Seed+uint64(lane)+1, uint64(time.Now().UnixNano()))) //nolint:gosec // dice of a made-up company
 	if !wait(ctx, time.Duration(lane+1)*w.LongEvery) {
 		return
 	}
