@@ -64,8 +64,7 @@ func (d *deployer) campaign(ctx context.Context, client *etcd.Client, election e
 			return err
 		}
 		d.log.InfoContext(ctx, "leads", "term", leadership.Term)
-		d.lead(leadership)
-		cause := context.Cause(leadership.Context())
+		cause := d.lead(leadership.Context(), leadership) //nolint:contextcheck // a leadership is a context, and ends with ctx
 		d.metrics.hide()
 		leadership.Resign()
 		d.log.InfoContext(ctx, "leads no more", "term", leadership.Term, "cause", cause)
@@ -93,11 +92,11 @@ type wish struct {
 	taken chan struct{} // closed when it is stored, or needs nothing
 }
 
-// lead hears and rolls out until the leadership ends. Only the leader takes events, so that none waits with an instance that may not act.
-func (d *deployer) lead(leadership *etcd.Leadership) {
+// lead hears and rolls out until the leadership ends, and says why it did. ctx is the leadership's. Only the leader takes events, so that none waits with an instance
+// that may not act.
+func (d *deployer) lead(ctx context.Context, leadership *etcd.Leadership) error {
 	t := &term{deployer: d, leadership: leadership, wishes: make(chan wish), silent: notice.New(d.log, "nobody knows which colour has the traffic", nil)}
 	held := notice.New(d.log, "cannot go on", nil)
-	ctx := leadership.Context()
 	var hearing sync.WaitGroup
 	hearing.Go(func() { d.listen(ctx, t.hear) })
 	defer hearing.Wait()
@@ -105,7 +104,7 @@ func (d *deployer) lead(leadership *etcd.Leadership) {
 		pause, err := t.turn(ctx)
 		if errors.Is(err, etcd.ErrTermOver) {
 			leadership.Resign()
-			return
+			break
 		}
 		held.Note(err)
 		if err != nil {
@@ -113,6 +112,7 @@ func (d *deployer) lead(leadership *etcd.Leadership) {
 		}
 		t.rest(ctx, pause)
 	}
+	return context.Cause(ctx)
 }
 
 // rest waits for the pause, the next wish, or the end.
@@ -198,10 +198,10 @@ func (t *term) act(ctx context.Context, s state.Deployment, then []rollout.Actio
 	outcome, err := t.do(bounded, action)
 	cancel()
 	t.metrics.acted(action, err)
+	if ctx.Err() != nil {
+		return 0, nil //nolint:nilerr // the leadership is over; what came of the action is its successor's to see
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return 0, nil
-		}
 		wait := backoff[min(t.failed.Count, len(backoff)-1)]
 		t.failed.Count++
 		t.failed.Reason, t.until = err.Error(), time.Now().Add(wait)

@@ -140,7 +140,7 @@ func (p Proxy) keep(colour state.Colour) error {
 		return nil
 	}
 	temporary := p.ActiveFile + ".new"
-	handle, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	handle, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644) //nolint:gosec // G302: no secret, and whoever starts the proxy reads it as another user
 	if err != nil {
 		return fmt.Errorf("keep the active colour: %w", err)
 	}

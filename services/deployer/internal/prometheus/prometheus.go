@@ -110,7 +110,7 @@ func (s *Server) value(ctx context.Context, query string) (float64, error) {
 		}
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.Status != "success" {
-		return 0, fmt.Errorf("Prometheus answers %d %s", response.StatusCode, clip(answer.Error))
+		return 0, fmt.Errorf("the server answers %d %s", response.StatusCode, clip(answer.Error))
 	}
 	switch len(answer.Data.Result) {
 	case 0:
