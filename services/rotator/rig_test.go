@@ -22,6 +22,7 @@ import (
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/chassis/etcd/etcdtest"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
@@ -30,7 +31,7 @@ import (
 // rig is everything that a rotator stands on, all of it real, and a deployer that is not: it logs in with what it is given and gives the verdict that the
 // test has chosen.
 type rig struct {
-	database *database
+	database *postgrestest.Database
 	proxy    string
 	vault    *vaultServer
 	etcd     *clientv3.Client
@@ -50,7 +51,7 @@ func startRig(t *testing.T, ttl, most string) *rig {
 		t.Skip("real servers are started")
 	}
 	vaultProgram(t)
-	r := &rig{database: startDatabase(t), sessions: map[int64]*pgx.Conn{}, passwords: []string{password}}
+	r := &rig{database: postgrestest.Start(t, true), sessions: map[int64]*pgx.Conn{}, passwords: []string{postgrestest.Password}}
 	r.verdict = func(int64, events.Region) string { return "deployed" }
 	r.proxy = relay(t, r.database.ProxySource, r.database.Listen)
 	r.vault = startVault(t, ttl, most, r.database, r.proxy)
@@ -241,7 +242,7 @@ func (r *rig) settled(t *testing.T, after int64) state.CredentialVersion {
 // users are those that Vault has made for the application.
 func (r *rig) users(t *testing.T) string {
 	t.Helper()
-	return r.database.super(t, "ofitec_prod", "SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'v-approle-odoo-app-%'")
+	return r.database.Super(t, "ofitec_prod", "SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'v-approle-odoo-app-%'")
 }
 
 // facts lists the credential's events in order, as type and id.
@@ -339,4 +340,11 @@ func ended(conn *pgx.Conn) bool {
 	defer cancel()
 	_, err := conn.Exec(ctx, "SELECT 1")
 	return err != nil && !errors.Is(err, context.DeadlineExceeded)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/deploy"
 )
 
@@ -39,7 +40,7 @@ func vaultProgram(t *testing.T) string {
 	return program
 }
 
-func startVault(t *testing.T, ttl, most string, d *database, proxy string) *vaultServer {
+func startVault(t *testing.T, ttl, most string, d *postgrestest.Database, proxy string) *vaultServer {
 	t.Helper()
 	v := &vaultServer{addr: "http://" + chassistest.FreeAddr(t), dir: shortDir(t)}
 	config := fmt.Sprintf("storage \"inmem\" {}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\napi_addr = %q\ndisable_mlock = true\n", strings.TrimPrefix(v.addr, "http://"), v.addr)
@@ -73,7 +74,7 @@ func startVault(t *testing.T, ttl, most string, d *database, proxy string) *vaul
 	must(t, err)
 	v.write(t, "database/config/ofitec", map[string]any{
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app,rotator-fence", "connection_url": url, "username": "vault_admin",
-		"password": password, "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
+		"password": postgrestest.Password, "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
 	})
 	fence, err := deploy.VaultFenceRole()
 	must(t, err)
@@ -81,7 +82,7 @@ func startVault(t *testing.T, ttl, most string, d *database, proxy string) *vaul
 	odoo, err := deploy.VaultOdooRole()
 	must(t, err)
 	v.databaseRole(t, "odoo-app", ttl, most, odoo)
-	v.write(t, "secret/data/"+path, map[string]any{"data": map[string]any{"username": "odoo_bootstrap", "password": password}})
+	v.write(t, "secret/data/"+path, map[string]any{"data": map[string]any{"username": "odoo_bootstrap", "password": postgrestest.Password}})
 	return v
 }
 

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
@@ -337,7 +338,7 @@ func TestAUserThatAFailoverHasLostIsReplacedAndOneThatItHasNotIsKept(t *testing.
 		t.Errorf("in use is %+v", kept)
 	}
 	for _, sql := range []string{"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%s'", "DROP ROLE \"%s\""} {
-		r.database.super(t, "ofitec_prod", fmt.Sprintf(sql, first.User))
+		r.database.Super(t, "ofitec_prod", fmt.Sprintf(sql, first.User))
 	}
 	r.epoch(t, 3)
 	if second := r.settled(t, first.Number); second.Trigger != "failover" || second.Epoch != 3 {
@@ -352,7 +353,7 @@ func TestANumberThatAnotherWriterTakesInKVIsLeftToIt(t *testing.T) {
 	gate := shortDir(t) + "/open"
 	r.rotator(t, events.RegionA, "OFITEC_TEST_HOLD_AT=did Test="+gate)
 	await(t, 60*time.Second, "version 1 is made", func() bool { s, _ := r.state(t); return len(s.Versions) == 1 })
-	r.vault.write(t, "secret/data/"+path, map[string]any{"data": map[string]any{"username": "odoo_bootstrap", "password": password}})
+	r.vault.write(t, "secret/data/"+path, map[string]any{"data": map[string]any{"username": "odoo_bootstrap", "password": postgrestest.Password}})
 	must(t, os.WriteFile(gate, nil, 0o600))
 	if now := r.settled(t, 1); now.Number != 2 {
 		t.Errorf("in use is %+v", now)
@@ -373,7 +374,7 @@ func TestALeaseThatNobodyRecordedIsEndedAndARecordedOneIsNot(t *testing.T) {
 	must(t, err)
 	stray := made.Data["username"].(string)
 	await(t, 30*time.Second, "the stray user is ended", func() bool {
-		return !strings.Contains(r.database.super(t, "ofitec_prod", "SELECT coalesce(string_agg(rolname, ','), '') FROM pg_roles"), stray)
+		return !strings.Contains(r.database.Super(t, "ofitec_prod", "SELECT coalesce(string_agg(rolname, ','), '') FROM pg_roles"), stray)
 	})
 	if after := r.settled(t, 1); after.Lease != now.Lease {
 		t.Errorf("in use is %s, was %s", after.Lease, now.Lease)

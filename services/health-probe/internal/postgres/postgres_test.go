@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/health-probe/internal/observation"
 )
 
-func (d *database) server(t *testing.T, secret string) *Server {
+func server(t *testing.T, d *postgrestest.Database, secret string) *Server {
 	t.Helper()
 	authority, err := os.ReadFile(d.TLS.CA)
 	must(t, err)
@@ -42,41 +43,37 @@ func look(t *testing.T, s *Server, want events.Outcome, says string) observation
 }
 
 func TestAProbeSeesAFencedPrimaryAndAStandbyAndTheirAbsence(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts PostgreSQL")
-	}
-	d := startDatabase(t) // fenced
-	s := d.server(t, password)
+	d := postgrestest.Start(t, false) // fenced
+	s := server(t, d, postgrestest.Password)
 
 	seen := look(t, s, events.OutcomeOK, "").Database
 	if seen.InRecovery || *seen.Streaming || seen.Timeline != 1 || seen.FlushLSN == nil || *seen.FlushLSN == 0 || seen.ReceivedLSN != nil || seen.HeartbeatNumber != nil {
 		t.Errorf("a primary without heartbeat is %+v", seen)
 	}
-	d.super(t, "ofitec_prod", "INSERT INTO ofitec.heartbeat (number, at, epoch, region) VALUES (7, '2026-01-02 03:04:05.678+00', 1, 'a')")
+	d.Super(t, "ofitec_prod", "INSERT INTO ofitec.heartbeat (number, at, epoch, region) VALUES (7, '2026-01-02 03:04:05.678+00', 1, 'a')")
 	seen = look(t, s, events.OutcomeOK, "").Database
 	if seen.HeartbeatNumber == nil || *seen.HeartbeatNumber != 7 || seen.HeartbeatAt.Format(time.RFC3339Nano) != "2026-01-02T03:04:05.678Z" {
 		t.Errorf("the heartbeat is %v at %v", seen.HeartbeatNumber, seen.HeartbeatAt)
 	}
 
 	// A wrong password is the observer's trouble, and so is a certificate that it does not trust.
-	look(t, d.server(t, "wrong"), events.OutcomeUnknown, "28P01")
-	stranger := d.server(t, password)
+	look(t, server(t, d, "wrong"), events.OutcomeUnknown, "28P01")
+	stranger := server(t, d, postgrestest.Password)
 	stranger.settings.TLS.RootCAs = x509.NewCertPool()
 	look(t, stranger, events.OutcomeUnknown, "certificate")
 
 	// A restart between two looks is no absence; a stopped database is one.
-	d.run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
+	d.Run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
 	look(t, s, events.OutcomeFailed, "refused")
-	look(t, d.server(t, "wrong"), events.OutcomeFailed, "refused")
-	must(t, os.WriteFile(filepath.Join(d.DataDir, "standby.signal"), nil, 0o600))
-	d.own(t, filepath.Join(d.DataDir, "standby.signal"))
-	d.start(t)
+	look(t, server(t, d, "wrong"), events.OutcomeFailed, "refused")
+	d.Write(t, filepath.Join(d.DataDir, "standby.signal"), nil)
+	d.Start(t)
 	seen = look(t, s, events.OutcomeOK, "").Database
 	if !seen.InRecovery || *seen.Streaming || seen.Timeline != 1 || seen.FlushLSN != nil || seen.ReceivedLSN == nil || seen.ReplayedLSN == nil || *seen.HeartbeatNumber != 7 {
 		t.Errorf("a standby is %+v", seen)
 	}
-	d.run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
-	d.start(t)
+	d.Run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
+	d.Start(t)
 	look(t, s, events.OutcomeOK, "")
 }
 
@@ -89,5 +86,12 @@ func TestADatabaseThatTakesConnectionsAndSaysNothingHasFailed(t *testing.T) {
 	defer cancel()
 	if got := s.Look(ctx); got.Outcome != events.OutcomeFailed || got.Reason != "no answer in time" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
