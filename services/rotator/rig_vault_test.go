@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
-	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 )
 
 // vaultServer is a real Vault with what the local stack brings it to: engines, the rotator's policy and login, both database roles, the first user.
