@@ -6,6 +6,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/ofitec/ofitec/chassis v0.0.0
+	github.com/ofitec/ofitec/deploy v0.0.0
 	github.com/ofitec/ofitec/events v0.0.0
 	github.com/prometheus/client_golang v1.25.0
 	go.etcd.io/etcd/client/v3 v3.7.3
@@ -90,5 +91,7 @@ require (
 )
 
 replace github.com/ofitec/ofitec/chassis => ../../chassis
+
+replace github.com/ofitec/ofitec/deploy => ../../deploy
 
 replace github.com/ofitec/ofitec/events => ../../events

@@ -3,71 +3,17 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/services/console/internal/postgres"
 )
-
-// start runs a PostgreSQL of the test's own and gives its DSN. Its folder is not below t.TempDir, whose parents the server's user may not enter.
-func start(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a real PostgreSQL")
-	}
-	bin, err := exec.Command("pg_config", "--bindir").Output()
-	if err != nil {
-		t.Skip("PostgreSQL is not installed: pg_config does not answer")
-	}
-	dir, err := os.MkdirTemp("/tmp", "console-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	as := &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
-		account, err := user.Lookup("postgres")
-		if err != nil {
-			t.Skip("there is no user postgres")
-		}
-		uid, _ := strconv.Atoi(account.Uid)
-		gid, _ := strconv.Atoi(account.Gid)
-		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run := func(name string, args ...string) {
-		t.Helper()
-		log, err := os.CreateTemp(t.TempDir(), "out") // not a pipe: the server would keep it open
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer log.Close()
-		c := exec.Command(filepath.Join(strings.TrimSpace(string(bin)), name), args...)
-		c.Dir, c.SysProcAttr, c.Stdout, c.Stderr = dir, as, log, log
-		if err := c.Run(); err != nil {
-			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("%s: %v\n%s", name, err, text)
-		}
-	}
-	_, port, _ := strings.Cut(chassistest.FreeAddr(t), ":")
-	data := filepath.Join(dir, "p")
-	run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
-	run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", fmt.Sprintf("-c listen_addresses=127.0.0.1 -c port=%s -c unix_socket_directories=%s -c fsync=off -c shared_buffers=16MB", port, dir), "start")
-	t.Cleanup(func() { run("pg_ctl", "-D", data, "-m", "immediate", "stop") })
-	return "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
-}
 
 func file(t *testing.T, content string) string {
 	t.Helper()
@@ -79,7 +25,7 @@ func file(t *testing.T, content string) string {
 }
 
 func TestMonthsAreReadOldestFirstAndWhatIsUnknownStaysUnknown(t *testing.T) {
-	dsn := start(t)
+	dsn := postgrestest.Bare(t)
 	reader := file(t, dsn+"\n")
 	if _, err := postgres.Months(t.Context(), reader); !errors.Is(err, postgres.ErrUnpublished) {
 		t.Fatalf("before the first publication: %v", err)
