@@ -73,6 +73,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/ofitec/ofitec/deploy v0.0.0
 	github.com/ofitec/ofitec/events v0.0.0
 	github.com/ofitec/ofitec/models v0.0.0
 	github.com/oklog/run v1.2.0 // indirect
@@ -103,6 +104,8 @@ require (
 )
 
 replace github.com/ofitec/ofitec/chassis => ../../chassis
+
+replace github.com/ofitec/ofitec/deploy => ../../deploy
 
 replace github.com/ofitec/ofitec/events => ../../events
 

@@ -3,23 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/events"
 )
 
-// readers is a PostgreSQL of the test's own with a database analytics. Its folder is not below t.TempDir, whose parents the user of the server may not enter.
+// readers is a PostgreSQL of the test's own with a database analytics.
 type readers struct {
 	t   *testing.T
 	dsn string
@@ -27,51 +23,7 @@ type readers struct {
 
 func newReaders(t *testing.T) *readers {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a real PostgreSQL")
-	}
-	out, err := exec.Command("pg_config", "--bindir").Output()
-	if err != nil {
-		t.Skip("PostgreSQL 15 is not installed: pg_config does not answer")
-	}
-	dir, err := os.MkdirTemp("/tmp", "etl-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	as := &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
-		postgres, err := user.Lookup("postgres")
-		if err != nil {
-			t.Skip("there is no user postgres")
-		}
-		uid, _ := strconv.Atoi(postgres.Uid)
-		gid, _ := strconv.Atoi(postgres.Gid)
-		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run := func(name string, args ...string) {
-		t.Helper()
-		log, err := os.CreateTemp(t.TempDir(), "out") // not a pipe: the server would keep it open
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer log.Close()
-		c := exec.Command(filepath.Join(strings.TrimSpace(string(out)), name), args...)
-		c.Dir, c.SysProcAttr, c.Stdout, c.Stderr = dir, as, log, log
-		if err := c.Run(); err != nil {
-			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("%s: %v\n%s", name, err, text)
-		}
-	}
-	_, port, _ := strings.Cut(chassistest.FreeAddr(t), ":")
-	data := filepath.Join(dir, "p")
-	run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
-	run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", fmt.Sprintf("-c listen_addresses=127.0.0.1 -c port=%s -c unix_socket_directories=%s -c fsync=off -c shared_buffers=16MB", port, dir), "start")
-	t.Cleanup(func() { run("pg_ctl", "-D", data, "-m", "immediate", "stop") })
-	r := &readers{t: t, dsn: "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"}
+	r := &readers{t: t, dsn: postgrestest.Bare(t)}
 	r.exec("CREATE DATABASE analytics")
 	r.dsn = strings.Replace(r.dsn, "/postgres?", "/analytics?", 1)
 	return r
