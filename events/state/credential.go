@@ -144,6 +144,12 @@ type Deployment struct {
 	Ended       *time.Time            `json:"ended_at,omitempty"`
 	Gates       *events.Gates         `json:"gates,omitempty"`   // the last reading
 	Settled     bool                  `json:"settled,omitempty"` // the colour without traffic runs on the same version as the one with it
+
+	Weight      int        `json:"weight,omitempty"`       // percent of the traffic that the canary has been given, while it is watched
+	GreenBefore int        `json:"green_before,omitempty"` // green readings before the present step of weights
+	SwitchedAt  *time.Time `json:"switched_at,omitempty"`  // when the canary got all of the traffic
+	Limits      *Limits    `json:"limits,omitempty"`
+	Samples     []Sample   `json:"samples,omitempty"` // readings, oldest first
 }
 
 // Kind implements Document.
