@@ -263,6 +263,6 @@ func TestARegionThatIsCutOffStopsBeforeTheOtherBegins(t *testing.T) {
 	if fenced, ok := payload[events.FailoverFenced](w); !ok || fenced.Manner != "expired" {
 		t.Errorf("fenced %+v", fenced)
 	}
-	lost, _ := strconv.Atoi(w.sides[events.RegionB].super(t, "ofitec_prod", "SELECT "+strconv.Itoa(e.acknowledged)+" - count(*) FROM ledger WHERE n < 1000000"))
+	lost, _ := strconv.Atoi(w.sides[events.RegionB].Super(t, "ofitec_prod", "SELECT "+strconv.Itoa(e.acknowledged)+" - count(*) FROM ledger WHERE n < 1000000"))
 	t.Logf("%d of a's writes had not been replicated", lost)
 }

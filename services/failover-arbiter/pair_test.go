@@ -58,7 +58,7 @@ func begin(t *testing.T, a, b *side) {
 	await(t, 15*time.Second, "a is open and b follows", func() bool {
 		return a.open() && b.report().Database.Condition == state.DatabaseStandby && b.report().Database.Streaming && b.report().Database.HeartbeatNumber > 0
 	})
-	a.super(t, "ofitec_prod", "SET ROLE odoo_owner; CREATE TABLE ledger (n int)")
+	a.Super(t, "ofitec_prod", "SET ROLE odoo_owner; CREATE TABLE ledger (n int)")
 }
 
 func TestAFailoverWithTheOldPrimaryAlive(t *testing.T) {
@@ -100,7 +100,7 @@ func TestAFailoverWithTheOldPrimaryAlive(t *testing.T) {
 	if !p.Done || p.Epoch != 2 || p.Timeline != 2 || p.LSN == 0 {
 		t.Fatalf("promotion %+v", p)
 	}
-	if b.open() || b.super(t, "postgres", "SELECT pg_is_in_recovery()") != "f" {
+	if b.open() || b.Super(t, "postgres", "SELECT pg_is_in_recovery()") != "f" {
 		t.Error("b is open before it has the mandate, or was not promoted")
 	}
 	if conn, err := dialFrom(ctx, b.database); err == nil { // whatever the proxy does
@@ -118,16 +118,16 @@ func TestAFailoverWithTheOldPrimaryAlive(t *testing.T) {
 		t.Errorf("first %+v, then %+v", p, again)
 	}
 
-	a.super(t, "ofitec_prod", "INSERT INTO ledger VALUES (99)") // the hole that a frozen region leaves: b never has it
+	a.Super(t, "ofitec_prod", "INSERT INTO ledger VALUES (99)") // the hole that a frozen region leaves: b never has it
 	both(granted(fenced, p), a, b)
 	await(t, 10*time.Second, "b is open", b.open)
-	b.super(t, "ofitec_prod", "INSERT INTO ledger VALUES (3)")
+	b.Super(t, "ofitec_prod", "INSERT INTO ledger VALUES (3)")
 	await(t, 60*time.Second, "a is a standby again", func() bool { return a.report().Rejoined != nil })
 	if j := a.report().Rejoined; j.Manner != "rewound" || j.Epoch != 2 || j.Timeline != 2 || j.Discarded == 0 || j.ForkLSN != p.LSN || a.kept("data.diverged-wal") == 0 {
 		t.Errorf("rejoined %+v", j)
 	}
 	await(t, 10*time.Second, "a has b's writes", func() bool {
-		return a.super(t, "ofitec_prod", "SELECT string_agg(n::text, ',' ORDER BY n) FROM ledger") == "1,3"
+		return a.Super(t, "ofitec_prod", "SELECT string_agg(n::text, ',' ORDER BY n) FROM ledger") == "1,3"
 	})
 	if got := a.report().Receipt; got != nil && got.Epoch != 1 {
 		t.Errorf("receipt %+v", got)
@@ -137,7 +137,7 @@ func TestAFailoverWithTheOldPrimaryAlive(t *testing.T) {
 func TestASwitchoverLosesNothingAndTheOldPrimaryFollowsWithoutACopy(t *testing.T) {
 	a, b := startPair(t)
 	begin(t, a, b)
-	a.super(t, "ofitec_prod", "INSERT INTO ledger SELECT generate_series(1, 1000)")
+	a.Super(t, "ofitec_prod", "INSERT INTO ledger SELECT generate_series(1, 1000)")
 	both(moving(events.RegionA, 1, state.PhaseIntent, events.RegionB, events.CauseSwitchover), a, b)
 	await(t, 20*time.Second, "a's receipt", func() bool { return a.report().Receipt != nil })
 	r := a.report().Receipt
@@ -157,10 +157,10 @@ func TestASwitchoverLosesNothingAndTheOldPrimaryFollowsWithoutACopy(t *testing.T
 	if j := a.report().Rejoined; j.Manner != "followed" || j.Timeline != 2 || a.kept("data.diverged") > 0 {
 		t.Errorf("rejoined %+v", j)
 	}
-	if got := a.super(t, "ofitec_prod", "SELECT count(*) FROM ledger"); got != "1000" {
+	if got := a.Super(t, "ofitec_prod", "SELECT count(*) FROM ledger"); got != "1000" {
 		t.Errorf("a has %s rows", got)
 	}
-	if got := a.super(t, "postgres", "SELECT count(*) FROM pg_replication_slots"); got != "0" {
+	if got := a.Super(t, "postgres", "SELECT count(*) FROM pg_replication_slots"); got != "0" {
 		t.Errorf("a keeps %s slots", got)
 	}
 }
@@ -174,7 +174,7 @@ func TestASwitchoverThatIsGivenUpReopensUnderANewEpoch(t *testing.T) {
 	a.work(t)
 	both(steady(events.RegionA, 3), a, b)
 	await(t, 15*time.Second, "a is open again", func() bool { return a.open() && a.report().Receipt == nil })
-	if epoch := a.super(t, "ofitec_prod", "SELECT epoch FROM ofitec.epoch"); epoch != "3" {
+	if epoch := a.Super(t, "ofitec_prod", "SELECT epoch FROM ofitec.epoch"); epoch != "3" {
 		t.Errorf("the database has recorded epoch %s", epoch)
 	}
 	await(t, 15*time.Second, "b follows", func() bool { return b.report().Database.Streaming })
@@ -189,7 +189,7 @@ func TestAPromotionOfAnEarlierEpochIsRefused(t *testing.T) {
 	must(t, b.options.Epochs.Raise(7))
 	both(moving(events.RegionA, 1, state.PhaseFenced, events.RegionB, events.CauseDown), a, b)
 	time.Sleep(time.Second)
-	if b.super(t, "postgres", "SELECT pg_is_in_recovery()") != "t" {
+	if b.Super(t, "postgres", "SELECT pg_is_in_recovery()") != "t" {
 		t.Error("b was promoted under an epoch that it has seen the end of")
 	}
 }
@@ -197,16 +197,16 @@ func TestAPromotionOfAnEarlierEpochIsRefused(t *testing.T) {
 func TestDestroyedDataOfAStandbyAreCopiedAndOfTheActiveRegionNeverMade(t *testing.T) {
 	a, b := startPair(t)
 	begin(t, a, b)
-	b.run(t, "pg_ctl", "-w", "-D", b.DataDir, "-m", "immediate", "stop")
+	b.Run(t, "pg_ctl", "-w", "-D", b.DataDir, "-m", "immediate", "stop")
 	must(t, os.RemoveAll(b.DataDir))
 	await(t, 60*time.Second, "b follows again", func() bool {
 		d := b.report().Database
 		return d.Condition == state.DatabaseStandby && d.Streaming
 	})
-	a.super(t, "ofitec_prod", "INSERT INTO ledger VALUES (1)")
-	await(t, 10*time.Second, "b has it", func() bool { return b.super(t, "ofitec_prod", "SELECT count(*) FROM ledger") == "1" })
+	a.Super(t, "ofitec_prod", "INSERT INTO ledger VALUES (1)")
+	await(t, 10*time.Second, "b has it", func() bool { return b.Super(t, "ofitec_prod", "SELECT count(*) FROM ledger") == "1" })
 
-	a.run(t, "pg_ctl", "-w", "-D", a.DataDir, "-m", "immediate", "stop")
+	a.Run(t, "pg_ctl", "-w", "-D", a.DataDir, "-m", "immediate", "stop")
 	must(t, os.RemoveAll(a.DataDir))
 	time.Sleep(3 * time.Second)
 	if entries, _ := os.ReadDir(a.DataDir); len(entries) > 0 {

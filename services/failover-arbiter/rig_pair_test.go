@@ -54,16 +54,16 @@ func startPair(t *testing.T) (a, b *side) {
 	second := newDatabase(t, "region_b", &first.TLS)
 	first.Upstream, second.Upstream = second.Listen, first.Listen
 	a, b = newSide(t, first, events.RegionA, current), newSide(t, second, events.RegionB, current)
-	a.configure(t)
-	b.configure(t)
-	a.init(t)
-	a.start(t)
-	a.makeRoles(t)
+	a.Configure(t, false)
+	b.Configure(t, false)
+	a.Init(t)
+	a.Start(t)
+	a.MakeRoles(t)
 	_, err := b.options.Upstream.Prepare(context.Background(), 0)
 	must(t, err)
 	_, err = b.files.Copy(context.Background(), b.options.Source)
 	must(t, err)
-	b.start(t)
+	b.Start(t)
 	a.work(t)
 	b.work(t)
 	return a, b
@@ -73,7 +73,7 @@ func newSide(t *testing.T, d *database, region events.Region, current *atomic.Po
 	t.Helper()
 	s := &side{database: d, region: region, state: current, files: cluster.New("/usr/lib/postgresql/15/bin", d.DataDir), opened: map[haproxy.Pool]bool{}}
 	var port uint16
-	_, err := fmt.Sscan(d.port, &port)
+	_, err := fmt.Sscan(d.Port, &port)
 	must(t, err)
 	server := postgres.New(d.SocketDir, port, d.ConfDir)
 	t.Cleanup(server.Close)
@@ -107,7 +107,7 @@ func (s *side) work(t *testing.T) {
 // supervise serves the region's supervisor socket in the way of package deploy/local: no start while a rejoin is in progress or without a cluster, and always fenced.
 func (s *side) supervise(t *testing.T) (socket string) {
 	t.Helper()
-	socket = s.dir + "/supervisor"
+	socket = s.Dir + "/supervisor"
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
 	reply := func(w http.ResponseWriter, err error) {
@@ -121,7 +121,7 @@ func (s *side) supervise(t *testing.T) (socket string) {
 		var request struct{ Mode string }
 		_ = json.NewDecoder(r.Body).Decode(&request)
 		if s.runs() {
-			out, err := s.command("pg_ctl", "-w", "-D", s.DataDir, "-m", request.Mode, "stop").CombinedOutput()
+			out, err := s.Command("pg_ctl", "-w", "-D", s.DataDir, "-m", request.Mode, "stop").CombinedOutput()
 			if err != nil {
 				err = fmt.Errorf("%w: %s", err, out)
 			}
@@ -142,11 +142,11 @@ func (s *side) supervise(t *testing.T) (socket string) {
 }
 
 func (s *side) runs() bool {
-	return s.command("pg_ctl", "-D", s.DataDir, "status").Run() == nil
+	return s.Command("pg_ctl", "-D", s.DataDir, "status").Run() == nil
 }
 
 func (s *side) boot() error {
-	if _, err := os.Stat(s.dir + "/rejoin.inprogress"); err == nil {
+	if _, err := os.Stat(s.Dir + "/rejoin.inprogress"); err == nil {
 		return fmt.Errorf("held: a rejoin is in progress")
 	}
 	if _, err := os.Stat(s.DataDir + "/PG_VERSION"); err != nil {
@@ -163,7 +163,7 @@ func (s *side) boot() error {
 		return err
 	}
 	_ = os.Remove(s.DataDir + "/postmaster.pid")
-	out, err := s.command("pg_ctl", "-W", "-D", s.DataDir, "-l", s.dir+"/log", "-o", "-c fsync=off -c config_file="+s.ConfDir+"/postgresql.conf", "start").CombinedOutput()
+	out, err := s.Command("pg_ctl", "-W", "-D", s.DataDir, "-l", s.Dir+"/log", "-o", "-c fsync=off -c config_file="+s.ConfDir+"/postgresql.conf", "start").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
@@ -234,6 +234,6 @@ func (l logOf) Write(line []byte) (int, error) {
 
 // kept counts what is kept beside PGDATA of a cluster that was replaced, or of a rewound one's WAL.
 func (s *side) kept(name string) int {
-	entries, _ := os.ReadDir(filepath.Join(s.dir, name)) // none when there is no such folder
+	entries, _ := os.ReadDir(filepath.Join(s.Dir, name)) // none when there is no such folder
 	return len(entries)
 }

@@ -73,17 +73,17 @@ func startThree(t *testing.T) *three {
 	a.Upstream, b.Upstream = b.Listen, a.Listen
 	for name, d := range map[events.Region]*database{events.RegionA: a, events.RegionB: b} {
 		w.sides[name] = newSide(t, d, name, &atomic.Pointer[state.Failover]{})
-		d.configure(t)
+		d.Configure(t, false)
 	}
-	a.init(t)
-	a.start(t)
-	a.makeRoles(t)
+	a.Init(t)
+	a.Start(t)
+	a.MakeRoles(t)
 	follower := w.sides[events.RegionB]
 	_, err = follower.options.Upstream.Prepare(context.Background(), 0)
 	must(t, err)
 	_, err = follower.files.Copy(context.Background(), follower.options.Source)
 	must(t, err)
-	b.start(t)
+	b.Start(t)
 	for _, name := range events.Regions {
 		w.down[name], w.quiet[name] = &atomic.Bool{}, &atomic.Bool{}
 		w.address[name] = freeAddr(t)
@@ -104,7 +104,7 @@ func startThree(t *testing.T) *three {
 		status, ok := w.judgement(events.RegionC)
 		return ok && status.Term != 0 && status.Trusted && status.Regions[events.RegionA].Fresh == 3 && status.Against == ""
 	})
-	a.super(t, "ofitec_prod", "SET ROLE odoo_owner; CREATE TABLE ledger (n int)")
+	a.Super(t, "ofitec_prod", "SET ROLE odoo_owner; CREATE TABLE ledger (n int)")
 	return w
 }
 
@@ -131,7 +131,7 @@ func (w *three) startArbiter(name events.Region) {
 		common = append(common, "ETCD_ENDPOINTS="+w.cable.address)
 	}
 	if name.HoldsData() {
-		w.arbiter[name] = w.regions[name].arbiter(w.t, "arbiter", w.address[name], append(common, "OFITEC_SUPERVISOR_SOCKET="+w.sides[name].dir+"/supervisor")...)
+		w.arbiter[name] = w.regions[name].arbiter(w.t, "arbiter", w.address[name], append(common, "OFITEC_SUPERVISOR_SOCKET="+w.sides[name].Dir+"/supervisor")...)
 		return
 	}
 	cmd := exec.Command(os.Args[0])
@@ -256,7 +256,7 @@ func (w *three) kill(name events.Region) {
 	w.t.Helper()
 	end(w.arbiter[name])
 	end(w.regions[name].haproxy)
-	w.sides[name].run(w.t, "pg_ctl", "-D", w.sides[name].DataDir, "-m", "immediate", "stop")
+	w.sides[name].Run(w.t, "pg_ctl", "-D", w.sides[name].DataDir, "-m", "immediate", "stop")
 	w.quiet[name].Store(true)
 	w.down[name].Store(true)
 }
@@ -336,7 +336,7 @@ func (w *three) writes(name events.Region, n int) func() bool {
 
 // ledger is what the database of a region has.
 func (w *three) ledger(name events.Region) string {
-	return w.sides[name].super(w.t, "ofitec_prod", "SELECT coalesce(string_agg(n::text, ',' ORDER BY n), '') FROM ledger")
+	return w.sides[name].Super(w.t, "ofitec_prod", "SELECT coalesce(string_agg(n::text, ',' ORDER BY n), '') FROM ledger")
 }
 
 func (w *three) String() string { return fmt.Sprintf("%+v, told %v", w.current(), w.facts()) }

@@ -24,9 +24,9 @@ func TestItTakesTheFirstMandateAndOpensTheRegion(t *testing.T) {
 		t.Errorf("/standby answers %d %+v", status, body)
 	}
 	await(t, 3*time.Second, "heartbeats are written", func() bool {
-		return r.database.super(t, "ofitec_prod", "SELECT number > 2 AND epoch = 1 AND region = 'a' FROM ofitec.heartbeat") == "t"
+		return r.database.Super(t, "ofitec_prod", "SELECT number > 2 AND epoch = 1 AND region = 'a' FROM ofitec.heartbeat") == "t"
 	})
-	if epoch := r.database.super(t, "ofitec_prod", "SELECT epoch FROM ofitec.epoch"); epoch != "1" {
+	if epoch := r.database.Super(t, "ofitec_prod", "SELECT epoch FROM ofitec.epoch"); epoch != "1" {
 		t.Errorf("the database has recorded epoch %s", epoch)
 	}
 }
@@ -63,7 +63,7 @@ func TestAStoppedArbiterCutsItsRegionWithinDAndC(t *testing.T) {
 		t.Error("a new login got in")
 	}
 	took := await(t, 5*time.Second, "the cut session's statement has ended", func() bool {
-		return r.database.super(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'odoo_bootstrap'") == "0"
+		return r.database.Super(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'odoo_bootstrap'") == "0"
 	})
 	t.Logf("the session was cut %s after the arbiter stopped, its statement was gone %s later; limit %s in all", cut, took, limit)
 	if total := time.Since(stopped); total > limit+300*time.Millisecond { // psql's own start
@@ -93,7 +93,7 @@ func TestWithoutEtcdItClosesBeforeItsMandateEndsAndReopensAfter(t *testing.T) {
 		t.Error("a new login got in")
 	}
 	time.Sleep(1500 * time.Millisecond) // the fence has counted twice
-	if direct := r.database.super(t, "ofitec_prod", "SELECT count(*) FROM pg_hba_file_rules WHERE '{+odoo_owner}'::text[] && user_name"); direct != "0" {
+	if direct := r.database.Super(t, "ofitec_prod", "SELECT count(*) FROM pg_hba_file_rules WHERE '{+odoo_owner}'::text[] && user_name"); direct != "0" {
 		t.Error("the fenced rules are not in force")
 	}
 	r.etcd.start(t)
@@ -144,7 +144,7 @@ func TestSIGTERMClosesAndFencesFirst(t *testing.T) {
 	if _, err := conn.Exec(context.Background(), "SELECT 1"); err == nil || r.open() {
 		t.Error("open after the arbiter's end")
 	}
-	if left := r.database.super(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'odoo_bootstrap'"); left != "0" {
+	if left := r.database.Super(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'odoo_bootstrap'"); left != "0" {
 		t.Errorf("%s sessions are left", left)
 	}
 	// The next process on the same data folder needs no waiting: the folder's lock says that this one is dead.

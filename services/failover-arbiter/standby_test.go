@@ -11,13 +11,13 @@ import (
 // becomeStandby restarts the database in recovery.
 func (d *database) becomeStandby(t *testing.T) {
 	t.Helper()
-	d.run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
+	d.Run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
 	signal := filepath.Join(d.DataDir, "standby.signal")
 	must(t, os.WriteFile(signal, nil, 0o600))
-	if d.account != nil {
-		must(t, os.Chown(signal, int(d.account.Uid), int(d.account.Gid)))
+	if d.Account != nil {
+		must(t, os.Chown(signal, int(d.Account.Uid), int(d.Account.Gid)))
 	}
-	d.start(t)
+	d.Start(t)
 }
 
 func TestAStandbyServesReadersOnlyAndAStrayPrimaryNobody(t *testing.T) {
@@ -44,7 +44,7 @@ func TestAStandbyServesReadersOnlyAndAStrayPrimaryNobody(t *testing.T) {
 
 	conn, err := r.database.login(context.Background(), r.proxy.ReadBind)
 	must(t, err)
-	r.database.run(t, "pg_ctl", "-w", "-D", r.database.DataDir, "promote")
+	r.database.Run(t, "pg_ctl", "-w", "-D", r.database.DataDir, "promote")
 	await(t, 3*time.Second, "readers are out", func() bool { return !readable() })
 	await(t, 3*time.Second, "their sessions have ended", func() bool {
 		_, err := conn.Exec(context.Background(), "SELECT 1")
@@ -67,11 +67,11 @@ func TestADatabaseThatRestartsBehindFencedRulesIsOpenedAgain(t *testing.T) {
 	r := startRegion(t)
 	r.arbiter(t, "arbiter", r.address)
 	await(t, 10*time.Second, "applications can log in", r.open)
-	r.database.run(t, "pg_ctl", "-w", "-D", r.database.DataDir, "-m", "immediate", "stop")
+	r.database.Run(t, "pg_ctl", "-w", "-D", r.database.DataDir, "-m", "immediate", "stop")
 	content, err := r.database.RenderHBAFenced()
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(r.database.ConfDir, "pg_hba.conf"), content, 0o600)) // as a supervisor does at each boot
-	r.database.start(t)
+	r.database.Start(t)
 	t.Logf("open %s after the restart", await(t, 3*time.Second, "applications can log in", r.open))
 	if status, _ := says(r.address, "/mandate"); status != 200 {
 		t.Errorf("/mandate answers %d: a restart of the database is no loss of the mandate", status)
