@@ -76,7 +76,7 @@ func (e EtcdSettings) Required() []error {
 
 // VaultSettings says how to reach Vault. The files are read at each login, not at the start: they may come, and change, later.
 type VaultSettings struct {
-	Addr         string        `env:"VAULT_ADDR" yaml:"addr" doc:"address of Vault, a URL"`
+	Addr         string        `env:"VAULT_ADDR" yaml:"addr" doc:"addresses of Vault's nodes, URLs, separated by commas, the nearest first: one is asked, and the next when it is away, sealed or without an active node"`
 	RoleIDFile   string        `env:"OFITEC_VAULT_ROLE_ID_FILE" yaml:"role_id_file" doc:"file with the AppRole's role id"`
 	SecretIDFile string        `env:"OFITEC_VAULT_SECRET_ID_FILE" yaml:"secret_id_file" doc:"file with the AppRole's secret id"`
 	Token        config.Secret `env:"OFITEC_VAULT_TOKEN" yaml:"-" doc:"a token to use in place of the AppRole; it is renewed but never replaced"`
@@ -84,7 +84,18 @@ type VaultSettings struct {
 
 // Required is the problem of a service that needs Vault and has none configured.
 func (v VaultSettings) Required() []error {
-	return config.Require("VAULT_ADDR", v.Addr, "a URL such as https://127.0.0.13:8200")
+	return config.Require("VAULT_ADDR", v.Addr, "a URL such as https://127.0.0.13:8200, or several separated by commas")
+}
+
+// Addrs are the addresses of Vault's nodes in the order in which they are asked.
+func (v VaultSettings) Addrs() []string {
+	var addrs []string
+	for _, addr := range strings.Split(v.Addr, ",") {
+		if addr = strings.TrimSpace(addr); addr != "" {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
 }
 
 // NewSettings gives the defaults.
@@ -121,8 +132,12 @@ func (s Settings) Problems() []error {
 			bad("ETCD_ENDPOINTS", withoutPassword(address), "host:port, http://host:port or https://host:port, separated by commas")
 		}
 	}
-	if s.Vault.Addr != "" && !wellFormed(s.Vault.Addr, "http", "https") {
-		bad("VAULT_ADDR", withoutPassword(s.Vault.Addr), "a URL such as https://127.0.0.13:8200")
+	for _, address := range s.Vault.Addrs() {
+		if !wellFormed(address, "http", "https") {
+			bad("VAULT_ADDR", withoutPassword(address), "a URL such as https://127.0.0.13:8200, or several separated by commas")
+		} else if first := s.Vault.Addrs()[0]; strings.HasPrefix(address, "https://") != strings.HasPrefix(first, "https://") {
+			bad("VAULT_ADDR", withoutPassword(address), "all nodes by https://, or all by http://")
+		}
 	}
 	if (s.Vault.RoleIDFile == "") != (s.Vault.SecretIDFile == "") {
 		problems = append(problems, fmt.Errorf("OFITEC_VAULT_ROLE_ID_FILE=%q and OFITEC_VAULT_SECRET_ID_FILE=%q: want both or neither", s.Vault.RoleIDFile, s.Vault.SecretIDFile))

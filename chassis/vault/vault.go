@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -45,15 +46,25 @@ func Connect(s chassis.Settings) (*Client, error) {
 	if config.Error != nil {
 		return nil, fmt.Errorf("connect to Vault: %w", config.Error)
 	}
-	config.Address = s.Vault.Addr
+	addrs := s.Vault.Addrs()
+	if len(addrs) == 0 {
+		return nil, errors.New("connect to Vault: no address is set")
+	}
+	config.Address = addrs[0]
 	config.MaxRetries = 0 // Hold has its own table, and other callers know better when to try again
 	config.Timeout = requestTimeout
-	if strings.HasPrefix(s.Vault.Addr, "https://") {
+	transport := config.HttpClient.Transport.(*http.Transport)
+	transport.DialContext, transport.TLSHandshakeTimeout = (&net.Dialer{Timeout: dialTimeout}).DialContext, dialTimeout
+	if strings.HasPrefix(addrs[0], "https://") {
 		source, err := s.TLS.Open()
 		if err != nil {
 			return nil, fmt.Errorf("connect to Vault: %w", err)
 		}
-		config.HttpClient.Transport.(*http.Transport).TLSClientConfig = source.Client()
+		transport.TLSClientConfig = source.Client()
+	}
+	var err error
+	if config.HttpClient.Transport, err = newNodes(transport, addrs); err != nil {
+		return nil, fmt.Errorf("connect to Vault: %w", err)
 	}
 	client, err := api.NewClient(config)
 	if err != nil {

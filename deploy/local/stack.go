@@ -100,9 +100,9 @@ func (s *Stack) run(ctx context.Context) error {
 		s.folder.undo()
 		return err
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // ctx has ended by now
 		s.terminal.say("stopping")
-		s.supervisor.Close(s.startedGroups()...) //nolint:contextcheck // ctx has ended by now
+		s.supervisor.Close(s.startedGroups()...)
 		if s.options.Namespaces {
 			netns.Remove(context.Background())
 		}
