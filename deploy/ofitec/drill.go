@@ -24,6 +24,10 @@ func newDrill() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(newRegionLoss(), newRestore())
+	for _, k := range faultKinds {
+		command.AddCommand(newFault(k))
+	}
+	command.AddCommand(newHeal())
 	return command
 }
 

@@ -149,7 +149,7 @@ func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, 
 		Active: string(now.Active), Epoch: uint64(now.Epoch), Before: uint64(d.before.Epoch), Address: watching.last, Want: watching.want, Moved: d.moved,
 	}
 	for _, door := range layout.DataRegions {
-		if e.Stored[w.writer(door)], err = stored(ctx, d.layout, d.survivor, w.writer(door)); err != nil {
+		if e.Stored[w.writer(door)], err = stored(ctx, d.layout, d.survivor, layout.PortWebProxy, w.writer(door)); err != nil {
 			d.say("%v", err)
 		}
 	}

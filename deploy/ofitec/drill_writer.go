@@ -141,9 +141,9 @@ func (w *writers) stop() {
 	w.wait.Wait()
 }
 
-// stored lists what the ledger has of a writer, asked at a region's door.
-func stored(ctx context.Context, l layout.Layout, door layout.Region, writer string) (map[int64]bool, error) {
-	address := "http://" + l.Addressing.Addr(door, layout.PortWebProxy) + "/of/ledger?writer=" + url.QueryEscape(writer)
+// stored lists what the ledger has of a writer, asked at a port of a region: its door, or a colour, which reads its own region's database.
+func stored(ctx context.Context, l layout.Layout, door layout.Region, port int, writer string) (map[int64]bool, error) {
+	address := "http://" + l.Addressing.Addr(door, port) + "/of/ledger?writer=" + url.QueryEscape(writer)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
