@@ -20,6 +20,7 @@ type Config struct {
 
 	Warehouse string `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of ofitec.duckdb, and of raw/ when OFITEC_RAW_URL is not set"`
 	RawURL    string `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
+	Snapshots string `env:"OFITEC_SNAPSHOT_DIR" yaml:"snapshot_dir" doc:"folder of the copies for readers, snapshot/ofitec.duckdb and marts/<mart>.parquet; that of the warehouse when empty"`
 	Models    string `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
 	// TokenKeyFile is read as it is: the key is bytes, not text.
 	TokenKeyFile string `env:"OFITEC_TOKEN_KEY_FILE" yaml:"token_key_file" doc:"file with the key of the tokens, any 32 bytes or more"`
@@ -28,6 +29,8 @@ type Config struct {
 	S3        S3Settings        `yaml:"s3"`
 	Engine    EngineSettings    `yaml:"engine"`
 	Load      LoadSettings      `yaml:"load"`
+
+	withoutBus bool // a command asks files alone
 }
 
 // AnalyticsSettings say where the marts are published.
@@ -72,7 +75,10 @@ var memory = regexp.MustCompile(`^[1-9][0-9]*(\.[0-9]+)?(KB|MB|GB|TB|KiB|MiB|GiB
 
 // Problems are all that is wrong with the configuration.
 func (c *Config) Problems() []error {
-	problems := append(c.Settings.Problems(), c.NATS.Required()...)
+	problems := c.Settings.Problems()
+	if !c.withoutBus {
+		problems = append(problems, c.NATS.Required()...)
+	}
 	bad := func(wrong bool, variable, value, want string) {
 		if wrong {
 			problems = append(problems, &config.Problem{Variable: variable, Value: value, Want: want})
@@ -121,6 +127,17 @@ func (c *Config) alone() bool { return len(c.Etcd.Endpoints) == 0 }
 func (c *Config) limits() batch.Limits { return batch.Limits{Files: c.Load.Files, Bytes: c.Load.Bytes} }
 
 func (c *Config) file() string { return filepath.Join(c.Warehouse, "ofitec.duckdb") }
+
+// next is a whole new warehouse that waits to take the place of the file.
+func (c *Config) next() string { return c.file() + ".next" }
+
+// snapshots is the folder of the copies for readers.
+func (c *Config) snapshots() string {
+	if c.Snapshots != "" {
+		return c.Snapshots
+	}
+	return c.Warehouse
+}
 
 // ownDir is where spills and spooled files go: what is in it may be lost.
 func (c *Config) ownDir() string {

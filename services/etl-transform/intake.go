@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type intake struct {
 	log       *slog.Logger
 	loaded    func(warehouse.Result) // after each load
 	trouble   *notice.Notice         // nil says nothing
+	until     int64                  // last record of the manifest that is caught up with; 0 for all
 	fail      atomic.Value           // text of why the last load did not work, "" when it did
 
 	one     sync.Mutex    // held from the look into the ledger to the end of the load
@@ -229,6 +231,11 @@ func (i *intake) catchUp(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("catch up with the manifest: %w", err)
 		}
+		enough := len(found) < i.limits.Files
+		if i.until != 0 {
+			found = slices.DeleteFunc(found, func(a batch.Announced) bool { return a.Ready.Sequence > i.until })
+			enough = enough || after > i.until
+		}
 		for n, err := range i.load(ctx, found) {
 			if err == nil {
 				continue
@@ -237,7 +244,7 @@ func (i *intake) catchUp(ctx context.Context) error {
 				left.first = fmt.Errorf("record %d: %w", found[n].Ready.Sequence, err)
 			}
 		}
-		if next = after; len(found) < i.limits.Files {
+		if next = after; enough {
 			break
 		}
 	}

@@ -1,9 +1,13 @@
-// Command etl-transform loads export-ready events into the DuckDB warehouse, checks and publishes the marts.
+// Command etl-transform loads export-ready events into the DuckDB warehouse, checks and publishes the marts. Its subcommands rebuild, verify and explain a warehouse.
 package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/ofitec/ofitec/chassis"
@@ -19,16 +23,52 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	syscall.Umask(0o077) // the warehouse is for its own user
-	single := len(args) == 1 && args[0] == "--once"
-	if err := chassis.NoArguments(args); err != nil && !single {
-		return err
+	if len(args) == 0 {
+		return keepServing(ctx)
 	}
-	c := NewConfig()
-	if err := config.Load(c, chassis.EarlierNames...); err != nil {
-		return err
-	}
-	if single {
+	if args[0] == "--once" && len(args) == 1 {
+		c, err := configured(false)
+		if err != nil {
+			return err
+		}
 		return once(ctx, c, os.Stdout)
 	}
-	return serve(ctx, c)
+	command, known := commands[args[0]]
+	if !known {
+		return &chassis.UsageError{Reason: fmt.Sprintf("unknown argument %q: want none, --once, version, config-reference or one of %s", args[0], strings.Join(commandNames(), ", "))}
+	}
+	c, err := configured(!command.speaks)
+	if err != nil {
+		return err
+	}
+	return command.run(ctx, c, args[1:], os.Stdout)
+}
+
+// keepServing serves, and begins again with the file that a rebuild has made.
+func keepServing(ctx context.Context) error {
+	for {
+		c, err := configured(false)
+		if err != nil {
+			return err
+		}
+		if err := serve(ctx, c); !errors.Is(err, errRebuilt) {
+			return err
+		}
+	}
+}
+
+// configured reads the configuration; without the bus it is one of a command that asks files alone.
+func configured(withoutBus bool) (*Config, error) {
+	c := NewConfig()
+	c.withoutBus = withoutBus
+	return c, config.Load(c, chassis.EarlierNames...)
+}
+
+func commandNames() []string {
+	var names []string
+	for name := range commands {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }

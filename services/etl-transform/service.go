@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -19,12 +17,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
-	"github.com/ofitec/ofitec/models"
-	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/postgres"
-	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
-	"github.com/ofitec/ofitec/services/etl-transform/internal/s3"
-	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
 
@@ -41,6 +34,7 @@ type transform struct {
 	intake    *intake
 	outbox    *bus.Outbox
 	publisher *publisher // nil without a database for readers
+	snapshots *snapshots
 }
 
 // assemble opens what is on this machine and starts to connect to the rest.
@@ -74,6 +68,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 	counted := newMetrics(t.service.Metrics)
 	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter), stopped: make(chan struct{})}
 	t.intake.trouble = notice.New(t.service.Log, "raw files are not loaded", nil)
+	t.snapshots = &snapshots{warehouse: t.warehouse, folder: c.snapshots(), log: t.service.Log, wake: make(chan struct{}, 1)}
 	active := activity(always)
 	if !c.alone() {
 		if t.etcd, err = etcd.Connect(c.Settings); err != nil {
@@ -97,6 +92,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 
 func (t *transform) loaded(warehouse.Result) {
 	t.outbox.Wake()
+	t.snapshots.Wake()
 	if t.publisher != nil {
 		t.publisher.Wake()
 	}
@@ -114,62 +110,6 @@ func (t *transform) close() {
 			t.service.Log.Warn("warehouse not closed", "error", err)
 		}
 	}
-}
-
-func (c *Config) openStore() (*raw.Store, error) {
-	u, err := c.rawURL()
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme == "file" {
-		folder := raw.OpenFolder(u)
-		return raw.New(folder.URL(), folder), nil
-	}
-	ca := c.S3.CAFile
-	if ca == "" {
-		ca = c.TLS.CA
-	}
-	source, err := s3.Open(u, s3.Access{Endpoint: c.S3.Endpoint, Region: c.S3.Region, CAFile: ca, AccessKey: c.S3.AccessKey.Reveal(), SecretKey: c.S3.SecretKey.Reveal()})
-	if err != nil {
-		return nil, err
-	}
-	return raw.New(source.URL(), source), nil
-}
-
-// openWarehouse opens the file. One that was made by other models or another key is put aside, and made anew from the raw files and their manifest.
-func (c *Config) openWarehouse(ctx context.Context, log *slog.Logger) (*warehouse.Warehouse, error) {
-	m, err := models.Open(c.Models)
-	if err != nil {
-		return nil, fmt.Errorf("read OFITEC_MODELS: %w", err)
-	}
-	tokens, err := token.OpenFile(c.TokenKeyFile)
-	if err != nil {
-		return nil, err
-	}
-	options := warehouse.Options{Region: events.Region(c.Region), Models: m, Tokens: tokens, TokenVersion: tokens.Version(), Spool: filepath.Join(c.ownDir(), "spool"), Log: log}
-	w, err := c.openFile(ctx, options)
-	if !errors.Is(err, warehouse.ErrOtherRules) {
-		return w, err
-	}
-	aside := c.file() + "." + time.Now().UTC().Format("20060102T150405Z")
-	log.WarnContext(ctx, "the warehouse is made anew from the raw files", "because", err.Error(), "the_one_before", aside)
-	if err := os.Rename(c.file(), aside); err != nil {
-		return nil, fmt.Errorf("put warehouse aside: %w", err)
-	}
-	return c.openFile(ctx, options)
-}
-
-func (c *Config) openFile(ctx context.Context, options warehouse.Options) (*warehouse.Warehouse, error) {
-	db, err := duckdb.Open(ctx, c.file(), duckdb.Options{MemoryLimit: c.Engine.MemoryLimit, Threads: c.threads(), TempDir: filepath.Join(c.ownDir(), "spill")})
-	if err != nil {
-		return nil, err
-	}
-	w, err := warehouse.New(ctx, db, options)
-	if err != nil {
-		_ = db.Close()
-		return nil, err
-	}
-	return w, nil
 }
 
 // consumer says how announcements are read.
@@ -203,7 +143,27 @@ const (
 	sayAgain     = time.Minute     // between two log lines about what does not work
 )
 
-// serve joins the bus and runs until ctx ends. The bus may be away at the start: the service is then alive and not ready.
+// errRebuilt ends serve when a rebuilt warehouse waits to take the place of the one that is open.
+var errRebuilt = errors.New("a rebuilt warehouse is there")
+
+// adoptEvery is how often it is looked for one.
+const adoptEvery = 2 * time.Second
+
+// awaitRebuilt returns when a rebuilt warehouse is there, or when ctx ends.
+func (t *transform) awaitRebuilt(ctx context.Context) (there bool) {
+	for {
+		if _, err := os.Stat(t.config.next()); err == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(adoptEvery):
+		}
+	}
+}
+
+// serve joins the bus and runs until ctx ends, or, with errRebuilt, until another warehouse is to be opened. The bus may be away at the start: the service is then alive and not ready.
 func serve(ctx context.Context, c *Config) error {
 	t, err := assemble(ctx, c)
 	if err != nil {
@@ -224,6 +184,8 @@ func serve(ctx context.Context, c *Config) error {
 	t.service.Add("load", t.intake.run)
 	t.service.Add("outbox", t.outbox.Run)
 	t.service.Add("keep up", t.keepUp)
+	t.service.Add("snapshots", t.snapshots.run)
+	t.service.Health.Note("snapshots", t.snapshots.trouble)
 	if t.publisher != nil {
 		t.service.Health.Register("analytics", t.publisher.check)
 		t.service.Add("publish", t.publisher.run)
@@ -241,7 +203,15 @@ func serve(ctx context.Context, c *Config) error {
 		}
 		return t.bus.Consume(ctx, consumer, t.intake.consume)
 	})
-	return t.service.Run(ctx)
+	var rebuilt atomic.Bool
+	t.service.Add("rebuilt", func(ctx context.Context) error {
+		rebuilt.Store(t.awaitRebuilt(ctx))
+		return nil // ends the service in either case
+	})
+	if err := t.service.Run(ctx); err != nil || !rebuilt.Load() {
+		return err
+	}
+	return errRebuilt
 }
 
 // ready makes the streams when alone, and brings in what the manifest has: after the loss of the warehouse there may be nothing on the bus that would. Single files that

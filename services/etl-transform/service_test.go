@@ -232,8 +232,8 @@ func TestAWarehouseThatIsLostIsMadeAnewFromTheManifestWithNothingOnTheBus(t *tes
 	}
 }
 
-// digestsOf opens a warehouse that nobody has open.
-func digestsOf(t *testing.T, folder string) map[string]string {
+// digestsIn opens a warehouse that nobody has open.
+func digestsIn(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	c := NewConfig()
 	c.Warehouse, c.TokenKeyFile, c.Engine.MemoryLimit = folder, filepath.Join(folder, "token.key"), "512MiB"
@@ -282,7 +282,7 @@ func TestATransformThatIsKilledAgainAndAgainEndsWithTheWarehouseOfAnUndisturbedO
 		if status, out, complaints := chassistest.Run(t, []string{"--once"}, env...); status != 0 {
 			t.Fatalf("exit status %d after %d kills\n%s\n%s", status, kills, out, complaints)
 		}
-		digests := digestsOf(t, folder)
+		digests := digestsIn(t, folder)
 		if kills == 0 {
 			undisturbed = digests
 		}

@@ -19,14 +19,15 @@ import (
 type Options struct {
 	MemoryLimit string // as 2GiB
 	Threads     int
+	ReadOnly    bool   // nothing is made or changed; others may read the file at the same time
 	TempDir     string // where it spills to; made when it is not there, mode 0700, because a spill may hold what is not yet a token
 }
 
 // ErrInUse says that another process has the file open.
-var ErrInUse = errors.New("the warehouse is open in another process; one process writes, readers use the published copy")
+var ErrInUse = errors.New("the warehouse is open in another process; one process writes, readers use its snapshot")
 
 // ErrDamaged says that the file cannot be read as a warehouse.
-var ErrDamaged = errors.New("the warehouse file is damaged; it can be made anew from the raw files")
+var ErrDamaged = errors.New("the warehouse file is damaged; etl-transform rebuild (ofitec etl rebuild) makes it anew from the raw files")
 
 var holder = regexp.MustCompile(`\(PID (\d+)\)`)
 
@@ -45,7 +46,14 @@ func Open(ctx context.Context, path string, o Options) (*sql.DB, error) {
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",
 	}
-	connector, err := duckdb.NewConnector(path, func(conn driver.ExecerContext) error {
+	address := path
+	if o.ReadOnly {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("open warehouse: %w", err)
+		}
+		address += "?access_mode=READ_ONLY"
+	}
+	connector, err := duckdb.NewConnector(address, func(conn driver.ExecerContext) error {
 		for _, setting := range settings {
 			if _, err := conn.ExecContext(ctx, setting, nil); err != nil {
 				return fmt.Errorf("%s: %w", setting, err)

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/models"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/s3"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
+)
+
+func (c *Config) openStore() (*raw.Store, error) {
+	u, err := c.rawURL()
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "file" {
+		folder := raw.OpenFolder(u)
+		return raw.New(folder.URL(), folder), nil
+	}
+	ca := c.S3.CAFile
+	if ca == "" {
+		ca = c.TLS.CA
+	}
+	source, err := s3.Open(u, s3.Access{Endpoint: c.S3.Endpoint, Region: c.S3.Region, CAFile: ca, AccessKey: c.S3.AccessKey.Reveal(), SecretKey: c.S3.SecretKey.Reveal()})
+	if err != nil {
+		return nil, err
+	}
+	return raw.New(source.URL(), source), nil
+}
+
+// options are what a warehouse is made of here.
+func (c *Config) options(log *slog.Logger) (warehouse.Options, error) {
+	m, err := models.Open(c.Models)
+	if err != nil {
+		return warehouse.Options{}, fmt.Errorf("read OFITEC_MODELS: %w", err)
+	}
+	tokens, err := token.OpenFile(c.TokenKeyFile)
+	if err != nil {
+		return warehouse.Options{}, err
+	}
+	return warehouse.Options{Region: events.Region(c.Region), Models: m, Tokens: tokens, TokenVersion: tokens.Version(), Spool: filepath.Join(c.ownDir(), "spool"), Log: log}, nil
+}
+
+// openWarehouse opens the file, after a rebuilt one has taken its place if there is one. A file that was made by other models or another key is put aside, and made anew from the raw files
+// and their manifest.
+func (c *Config) openWarehouse(ctx context.Context, log *slog.Logger) (*warehouse.Warehouse, error) {
+	options, err := c.options(log)
+	if err != nil {
+		return nil, err
+	}
+	if adopted, err := c.adopt(ctx); err != nil {
+		return nil, err
+	} else if adopted != "" {
+		log.InfoContext(ctx, "the rebuilt warehouse has taken the place of the one before", "the_one_before", adopted)
+	}
+	w, err := c.openFile(ctx, c.file(), options)
+	if !errors.Is(err, warehouse.ErrOtherRules) {
+		return w, err
+	}
+	aside, moved := c.putAside()
+	if moved != nil {
+		return nil, moved
+	}
+	log.WarnContext(ctx, "the warehouse is made anew from the raw files", "because", err.Error(), "the_one_before", aside)
+	return c.openFile(ctx, c.file(), options)
+}
+
+func (c *Config) openFile(ctx context.Context, path string, options warehouse.Options) (*warehouse.Warehouse, error) {
+	db, err := duckdb.Open(ctx, path, c.engine(false))
+	if err != nil {
+		return nil, err
+	}
+	w, err := warehouse.New(ctx, db, options)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (c *Config) engine(readOnly bool) duckdb.Options {
+	return duckdb.Options{ReadOnly: readOnly, MemoryLimit: c.Engine.MemoryLimit, Threads: c.threads(), TempDir: filepath.Join(c.ownDir(), "spill")}
+}
+
+// log is the engine's file of what is not in the warehouse's yet.
+func logOf(path string) string { return path + ".wal" }
+
+// putAside gives the file another name, and its log with it.
+func (c *Config) putAside() (aside string, err error) {
+	aside = c.file() + "." + time.Now().UTC().Format("20060102T150405Z")
+	for _, name := range []func(string) string{logOf, func(path string) string { return path }} {
+		if err := os.Rename(name(c.file()), name(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("put warehouse aside: %w", err)
+		}
+	}
+	return aside, nil
+}
+
+// adopt puts a rebuilt file in the place of the one before, which nobody may have open, and says where that is now; "" when there is none.
+func (c *Config) adopt(ctx context.Context) (aside string, err error) {
+	if _, err := os.Stat(c.next()); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if _, err := os.Stat(c.file()); err == nil {
+		db, err := duckdb.Open(ctx, c.file(), c.engine(false))
+		if errors.Is(err, duckdb.ErrInUse) {
+			return "", err
+		}
+		if err == nil {
+			_ = db.Close() // a damaged one is replaced all the same
+		}
+	}
+	if aside, err = c.putAside(); err != nil {
+		return "", err
+	}
+	if err := os.Rename(c.next(), c.file()); err != nil {
+		return "", fmt.Errorf("put rebuilt warehouse in place: %w", err)
+	}
+	return aside, nil
+}
+
+// reading is a warehouse that is open for questions.
+type reading struct {
+	*warehouse.Warehouse
+	Path string
+	Made warehouse.Made
+}
+
+// openReading opens the file, or the readers' copy of it while the service has it open.
+func (c *Config) openReading(ctx context.Context) (*reading, error) {
+	options, err := c.options(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.read(ctx, c.file(), options)
+	if errors.Is(err, duckdb.ErrInUse) {
+		if _, gone := os.Stat(snapshotFile(c.snapshots())); gone != nil {
+			return nil, fmt.Errorf("%w; there is no snapshot yet: %w", err, gone)
+		}
+		r, err = c.read(ctx, snapshotFile(c.snapshots()), options)
+	}
+	return r, err
+}
+
+func (c *Config) read(ctx context.Context, path string, options warehouse.Options) (*reading, error) {
+	db, err := duckdb.Open(ctx, path, c.engine(true))
+	if err != nil {
+		return nil, err
+	}
+	w, err := warehouse.Read(ctx, db, options)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	made, err := w.Made(ctx)
+	if err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	return &reading{Warehouse: w, Path: path, Made: made}, nil
+}
