@@ -15,13 +15,12 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/known"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/manifest"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/odoo"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/spool"
 )
 
 // books are what the raw files say that the source has, one a dataset, kept up with the manifest. They are made of the store alone, so that they are right after
@@ -29,6 +28,7 @@ import (
 type books struct {
 	dir      string
 	store    store
+	spool    spool.Dir // how raw files are kept
 	datasets []models.Dataset
 	log      *slog.Logger
 
@@ -228,14 +228,13 @@ func (b *books) read(ctx context.Context, r manifest.Record, use func(io.Reader)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // only read
-	decoder, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	plain, err := b.spool.Plain(file, r.Path)
 	if err != nil {
 		return err
 	}
-	defer decoder.Close()
+	defer func() { _ = plain.Close() }() // only read
 	sum := sha256.New()
-	if err := use(hashing{decoder, sum}); err != nil {
+	if err := use(hashing{plain, sum}); err != nil {
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != r.SHA256 {

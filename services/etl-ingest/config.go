@@ -12,15 +12,17 @@ import (
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/seal"
 )
 
 // Config is what the etl-ingest reads.
 type Config struct {
 	chassis.Settings `yaml:",inline"`
 
-	Warehouse string `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of the warehouse; needed when OFITEC_RAW_URL is not set"`
-	RawURL    string `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
-	Models    string `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
+	Warehouse string        `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of the warehouse; needed when OFITEC_RAW_URL is not set"`
+	RawURL    string        `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
+	RawKey    config.Secret `env:"OFITEC_RAW_KEY" yaml:"-" doc:"secret keys of age, one a line: the first one encrypts raw files, all of them open them; raw files are not encrypted when empty"`
+	Models    string        `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
 
 	Odoo   OdooSettings   `yaml:"odoo"`
 	S3     S3Settings     `yaml:"s3"`
@@ -105,23 +107,34 @@ func (c *Config) Problems() []error {
 }
 
 func (c *Config) storeProblems() []error {
+	var problems []error
+	if _, err := c.rawKeys(); err != nil {
+		problems = append(problems, &config.Problem{Variable: "OFITEC_RAW_KEY", Value: "...", Want: "secret keys of age, one a line, such as AGE-SECRET-KEY-1... (age-keygen makes one)"})
+	}
 	if c.Warehouse == "" && c.RawURL == "" {
-		return []error{&config.Problem{Variable: "OFITEC_WAREHOUSE", Want: "a folder, or OFITEC_RAW_URL"}}
+		return append(problems, &config.Problem{Variable: "OFITEC_WAREHOUSE", Want: "a folder, or OFITEC_RAW_URL"})
 	}
 	u, err := c.rawURL()
 	if err != nil || strings.ContainsAny(u.String(), "@?#") {
-		return []error{&config.Problem{Variable: "OFITEC_RAW_URL", Value: "...", Want: "file:///folder or s3://bucket/prefix, without credentials or a query"}}
+		return append(problems, &config.Problem{Variable: "OFITEC_RAW_URL", Value: "...", Want: "file:///folder or s3://bucket/prefix, without credentials or a query"})
 	}
 	if u.Scheme != "s3" {
-		return nil
+		return problems
 	}
-	var problems []error
 	if c.Warehouse == "" && c.DataDir == "" {
 		problems = append(problems, &config.Problem{Variable: "OFITEC_DATA_DIR", Want: "a folder in which pages wait for their upload"})
 	}
 	problems = append(problems, config.Require("OFITEC_S3_ENDPOINT", c.S3.Endpoint, "the object store's URL, since OFITEC_RAW_URL is s3://")...)
 	problems = append(problems, config.Require("OFITEC_S3_ACCESS_KEY", string(c.S3.AccessKey), "the access key, or OFITEC_S3_ACCESS_KEY_FILE")...)
 	return append(problems, config.Require("OFITEC_S3_SECRET_KEY", string(c.S3.SecretKey), "the secret key, or OFITEC_S3_SECRET_KEY_FILE")...)
+}
+
+// rawKeys are what raw files are encrypted with; nil for nothing.
+func (c *Config) rawKeys() (*seal.Keys, error) {
+	if c.RawKey == "" {
+		return nil, nil
+	}
+	return seal.Parse(c.RawKey.Reveal())
 }
 
 // rawURL is where the raw store is.

@@ -3,6 +3,7 @@ module github.com/ofitec/ofitec/services/etl-ingest
 go 1.26.0
 
 require (
+	filippo.io/age v1.2.1
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/ofitec/ofitec/chassis v0.0.0
 	github.com/ofitec/ofitec/models v0.0.0

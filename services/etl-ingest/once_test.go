@@ -25,6 +25,7 @@ import (
 	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/file"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/manifest"
+	"github.com/ofitec/ofitec/services/etl-ingest/internal/spool"
 )
 
 // site is an export, a bus and a warehouse.
@@ -93,9 +94,12 @@ func openFolder(t testing.TB, folder string) *file.Store {
 }
 
 // replay is what a reader of the raw files must take for the source's rows, by the README's contract.
-func replay(t testing.TB, store store, records []manifest.Record, dataset string) map[int64]entry {
+func replay(t testing.TB, store store, records []manifest.Record, dataset string, keys ...spool.Sealer) map[int64]entry {
 	t.Helper()
 	b := &books{store: store, datasets: mustModels(t).Datasets()}
+	if len(keys) > 0 {
+		b.spool.Seal = keys[0]
+	}
 	rows := map[int64]entry{}
 	for _, r := range records {
 		if r.Dataset != dataset || r.Path == "" || r.Kind == manifest.KindSummary {

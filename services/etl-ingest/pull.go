@@ -45,6 +45,7 @@ type mandate func(ctx context.Context) (events.Epoch, error)
 type puller struct {
 	source   source
 	store    store
+	spool    spool.Dir
 	ledger   *ledger
 	mandate  mandate
 	policy   extract.Policy
@@ -142,7 +143,7 @@ func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.
 // fetch reads a page into a spooled file, several times if that helps. The file is complete but has no lasting name.
 func (p *puller) fetch(ctx context.Context, request odoo.Request) (draft *spool.File, page extract.Page, err error) {
 	err = p.again(ctx, func() error {
-		if draft, err = spool.Create(p.store.SpoolDir()); err != nil {
+		if draft, err = p.spool.Create(); err != nil {
 			return storageFailure("spool the page", err)
 		}
 		if page, err = p.source.Page(ctx, request, draft); err != nil {
@@ -206,7 +207,7 @@ func (p *puller) commit(ctx context.Context, draft *spool.File, r manifest.Recor
 		if path, err = draft.Finish(); err != nil {
 			return extract.State{}, storageFailure("spool the page", err)
 		}
-		r.Path = rawPath(r)
+		r.Path = rawPath(r) + p.spool.Suffix()
 	}
 	if err := p.stillAllowed(ctx, r.AsOf.Epoch); err != nil {
 		return extract.State{}, err
@@ -240,7 +241,7 @@ func (p *puller) fileFormat() string {
 	return p.format
 }
 
-// rawPath names a raw file by its content. The date is the source's, UTC.
+// rawPath names a raw file by its content, without what tells how it is kept. The date is the source's, UTC.
 func rawPath(r manifest.Record) string {
-	return r.Dataset + "/dt=" + r.AsOf.SourceClock.UTC().Format(time.DateOnly) + "/" + r.SHA256 + "." + r.Format + ".zst"
+	return r.Dataset + "/dt=" + r.AsOf.SourceClock.UTC().Format(time.DateOnly) + "/" + r.SHA256 + "." + r.Format
 }

@@ -180,7 +180,7 @@ func (c *comparison) deletions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gone := newTombstones(c.dataset, c.puller.store.SpoolDir())
+	gone := newTombstones(c.dataset, c.puller.spool)
 	defer gone.discard()
 	err = book.Each(func(position int64, r known.Row) error {
 		if first.marks.Has(position) || second.marks.Has(position) {

@@ -155,7 +155,7 @@ const idsAtOnce = 500
 // lookFor asks for the rows that the book has in the windows and the source had not: those that were moved to another write_date are recorded as they are, and those that are
 // no more were now missed twice. A server that cannot be asked by id leaves it to its list of ids.
 func (c *comparison) lookFor(ctx context.Context, book *known.Book, windows []reconcile.Window, marks known.Marks) error {
-	gone := newTombstones(c.dataset, c.puller.store.SpoolDir())
+	gone := newTombstones(c.dataset, c.puller.spool)
 	defer gone.discard()
 	var clock time.Time
 	var ids []int64
@@ -252,7 +252,7 @@ func (c *comparison) readAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gone := newTombstones(c.dataset, c.puller.store.SpoolDir())
+	gone := newTombstones(c.dataset, c.puller.spool)
 	defer gone.discard()
 	err = book.Each(func(position int64, r known.Row) error {
 		if marks.Has(position) {
@@ -268,20 +268,21 @@ func (c *comparison) readAll(ctx context.Context) error {
 
 // tombstones is the body of an absent record, spooled.
 type tombstones struct {
-	dir, header string
+	dir         spool.Dir
+	header      string
 	dataset     string
 	draft       *spool.File
 	sum         hash.Hash
 	rows, bytes int64
 }
 
-func newTombstones(dataset models.Dataset, dir string) *tombstones {
+func newTombstones(dataset models.Dataset, dir spool.Dir) *tombstones {
 	return &tombstones{dir: dir, header: dataset.Key + "\n", dataset: dataset.Name, sum: sha256.New()}
 }
 
 func (t *tombstones) add(id int64) error {
 	if t.draft == nil {
-		draft, err := spool.Create(t.dir)
+		draft, err := t.dir.Create()
 		if err != nil {
 			return err
 		}
@@ -336,7 +337,7 @@ type summaryLine struct {
 
 // tell records what was compared.
 func (c *comparison) tell(ctx context.Context) error {
-	draft, err := spool.Create(c.puller.store.SpoolDir())
+	draft, err := c.puller.spool.Create()
 	if err != nil {
 		return storageFailure("spool the summary", err)
 	}

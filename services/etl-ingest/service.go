@@ -71,6 +71,14 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 	if i.store, err = c.openStore(); err != nil {
 		return nil, err
 	}
+	files := spool.Dir{Path: i.store.SpoolDir()}
+	keys, err := c.rawKeys()
+	if err != nil {
+		return nil, err
+	}
+	if keys != nil {
+		files.Seal = keys
+	}
 	if n := spool.Sweep(i.store.SpoolDir(), time.Now()); n > 0 {
 		slog.InfoContext(ctx, "removed what a crash had left", "files", n)
 	}
@@ -103,14 +111,14 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 	counted := newMetrics(service.Metrics)
 	region := events.Region(c.Region)
 	pull := &puller{
-		source: source, store: i.store, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, log: service.Log, progress: page,
+		source: source, store: i.store, spool: files, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, log: service.Log, progress: page,
 		ledger: &ledger{
 			chain: manifest.NewChain(i.store), states: kv.New(i.stream, c.Export.Bucket, c.alone()), bus: i.bus, root: i.store.URL(), region: region, metrics: counted, log: service.Log,
 		},
 	}
 	compare := &reconciler{
 		puller: pull, source: source, metrics: counted, log: service.Log, every: c.Export.Reread,
-		books: &books{dir: c.booksDir(), store: i.store, datasets: warehouse.Datasets(), log: service.Log, chain: manifest.NewChain(i.store)},
+		books: &books{dir: c.booksDir(), store: i.store, spool: files, datasets: warehouse.Datasets(), log: service.Log, chain: manifest.NewChain(i.store)},
 	}
 	i.runner = &runner{
 		puller: pull, reconciler: compare, datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,

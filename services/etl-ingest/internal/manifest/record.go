@@ -68,7 +68,7 @@ func (r Record) Ready(root string) events.ExportReady {
 	}
 	return events.ExportReady{
 		Dataset: r.Dataset, Region: r.Region, Batch: r.Batch, RawURL: root + "/" + path, Format: r.Format, Kind: r.Kind, SHA256: r.SHA256, Rows: r.Rows, Bytes: r.Bytes,
-		AsOf: r.AsOf, From: r.From, To: r.To, Sequence: r.Sequence,
+		AsOf: r.AsOf, From: r.From, To: r.To, Sequence: r.Sequence, Encrypted: strings.HasSuffix(path, ".age"),
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package spool compresses what arrives into a file that has no lasting name yet. It streams: what is in memory does not grow with what arrives.
+// Package spool compresses what arrives, and encrypts it if that is wanted, into a file that has no lasting name yet. It streams: what is in memory does not grow with what arrives.
 package spool
 
 import (
@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -16,43 +16,76 @@ import (
 // forgotten is the age at which a file without a name is what a crash has left.
 const forgotten = 24 * time.Hour
 
-// encoders are used again, since each has megabytes of tables.
-var encoders = sync.Pool{New: func() any {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		panic(err) // the options are constants
+// Sealer encrypts and decrypts. It must be safe for concurrent use.
+type Sealer interface {
+	// Seal encrypts what is written; Close ends the stream.
+	Seal(to io.Writer) (io.WriteCloser, error)
+	// Open gives the plain bytes of what Seal has written.
+	Open(from io.Reader) (io.Reader, error)
+}
+
+// SealedSuffix is what the name of an encrypted file ends with.
+const SealedSuffix = ".age"
+
+// Dir is a folder of files under way.
+type Dir struct {
+	Path string
+	Seal Sealer // nil: nothing is encrypted
+}
+
+// Suffix is what a finished file's lasting name has to end with.
+func (d Dir) Suffix() string {
+	if d.Seal != nil {
+		return ".zst" + SealedSuffix
 	}
-	return encoder
-}}
+	return ".zst"
+}
 
 // File is being written. It is for one goroutine; Discard ends its life, whether or not it was finished.
 type File struct {
-	file    *os.File
-	encoder *zstd.Encoder
+	dir    Dir
+	file   *os.File
+	sealed io.WriteCloser // nil: written as it is
+	frames *frames        // nil when writing has ended
 }
 
 // Create makes a file in the folder and the folder.
-func Create(dir string) (*File, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+func (d Dir) Create() (*File, error) {
+	if err := os.MkdirAll(d.Path, 0o750); err != nil {
 		return nil, fmt.Errorf("make spool: %w", err)
 	}
-	file, err := os.CreateTemp(dir, "page-*.zst")
+	file, err := os.CreateTemp(d.Path, "page-*"+d.Suffix())
 	if err != nil {
 		return nil, fmt.Errorf("make spool: %w", err)
 	}
-	encoder := encoders.Get().(*zstd.Encoder)
-	encoder.Reset(file)
-	return &File{file: file, encoder: encoder}, nil
+	f := &File{dir: d, file: file}
+	to := io.Writer(file)
+	if d.Seal != nil {
+		if f.sealed, err = d.Seal.Seal(file); err != nil {
+			return nil, errors.Join(fmt.Errorf("make spool: %w", err), file.Close(), os.Remove(file.Name()))
+		}
+		to = f.sealed
+	}
+	f.frames = newFrames(to)
+	return f, nil
 }
 
 // Write implements io.Writer; it takes plain bytes.
-func (f *File) Write(p []byte) (int, error) { return f.encoder.Write(p) }
+func (f *File) Write(p []byte) (int, error) { return f.frames.Write(p) }
+
+// end ends the streams.
+func (f *File) end() error {
+	err := f.frames.Close()
+	f.frames = nil
+	if f.sealed != nil {
+		err = errors.Join(err, f.sealed.Close())
+	}
+	return err
+}
 
 // Finish ends the compressed stream and makes it durable. The path is good until Discard.
 func (f *File) Finish() (path string, err error) {
-	err = f.encoder.Close()
-	f.release()
-	if err := errors.Join(err, f.file.Sync(), f.file.Close()); err != nil {
+	if err := errors.Join(f.end(), f.file.Sync(), f.file.Close()); err != nil {
 		return "", fmt.Errorf("finish spooled page: %w", err)
 	}
 	return f.file.Name(), nil
@@ -60,10 +93,8 @@ func (f *File) Finish() (path string, err error) {
 
 // Content gives the plain bytes back, which ends writing if that has not ended. It may be called before Discard only.
 func (f *File) Content() (io.ReadCloser, error) {
-	if f.encoder != nil {
-		err := f.encoder.Close()
-		f.release()
-		if err := errors.Join(err, f.file.Close()); err != nil {
+	if f.frames != nil {
+		if err := errors.Join(f.end(), f.file.Close()); err != nil {
 			return nil, fmt.Errorf("end spooled page: %w", err)
 		}
 	}
@@ -71,7 +102,22 @@ func (f *File) Content() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spooled page: %w", err)
 	}
-	decoder, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	return f.dir.Plain(file, file.Name())
+}
+
+// Plain gives the plain bytes of a finished file, which it closes in the end. Its name tells whether it is encrypted.
+func (d Dir) Plain(file io.ReadCloser, name string) (io.ReadCloser, error) {
+	from := io.Reader(file)
+	if strings.HasSuffix(name, SealedSuffix) {
+		if d.Seal == nil {
+			return nil, errors.Join(errors.New("the file is encrypted: set OFITEC_RAW_KEY_FILE"), file.Close())
+		}
+		var err error
+		if from, err = d.Seal.Open(from); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
+	decoder, err := zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -80,7 +126,7 @@ func (f *File) Content() (io.ReadCloser, error) {
 
 type content struct {
 	io.ReadCloser
-	file *os.File
+	file io.Closer
 }
 
 func (c *content) Close() error {
@@ -89,19 +135,12 @@ func (c *content) Close() error {
 
 // Discard removes the file under its passing name.
 func (f *File) Discard() {
-	if f.encoder != nil {
-		f.release()
+	if f.frames != nil {
+		f.frames.abandon()
+		f.frames = nil
 		_ = f.file.Close() // it goes away
 	}
 	_ = os.Remove(f.file.Name()) // Sweep finds what stays
-}
-
-func (f *File) release() {
-	if f.encoder != nil {
-		f.encoder.Reset(nil)
-		encoders.Put(f.encoder)
-		f.encoder = nil
-	}
 }
 
 // Sweep removes what crashes have left in the folder, and says how many files.
