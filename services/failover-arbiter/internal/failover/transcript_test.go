@@ -2,65 +2,32 @@ package failover
 
 import (
 	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
+	"iter"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/chassistest/transcript"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the difference before you commit it")
-
 // TestTranscriptsStayAsTheyWereTold plays each story of testdata: a line that begins in the first column says when what happens, the indented lines below are what
 // comes of it until the next one.
-func TestTranscriptsStayAsTheyWereTold(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			told, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			played := play(t, told)
-			if *rewrite {
-				if err := os.WriteFile(path, played, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if !bytes.Equal(told, played) {
-				t.Errorf("the story goes another way now:\n%s", played)
-			}
-		})
-	}
-}
+func TestTranscriptsStayAsTheyWereTold(t *testing.T) { transcript.Tell(t, play) }
 
-func play(t *testing.T, told []byte) []byte {
+func play(t *testing.T, happens iter.Seq[string], out *bytes.Buffer) {
 	t.Helper()
-	var out bytes.Buffer
 	var w *world
-	for line := range strings.Lines(string(told)) {
-		line = strings.TrimRight(line, "\n")
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
+	for line := range happens {
 		fields := strings.Fields(line)
-		if line == "" || line[0] == '#' {
-			out.WriteString(line + "\n")
-			continue
-		}
 		at, err := strconv.ParseFloat(fields[0], 64)
 		if err != nil || len(fields) < 2 {
 			t.Fatalf("want a time and what happens: %q", line)
 		}
 		if w == nil {
-			w = newWorld(&out, nil)
+			w = newWorld(out, nil)
 		}
 		for w.now < time.Second+time.Duration(at*10+0.5)*100*time.Millisecond {
 			w.step()
@@ -73,7 +40,6 @@ func play(t *testing.T, told []byte) []byte {
 	for _, violation := range w.violations {
 		t.Error(violation)
 	}
-	return out.Bytes()
 }
 
 // happen is what a story or chance does to the world.

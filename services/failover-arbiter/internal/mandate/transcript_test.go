@@ -2,45 +2,21 @@ package mandate
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
+	"iter"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/chassistest/transcript"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the difference before you commit it")
-
 // TestTranscriptsStayAsTheyWereTold plays each story of testdata: a line that begins in the first column is what happens, the indented lines below are what
 // the arbiter makes of it.
-func TestTranscriptsStayAsTheyWereTold(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			told, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			played := play(t, told)
-			if *rewrite {
-				if err := os.WriteFile(path, played, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if !bytes.Equal(told, played) {
-				t.Errorf("the story goes another way now:\n%s", played)
-			}
-		})
-	}
-}
+func TestTranscriptsStayAsTheyWereTold(t *testing.T) { transcript.Tell(t, play) }
 
 // player is one arbiter and its machine's clocks.
 type player struct {
@@ -48,21 +24,14 @@ type player struct {
 	boot   time.Duration
 	jumped time.Duration // of the wall clock
 	answer string
-	out    bytes.Buffer
+	out    *bytes.Buffer
 }
 
-func play(t *testing.T, told []byte) []byte {
+func play(t *testing.T, happens iter.Seq[string], out *bytes.Buffer) {
 	t.Helper()
-	p := &player{}
-	for line := range strings.Lines(string(told)) {
-		line = strings.TrimRight(line, "\n")
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
-		p.out.WriteString(line + "\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
+	p := &player{out: out}
+	for line := range happens {
+		out.WriteString(line + "\n")
 		fields := strings.Fields(line)
 		words := map[string]string{}
 		for _, field := range fields[1:] {
@@ -82,7 +51,6 @@ func play(t *testing.T, told []byte) []byte {
 			t.Fatalf("nothing like this happens: %q", line)
 		}
 	}
-	return p.out.Bytes()
 }
 
 func (p *player) start(words map[string]string) {
@@ -164,17 +132,17 @@ func (p *player) decide(o Observation) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Read:
-			fmt.Fprintf(&p.out, "  read etcd\n")
+			fmt.Fprintf(p.out, "  read etcd\n")
 		case Take:
-			fmt.Fprintf(&p.out, "  take the first mandate, as number %d\n", a.Number)
+			fmt.Fprintf(p.out, "  take the first mandate, as number %d\n", a.Number)
 		case Renew:
-			fmt.Fprintf(&p.out, "  renew epoch %d as number %d over mandate %d and state %d\n", a.Epoch, a.Number, a.MandateRevision, a.FailoverRevision)
+			fmt.Fprintf(p.out, "  renew epoch %d as number %d over mandate %d and state %d\n", a.Epoch, a.Number, a.MandateRevision, a.FailoverRevision)
 		case Open:
-			fmt.Fprintf(&p.out, "  OPEN under epoch %d\n", a.Epoch)
+			fmt.Fprintf(p.out, "  OPEN under epoch %d\n", a.Epoch)
 		case Close:
-			fmt.Fprintf(&p.out, "  CLOSE: %s\n", a.Reason)
+			fmt.Fprintf(p.out, "  CLOSE: %s\n", a.Reason)
 		case Fence:
-			fmt.Fprintf(&p.out, "  FENCE, epoch %d\n", a.Epoch)
+			fmt.Fprintf(p.out, "  FENCE, epoch %d\n", a.Epoch)
 		}
 	}
 }
@@ -187,7 +155,7 @@ func (p *player) say() {
 		answer = "no: " + why
 	}
 	if answer != p.answer {
-		fmt.Fprintf(&p.out, "  /mandate says %s\n", answer)
+		fmt.Fprintf(p.out, "  /mandate says %s\n", answer)
 		p.answer = answer
 	}
 }

@@ -2,59 +2,27 @@ package observation
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
+	"iter"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/chassistest/transcript"
 	"github.com/ofitec/ofitec/events"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the difference before you commit it")
-
 // TestTranscriptsStayAsTheyWereTold plays each story of testdata: a line that begins in the first column is a round, the indented lines below are
 // what is told of it.
-func TestTranscriptsStayAsTheyWereTold(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			told, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			played := play(t, told)
-			if *rewrite {
-				if err := os.WriteFile(path, played, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if !bytes.Equal(told, played) {
-				t.Errorf("the story goes another way now:\n%s", played)
-			}
-		})
-	}
-}
+func TestTranscriptsStayAsTheyWereTold(t *testing.T) { transcript.Tell(t, play) }
 
-func play(t *testing.T, told []byte) []byte {
+func play(t *testing.T, happens iter.Seq[string], out *bytes.Buffer) {
 	t.Helper()
 	state := State{Observer: events.RegionC, Incarnation: "i1", Target: events.RegionA}
 	at, number := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), int64(0)
-	var out bytes.Buffer
-	for line := range strings.Lines(string(told)) {
-		line = strings.TrimRight(line, "\n")
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
+	for line := range happens {
 		out.WriteString(line + "\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
 		number++
 		at = at.Add(500 * time.Millisecond)
 		round := Round{Number: number, Deadline: 400 * time.Millisecond, Results: map[Kind]Result{}}
@@ -72,9 +40,8 @@ func play(t *testing.T, told []byte) []byte {
 				t.Errorf("%s: no event can be made of it: %v", line, err)
 			}
 		}
-		tell(&out, seen)
+		tell(out, seen)
 	}
-	return out.Bytes()
 }
 
 // result reads "ok", "failed" or "unknown", then, behind colons, what the kind learned: took, reads, primary or standby, a gate's part, an address.
