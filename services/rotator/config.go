@@ -4,20 +4,16 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/events"
-	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
 )
 
-// credential is the one that is rotated; path is where it is staged, below the mount secret/, and fenceRole makes those who see its users out.
-const (
-	credential = "odoo-app"
-	path       = "ofitec/credentials/" + credential
-	fenceRole  = "rotator-fence"
-)
+// fenceRole makes those who see the application's users out.
+const fenceRole = "rotator-fence"
 
 // Config is what the rotator reads.
 type Config struct {
@@ -25,6 +21,9 @@ type Config struct {
 
 	Database Database `yaml:"database"`
 	Rotation Rotation `yaml:"rotation"`
+
+	// Credentials has structure, so it stands in the file only.
+	Credentials []Credential `yaml:"credentials"`
 }
 
 // Database says how to reach PostgreSQL.
@@ -39,11 +38,14 @@ type Rotation struct {
 	RenewAt  float64       `env:"OFITEC_RENEW_AT" yaml:"renew_at" doc:"fraction of the ttl at which a lease is renewed, +- 0.05"`
 	RotateAt float64       `env:"OFITEC_ROTATE_AT" yaml:"rotate_at" doc:"fraction of max_ttl at which a version is replaced, +- 0.05"`
 	Grace    time.Duration `env:"OFITEC_DRAIN_GRACE" yaml:"drain_grace" doc:"time between the switch and the end of the old version"`
-	Patience time.Duration `env:"OFITEC_REGION_PATIENCE" yaml:"region_patience" doc:"how long a region that says nothing keeps an old version alive"`
+	Order    []string      `env:"OFITEC_REGION_ORDER" yaml:"region_order" doc:"in which regions get a version, such as b,a; empty: the region that writes is the last"`
+	Patience time.Duration `env:"OFITEC_REGION_PATIENCE" yaml:"region_patience" doc:"how long a region that says nothing is waited for, and keeps an old version alive"`
+	Away     time.Duration `env:"OFITEC_REGION_AWAY_AFTER" yaml:"region_away_after" doc:"a region whose arbiter has stopped to report for so long is not waited for"`
 	Attempt  time.Duration `env:"OFITEC_ROLLOUT_TIME" yaml:"rollout_time" doc:"what one rollout takes, gate and all; attempts left before max_ttl are counted by it"`
 	Again    time.Duration `env:"OFITEC_RETRY_AFTER" yaml:"retry_after" doc:"pause after a version that did not pass; a job does not wait for it"`
 	Leader   time.Duration `env:"OFITEC_LEADER_TTL" yaml:"leader_ttl" doc:"how long a leader that has died keeps the others waiting, whole seconds"`
 	Stray    time.Duration `env:"OFITEC_STRAY_AFTER" yaml:"stray_after" doc:"a lease in Vault that nobody has recorded for so long is ended; also how often it is looked"`
+	Compare  time.Duration `env:"OFITEC_RECONCILE_EVERY" yaml:"reconcile_every" doc:"how often the users in the database are compared with leases and records; also at each start of a leader"`
 }
 
 // NewConfig gives the defaults.
@@ -51,7 +53,9 @@ func NewConfig() *Config {
 	c := &Config{Settings: chassis.NewSettings()}
 	c.HTTPAddr = "127.0.0.1:8703"
 	c.Database.Name = "ofitec_prod"
-	c.Rotation = Rotation{RenewAt: 0.67, RotateAt: 0.6, Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute, Stray: 5 * time.Minute, Leader: 10 * time.Second}
+	c.Rotation = Rotation{RenewAt: 0.67, RotateAt: 0.6, Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute,
+		Away: 30 * time.Second, Stray: 5 * time.Minute, Compare: time.Hour, Leader: 10 * time.Second}
+	c.Credentials = []Credential{{Name: "odoo-app", Kind: events.CredentialDatabase}}
 	return c
 }
 
@@ -64,7 +68,7 @@ func (c *Config) Problems() []error {
 	if c.Region != "" && !events.Region(c.Region).HoldsData() {
 		bad("OFITEC_REGION", c.Region, "a or b: rotators run in the data regions")
 	}
-	if len(c.Database.Proxies) == 0 {
+	if len(c.Database.Proxies) == 0 && slices.ContainsFunc(c.Credentials, Credential.inDatabase) {
 		bad("OFITEC_DATABASE_PROXIES", "", "a comma list such as 127.0.0.11:5432,127.0.0.12:5432")
 	}
 	for variable, addresses := range map[string][]string{"OFITEC_DATABASE_PROXIES": c.Database.Proxies, "OFITEC_DATABASE_READ_PROXIES": c.Database.ReadProxies} {
@@ -84,18 +88,14 @@ func (c *Config) Problems() []error {
 	}
 	for variable, span := range map[string]time.Duration{
 		"OFITEC_DRAIN_GRACE": c.Rotation.Grace, "OFITEC_REGION_PATIENCE": c.Rotation.Patience, "OFITEC_ROLLOUT_TIME": c.Rotation.Attempt, "OFITEC_RETRY_AFTER": c.Rotation.Again,
-		"OFITEC_STRAY_AFTER": c.Rotation.Stray,
+		"OFITEC_STRAY_AFTER": c.Rotation.Stray, "OFITEC_RECONCILE_EVERY": c.Rotation.Compare, "OFITEC_REGION_AWAY_AFTER": c.Rotation.Away,
 	} {
 		if span < time.Second {
 			bad(variable, span.String(), "a duration of 1s or more")
 		}
 	}
-	return problems
-}
-
-func (c *Config) policy() rotation.Policy {
-	r := c.Rotation
-	return rotation.Policy{
-		Name: credential, Path: path, Regions: events.DataRegions, RenewAt: r.RenewAt, RotateAt: r.RotateAt, Grace: r.Grace, Patience: r.Patience, Attempt: r.Attempt, Again: r.Again,
+	if order := c.Rotation.Order; len(order) > 0 && !slices.Equal(slices.Sorted(slices.Values(order)), []string{"a", "b"}) {
+		bad("OFITEC_REGION_ORDER", strings.Join(order, ","), "each data region once: a,b or b,a; or empty")
 	}
+	return slices.Concat(problems, problemsOf(c.Credentials))
 }

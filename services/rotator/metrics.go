@@ -23,7 +23,10 @@ type metrics struct {
 	alarm    *prometheus.GaugeVec
 	leases   *prometheus.GaugeVec
 	users    *prometheus.GaugeVec
+	differ   *prometheus.GaugeVec
+	when     *prometheus.GaugeVec
 	strays   prometheus.Counter
+	orphans  prometheus.Counter
 }
 
 func newMetrics(r *chassis.Registry) *metrics {
@@ -36,7 +39,10 @@ func newMetrics(r *chassis.Registry) *metrics {
 		attempts: r.GaugeVec("credential_attempts_left", "How many rollouts still fit before the deadline of the version in use.", "credential"),
 		alarm:    r.GaugeVec("credential_alarm", "1 while the credential is in that alarm: warn or page.", "credential", "level"),
 		leases:   r.GaugeVec("credential_leases", "Living leases of the credential's role in Vault, as last compared with the recorded versions.", "credential"),
-		users:    r.GaugeVec("credential_users", "Users in the database that Vault has made for the credential, as last seen when one was ended.", "credential"),
+		users:    r.GaugeVec("credential_users", "Users in the database that Vault has made for the credential, as last seen when one was ended or all were compared.", "credential"),
+		differ:   r.GaugeVec("credential_differences", "What the last comparison found: lease_unrecorded and user_unrecorded (ended, or fenced), lease_lost and user_lost (recorded, and not there).", "credential", "what"),
+		when:     r.GaugeVec("credential_compared_timestamp_seconds", "When leases, and when users, were last compared with the book.", "credential", "what"),
+		orphans:  r.Counter("orphan_users_total", "Users in the database that nobody had recorded, since Vault has forgotten them, and that may log in no more."),
 		strays:   r.Counter("stray_leases_total", "Leases that nobody had recorded, since their maker died, and that were ended."),
 	}
 }
@@ -51,7 +57,6 @@ func (m *metrics) acted(action rotation.Action, err error) {
 
 // show puts the state into the gauges.
 func (m *metrics) show(s state.Credential, p rotation.Policy, now time.Time) {
-	m.leader.Set(1)
 	counts := map[state.Stage]int{}
 	for _, v := range s.Versions {
 		counts[v.Stage]++
@@ -73,10 +78,25 @@ func (m *metrics) show(s state.Credential, p rotation.Policy, now time.Time) {
 	}
 }
 
+// compared puts a comparison into the gauges.
+func (m *metrics) compared(name string, d differences, users bool, now time.Time) {
+	at := float64(now.UnixMilli()) / 1000
+	m.leases.WithLabelValues(name).Set(float64(d.leases))
+	m.when.WithLabelValues(name, "leases").Set(at)
+	m.differ.WithLabelValues(name, "lease_unrecorded").Set(float64(d.strays))
+	m.differ.WithLabelValues(name, "lease_lost").Set(float64(d.lostLeases))
+	if users {
+		m.users.WithLabelValues(name).Set(float64(d.users))
+		m.when.WithLabelValues(name, "users").Set(at)
+		m.differ.WithLabelValues(name, "user_unrecorded").Set(float64(d.orphans))
+		m.differ.WithLabelValues(name, "user_lost").Set(float64(d.lostUsers))
+	}
+}
+
 // hide forgets the gauges of a leadership that is over.
 func (m *metrics) hide() {
 	m.leader.Set(0)
-	for _, gauge := range []*prometheus.GaugeVec{m.versions, m.expires, m.deadline, m.attempts, m.alarm, m.leases, m.users} {
+	for _, gauge := range []*prometheus.GaugeVec{m.versions, m.expires, m.deadline, m.attempts, m.alarm, m.leases, m.users, m.differ, m.when} {
 		gauge.Reset()
 	}
 }

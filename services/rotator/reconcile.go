@@ -7,60 +7,64 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// reconcile compares Vault's leases with the book, now and then. A lease that nobody has recorded was made by a process that died before it could do so: nobody
-// knows its password, and it is ended rather than left to its ttl. The book is read after the list, and a young lease is left alone, so that none is taken away
-// from a leader that is about to record it.
+// recorded is how a kind reads the book while it compares.
+type recorded struct {
+	read  func(ctx context.Context) (map[string]string, error) // users by lease, of versions that have not ended
+	users bool                                                 // whether the database is compared too
+	stray time.Duration
+	now   time.Time
+}
+
+// differences are what a comparison has found, and ended.
+type differences struct {
+	leases     int // living, in Vault
+	strays     int // that nobody had recorded
+	lostLeases int // recorded, and not in Vault
+	users      int // in the database
+	orphans    int // that nobody had recorded
+	lostUsers  int // recorded, and not in the database
+}
+
+// reconcile compares what is with what is recorded: leases every while, users too at the leader's start and each hour.
 func (t *term) reconcile(ctx context.Context, now time.Time) {
 	const what = "leases"
-	if now.Sub(t.reconciled) < t.stray || now.Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
+	if now.Sub(t.looked) < t.stray || now.Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
 		return
 	}
-	living, strays, err := t.endStrays(ctx, now)
+	users := now.Sub(t.compared) >= t.compare
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	t.slots <- struct{}{}
+	found, err := t.hands.Reconcile(ctx, recorded{read: t.known, users: users, stray: t.stray, now: now})
+	<-t.slots
+	t.metrics.strays.Add(float64(found.strays))
+	t.metrics.orphans.Add(float64(found.orphans))
 	if err != nil {
-		t.failed(what, "cannot compare leases", err)
+		t.failed(what, "cannot compare leases", err, "credential", t.policy.Name)
 		return
 	}
 	t.well(what)
-	t.reconciled = now
-	t.metrics.leases.WithLabelValues(t.policy.Name).Set(float64(living))
-	t.metrics.strays.Add(float64(strays))
+	t.looked = now
+	if users {
+		t.compared = now
+	}
+	t.metrics.compared(t.policy.Name, found, users, now)
 }
 
-func (t *term) endStrays(ctx context.Context, now time.Time) (living, ended int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	leases, err := t.vault.Leases(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
+// known are the versions in the book whose leases should live. What this process holds and has not recorded yet is among them.
+func (t *term) known(ctx context.Context) (map[string]string, error) {
 	page, err := t.book.Read(ctx)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	recorded := map[string]bool{t.held.ID: true}
+	known := map[string]string{}
+	if t.held.ID != "" {
+		known[t.held.ID] = t.held.User
+	}
 	for _, v := range page.State.Content.Versions {
-		recorded[v.Lease] = v.Stage != state.StageRevoked
+		if v.Lease != "" && v.Stage != state.StageRevoked {
+			known[v.Lease] = v.User
+		}
 	}
-	for _, lease := range leases {
-		if recorded[lease] {
-			living++
-			continue
-		}
-		issued, gone, err := t.vault.Issued(ctx, lease)
-		switch {
-		case err != nil:
-			return 0, 0, err
-		case gone:
-			continue
-		case now.Sub(issued) < t.stray:
-			living++
-			continue
-		}
-		if err := t.vault.Revoke(ctx, lease); err != nil {
-			return 0, 0, err
-		}
-		ended++
-		t.log.WarnContext(ctx, "ended a lease that nobody had recorded", "lease", lease, "issued", issued)
-	}
-	return living, ended, nil
+	return known, nil
 }

@@ -28,6 +28,12 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
+// credential is the one whose rotation is tested here, and path its place.
+const (
+	credential = "odoo-app"
+	path       = "ofitec/credentials/" + credential
+)
+
 // rig is everything that a rotator stands on, all of it real, and a deployer that is not: it logs in with what it is given and gives the verdict that the
 // test has chosen.
 type rig struct {
@@ -99,7 +105,7 @@ func (r *rig) rotator(t *testing.T, region events.Region, more ...string) *chass
 	return chassistest.Start(t, append(append(slices.Clone(r.env), "OFITEC_REGION="+string(region)), more...)...)
 }
 
-// deploy is the deployer of both regions: the standby's word comes first, and then that of the region that writes.
+// deploy is the deployer of both regions: each is asked by an event of its own.
 func (r *rig) deploy(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -109,7 +115,7 @@ func (r *rig) deploy(t *testing.T) {
 		defer close(ended)
 		_ = r.bus.Consume(ctx, consumer, func(ctx context.Context, d bus.Delivery) error { // ends with ctx only
 			rotated, ok := d.Payload.(events.CredentialRotated)
-			if !ok {
+			if !ok || rotated.Name != credential {
 				return nil
 			}
 			return r.roll(ctx, t, d.Event, rotated)
@@ -119,29 +125,25 @@ func (r *rig) deploy(t *testing.T) {
 }
 
 func (r *rig) roll(ctx context.Context, t *testing.T, cause events.Event, rotated events.CredentialRotated) error {
+	var err error
 	user, secret, ok := r.vault.secret(t, rotated.Version)
 	if !ok {
 		return fmt.Errorf("version %d cannot be read", rotated.Version)
 	}
-	conn, err := r.login(ctx, user, secret)
-	if err != nil {
-		return err
-	}
 	r.mu.Lock()
-	r.sessions[rotated.Version] = conn
-	r.passwords = append(r.passwords, secret)
-	verdict := r.verdict
-	r.mu.Unlock()
-	for _, region := range []events.Region{events.RegionB, events.RegionA} {
-		word := verdict(rotated.Version, region)
-		if word == "silent" {
-			continue
-		}
-		if _, err := r.bus.Publish(ctx, result(t, cause, rotated, region, word)); err != nil {
+	defer r.mu.Unlock()
+	if r.sessions[rotated.Version] == nil {
+		if r.sessions[rotated.Version], err = r.login(ctx, user, secret); err != nil {
 			return err
 		}
 	}
-	return nil
+	r.passwords = append(r.passwords, secret)
+	word := r.verdict(rotated.Version, rotated.Region)
+	if word == "silent" {
+		return nil
+	}
+	_, err = r.bus.Publish(ctx, result(t, cause, rotated, rotated.Region, word))
+	return err
 }
 
 func result(t *testing.T, cause events.Event, rotated events.CredentialRotated, region events.Region, word string) events.Event {

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/chassis/notice"
+	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/rotator/internal/postgres"
@@ -18,7 +21,7 @@ import (
 	book "github.com/ofitec/ofitec/services/rotator/internal/etcd"
 )
 
-// look is how often the book is read when nothing else calls; failed actions wait by the table.
+// look is how often it is looked who writes and whether somebody has called; failed actions wait by the table.
 const look = time.Second
 
 var backoff = []time.Duration{
@@ -35,19 +38,35 @@ var passed = func(point string) {}
 
 // rotator leads, or waits to. The fields are set once.
 type rotator struct {
-	policy   rotation.Policy
-	stray    time.Duration // a lease that nobody has recorded for so long is ended
-	book     *book.Book
-	vault    *vault.Engine
-	database postgres.Server
-	outbox   *bus.Outbox
-	metrics  *metrics
-	log      *slog.Logger
-	wake     chan struct{} // never closed; holds one call at most
+	client      *etcd.Client
+	credentials map[string]*rotated
+	away        time.Duration // after which a region whose arbiter is silent is not waited for
+	stray       time.Duration // a lease that nobody has recorded for so long is ended
+	compare     time.Duration // between two comparisons of database, leases and book
+	vault       *vault.Engine // of no credential
+	database    postgres.Server
+	outbox      *bus.Outbox
+	metrics     *metrics
+	log         *slog.Logger
+	slots       chan struct{} // how many actions are under way
 }
 
-// call makes the leader look now.
-func (r *rotator) call() {
+// atOnce is how many credentials are acted on at one time: servers, and a small machine, take no more.
+const atOnce = 8
+
+// rotated is one credential. The fields are set once.
+type rotated struct {
+	*rotator
+	policy rotation.Policy
+	book   *book.Book
+	store  *vault.Engine // its place in KV v2
+	hands  hands
+	wake   chan struct{} // never closed; holds one call at most
+	absent atomic.Pointer[[]events.Region]
+}
+
+// call makes the leader look at this credential now.
+func (r *rotated) call() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -55,13 +74,14 @@ func (r *rotator) call() {
 }
 
 // campaign leads whenever it is this instance's turn, until ctx ends.
-func (r *rotator) campaign(ctx context.Context, client *etcd.Client, election etcd.Election) error {
+func (r *rotator) campaign(ctx context.Context, election etcd.Election) error {
 	for {
-		leadership, err := client.Campaign(ctx, election)
+		leadership, err := r.client.Campaign(ctx, election)
 		if err != nil {
 			return err
 		}
 		r.log.InfoContext(ctx, "leads", "term", leadership.Term)
+		r.metrics.leader.Set(1)
 		r.lead(leadership)                           //nolint:contextcheck // a leadership is a context, and ends with ctx
 		cause := context.Cause(leadership.Context()) //nolint:contextcheck // the same
 		r.metrics.hide()
@@ -70,17 +90,33 @@ func (r *rotator) campaign(ctx context.Context, client *etcd.Client, election et
 	}
 }
 
+// lead acts on all credentials beside each other until the leadership ends.
+func (r *rotator) lead(leadership *etcd.Leadership) {
+	ctx, stop := context.WithCancel(leadership.Context())
+	defer stop()
+	var all sync.WaitGroup
+	for _, c := range r.credentials {
+		all.Go(func() {
+			c.lead(ctx, leadership)
+			stop() // one whose term is over ends it for all
+		})
+	}
+	all.Go(func() { r.watch(ctx) })
+	all.Wait()
+}
+
 // term is what one leadership knows besides the book.
 type term struct {
-	*rotator
+	*rotated
 	leadership *etcd.Leadership
-	stored     int64       // current version in KV v2, -1 while unknown
-	held       vault.Lease // the one version whose secret is in memory
-	holds      int64       // its number
+	stored     int64        // current version in KV v2, -1 while unknown
+	held       vault.Secret // the one version whose secret is in memory
+	holds      int64        // its number
 	fence      vault.Fence
 	outcome    rotation.Outcome
 	failures   map[any]failure // by action, or by what else waits
-	reconciled time.Time
+	looked     time.Time       // when leases were last compared
+	compared   time.Time       // when users were
 }
 
 type failure struct {
@@ -108,9 +144,8 @@ func (t *term) well(what any) {
 	delete(t.failures, what)
 }
 
-func (r *rotator) lead(leadership *etcd.Leadership) {
-	t := &term{rotator: r, leadership: leadership, stored: -1, failures: map[any]failure{}}
-	ctx := leadership.Context()
+func (r *rotated) lead(ctx context.Context, leadership *etcd.Leadership) {
+	t := &term{rotated: r, leadership: leadership, stored: -1, failures: map[any]failure{}}
 	held := notice.New(r.log, "cannot go on", nil)
 	for ctx.Err() == nil {
 		pause, err := t.turn(ctx)
@@ -141,7 +176,7 @@ func (t *term) takeBack(ctx context.Context) {
 	t.outcome = nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := t.vault.Revoke(ctx, made.Lease); err != nil {
+	if err := t.hands.Drop(ctx, made.Lease); err != nil {
 		t.log.WarnContext(ctx, "a lease that nobody has recorded is left to its ttl", "lease", made.Lease, "error", err)
 	}
 }
@@ -156,7 +191,7 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	t.fence = vault.Fence{Epoch: page.Epoch, Term: t.leadership.Term}
 	now := time.Now()
 	next, with, then := rotation.Decide(page.State.Content, rotation.Observation{
-		Active: page.Active, Epoch: page.Epoch, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome,
+		Active: page.Active, Away: *t.absent.Load(), Epoch: page.Epoch, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome,
 	}, t.policy, now)
 	next.Term = page.State.Content.Term // the term of the last change
 	if len(with) > 0 || page.Heard() || !reflect.DeepEqual(next, page.State.Content) {
@@ -176,6 +211,9 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	if t.outcome == nil {
 		t.reconcile(ctx, now)
 	}
+	if t.stored < 0 || t.looked.IsZero() {
+		pause = min(pause, look) // until Vault is there
+	}
 	return pause, nil
 }
 
@@ -185,7 +223,7 @@ func (t *term) lookStored(ctx context.Context) {
 	if t.stored >= 0 || time.Now().Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
 		return
 	}
-	stored, err := t.vault.Stored(ctx)
+	stored, err := t.store.Stored(ctx)
 	if err != nil {
 		t.failed(what, "cannot read versions from Vault", err)
 		return
@@ -232,20 +270,22 @@ func (t *term) forget(ctx context.Context, s state.Credential) {
 	t.outcome = nil
 	for _, v := range s.Versions {
 		if v.Number == t.holds && v.Stage != state.StageMinted && v.Stage != state.StageTested {
-			t.holds, t.held = 0, vault.Lease{}
+			t.holds, t.held = 0, vault.Secret{}
 		}
 	}
 }
 
 // act does the most urgent thing that is not waiting for its back-off.
 func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) time.Duration {
-	pause := min(max(time.Until(rotation.Next(s, t.policy, now)), 0), look)
+	pause := max(min(time.Until(rotation.Next(s, t.policy, now)), time.Until(t.looked.Add(t.stray))), 0)
 	for _, action := range then {
 		if until := t.failures[action].until; now.Before(until) {
 			pause = min(pause, time.Until(until))
 			continue
 		}
+		t.slots <- struct{}{}
 		outcome, err := t.do(ctx, action)
+		<-t.slots
 		t.metrics.acted(action, err)
 		if err != nil {
 			t.failed(action, "action failed", err, "action", kind(action))

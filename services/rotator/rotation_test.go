@@ -69,7 +69,7 @@ func (r *rig) checkTrail(t *testing.T, job events.Event) {
 			}
 		}
 	}
-	want := "rotated.odoo-app.2 deployed.odoo-app.2-b deployed.odoo-app.2-a rotated.odoo-app.3 deployed.odoo-app.3-b deployed.odoo-app.3-a revoked.odoo-app.2 "
+	want := "rotated.odoo-app.2-b deployed.odoo-app.2-b rotated.odoo-app.2-a deployed.odoo-app.2-a rotated.odoo-app.3-b deployed.odoo-app.3-b rotated.odoo-app.3-a deployed.odoo-app.3-a revoked.odoo-app.2 "
 	if said != want {
 		t.Errorf("said\n%s, want\n%s", said, want)
 	}
@@ -136,7 +136,7 @@ func (r *rig) checkSecrets(t *testing.T, log string) {
 
 func TestAVersionThatTheActiveRegionRollsBackIsEndedAndTheOneInUseStays(t *testing.T) {
 	r := startRig(t, "1h", "24h")
-	r.rotator(t, events.RegionA)
+	r.rotator(t, events.RegionA, "OFITEC_REGION_ORDER=a,b")
 	first := r.settled(t, 1)
 	r.mu.Lock()
 	r.verdict = func(version int64, region events.Region) string {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -59,13 +62,22 @@ func serve(ctx context.Context, c *Config) error {
 	outbox := bus.NewOutbox(announcements, pipe, service.Log, measured)
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
 	r := &rotator{
-		policy: c.policy(), stray: c.Rotation.Stray, book: book.Open(store, announcements, credential, origin), vault: engine.New(secrets, credential, fenceRole, path),
+		client: store, credentials: map[string]*rotated{}, away: c.Rotation.Away, stray: c.Rotation.Stray, compare: c.Rotation.Compare, vault: engine.New(secrets, "", "", ""),
 		database: postgres.Server{Proxies: c.Database.Proxies, ReadProxies: c.Database.ReadProxies, Database: c.Database.Name, CAFile: c.TLS.CA},
-		outbox:   outbox, metrics: newMetrics(service.Metrics), log: service.Log, wake: make(chan struct{}, 1),
+		outbox:   outbox, metrics: newMetrics(service.Metrics), log: service.Log, slots: make(chan struct{}, atOnce),
+	}
+	for _, one := range c.Credentials {
+		place := engine.New(secrets, one.role(), fenceRole, one.path())
+		rotated := &rotated{
+			rotator: r, policy: one.policy(c.Rotation), book: book.Open(store, announcements, one.Name, origin), store: place, hands: kinds[one.Kind](r, one, place),
+			wake: make(chan struct{}, 1),
+		}
+		rotated.absent.Store(&[]events.Region{})
+		r.credentials[one.Name] = rotated
 	}
 	service.Add("outbox", outbox.Run)
 	service.Add("rotate", func(ctx context.Context) error {
-		return r.campaign(ctx, store, etcd.Election{Key: state.KeyRotator, Candidate: name + "." + c.Region, TTL: c.Rotation.Leader})
+		return r.campaign(ctx, etcd.Election{Key: state.KeyRotator, Candidate: name + "." + c.Region, TTL: c.Rotation.Leader})
 	})
 	for _, from := range []string{events.StreamFacts, events.StreamJobs} {
 		reading := newCondition(service.Health, "consume "+from)
@@ -121,26 +133,27 @@ func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.
 	}
 }
 
-// hear puts what concerns this rotator's credential into the inbox; only then is it acknowledged.
+// hear puts what concerns a credential that is rotated here into its inbox; only then is it acknowledged.
 func (r *rotator) hear(ctx context.Context, delivery bus.Delivery) error {
 	about := ""
 	switch e := delivery.Payload.(type) {
 	case events.JobRotate:
 		about = e.Name
-		if about != credential {
-			return bus.Park(fmt.Sprintf("no credential %s is rotated here, only %s", e.Name, credential))
-		}
 	case events.CredentialDeployed:
 		about = e.Name
 	case events.CredentialRolledBack:
 		about = e.Name
 	}
-	if about != credential {
+	c := r.credentials[about]
+	if c == nil {
+		if delivery.Event.Type == events.TypeJobRotate {
+			return bus.Park(fmt.Sprintf("no credential %s is rotated here, only %s", about, strings.Join(slices.Sorted(maps.Keys(r.credentials)), ", ")))
+		}
 		return nil
 	}
-	if err := r.book.Put(ctx, delivery.Event); err != nil {
+	if err := c.book.Put(ctx, delivery.Event); err != nil {
 		return err
 	}
-	r.call()
+	c.call()
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/chassis/etcd"
@@ -55,7 +56,7 @@ type Page struct {
 	heard        []string // keys of the results
 }
 
-// Read looks everything up. What is in the inbox and cannot be read is taken for heard: it was checked before it was put there.
+// Read looks everything up, at one revision. What is in the inbox and cannot be read is taken for heard: it was checked before it was put there.
 func (b *Book) Read(ctx context.Context) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -64,32 +65,34 @@ func (b *Book) Read(ctx context.Context) (Page, error) {
 	if p.State, err = b.cell.Get(ctx); err != nil {
 		return p, err
 	}
-	active, err := b.client.Get(ctx, state.KeyActive)
+	answer, err := b.client.Txn(ctx).Then(
+		clientv3.OpGet(state.KeyActive), clientv3.OpGet(state.KeyFailover),
+		clientv3.OpGet(b.inbox(), clientv3.WithPrefix(), clientv3.WithLimit(heardAtOnce), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)),
+	).Commit()
 	if err != nil {
-		return p, fmt.Errorf("read active region: %w", err)
+		return p, fmt.Errorf("read active region, epoch and inbox: %w", err)
 	}
-	if len(active.Kvs) > 0 {
-		if p.Active, err = state.DecodeActive(active.Kvs[0].Value); err != nil {
-			return p, err
-		}
+	if p.Active, p.Epoch, err = mandate(answer.Responses[0].GetResponseRange().Kvs, answer.Responses[1].GetResponseRange().Kvs); err != nil {
+		return p, err
 	}
-	failover, err := b.client.Get(ctx, state.KeyFailover)
-	if err != nil {
-		return p, fmt.Errorf("read epoch: %w", err)
-	}
-	if len(failover.Kvs) > 0 { // one that a newer arbiter has written, and that is not understood here, does not stop a rotation
-		if now, err := state.Decode[state.Failover](failover.Kvs[0].Value); err == nil {
-			p.Epoch = now.Epoch
-		}
-	}
-	inbox, err := b.client.Get(ctx, b.inbox(), clientv3.WithPrefix(), clientv3.WithLimit(heardAtOnce), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))
-	if err != nil {
-		return p, fmt.Errorf("read inbox: %w", err)
-	}
-	for _, entry := range inbox.Kvs {
+	for _, entry := range answer.Responses[2].GetResponseRange().Kvs {
 		p.take(string(entry.Key), entry.Value, entry.ModRevision)
 	}
 	return p, nil
+}
+
+func mandate(active, failover []*mvccpb.KeyValue) (region events.Region, epoch events.Epoch, err error) {
+	if len(active) > 0 {
+		if region, err = state.DecodeActive(active[0].Value); err != nil {
+			return region, epoch, err
+		}
+	}
+	if len(failover) > 0 { // one that a newer arbiter has written, and that is not understood here, does not stop a rotation
+		if now, err := state.Decode[state.Failover](failover[0].Value); err == nil {
+			epoch = now.Epoch
+		}
+	}
+	return region, epoch, nil
 }
 
 func (p *Page) take(key string, value []byte, revision int64) {

@@ -118,14 +118,28 @@ func (f *Fencer) Sweep(ctx context.Context) (int, error) {
 	return ended, nil
 }
 
-// Users lists the users that Vault has made for the application.
-func (f *Fencer) Users(ctx context.Context) ([]string, error) {
-	rows, err := f.conn.Query(ctx, `SELECT u.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles u ON u.oid = m.member JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
-		WHERE o.rolname = $1 AND u.rolname LIKE 'v-%' ORDER BY 1`, owner)
+// User is one that Vault has made: its name ends with the time.
+type User struct {
+	Name  string
+	Made  time.Time
+	Login bool
+}
+
+// Users lists the users that Vault has made by a role, of whose name it takes eight letters.
+func (f *Fencer) Users(ctx context.Context, role string) ([]User, error) {
+	rows, err := f.conn.Query(ctx, `SELECT u.rolname, u.rolcanlogin, coalesce(substring(u.rolname FROM '-([0-9]{1,12})$')::bigint, 0)
+		FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles u ON u.oid = m.member JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
+		WHERE o.rolname = $1 AND u.rolname LIKE 'v-%' AND position('-' || left($2, 8) || '-' IN u.rolname) > 0 ORDER BY 1`, owner, role)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
-	users, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	users, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (User, error) {
+		var u User
+		var made int64
+		err := row.Scan(&u.Name, &u.Login, &made)
+		u.Made = time.Unix(made, 0)
+		return u, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}

@@ -25,7 +25,7 @@ type decision struct {
 // first that is not waiting for its back-off. The results in the observation are used up by the stored state. The given state is not changed.
 func Decide(s state.Credential, o Observation, p Policy, now time.Time) (next state.Credential, with, then []Action) {
 	s.Versions = slices.Clone(s.Versions)
-	s.Name, s.Method = p.Name, events.CredentialDatabase
+	s.Name, s.Method = p.Name, p.Kind
 	d := &decision{state: s, policy: p, seen: o, now: now}
 	d.adopt()
 	d.learn()
@@ -117,6 +117,15 @@ func (d *decision) learn() {
 			v.Stage, v.Path = state.StageStaged, d.policy.Path
 		default:
 			d.doom(v, state.StageRejected, "lost", "its secret was lost with the process that had made it")
+		}
+	case Applied:
+		v := d.version(o.Number)
+		switch {
+		case v == nil || v.Stage != state.StageCanary:
+		case o.Problem != "":
+			d.doom(v, state.StageRolledBack, "rolledback", o.Problem)
+		default:
+			d.take(v)
 		}
 	case Renewed:
 		d.renewed(o)
@@ -218,8 +227,12 @@ func (d *decision) ended(o Ended) {
 	if v.DrainFrom != nil {
 		drained = max(d.now.Sub(*v.DrainFrom), 0).Seconds()
 	}
+	manner := "revoked"
+	if d.policy.Kind == events.CredentialSTS {
+		manner = "expired"
+	}
 	d.announce(v, events.CredentialRevoked{
-		Credential: d.reference(*v), Manner: "revoked", Cause: v.Cause, RevokedAt: d.now.UTC(), SessionsEnded: o.Sessions, DrainedProven: o.Drained,
+		Credential: d.reference(*v), Manner: manner, Cause: v.Cause, RevokedAt: d.now.UTC(), SessionsEnded: o.Sessions, DrainedProven: o.Drained,
 		DrainSeconds: drained, OrphansReturned: o.Orphan,
 	})
 }
@@ -249,7 +262,7 @@ func (d *decision) hear(r Result) {
 // expire looks at leases that have ended by the clock: a version in use is replaced now, and one whose deployers have said nothing is given up.
 func (d *decision) expire() {
 	if v := d.flying(); v != nil {
-		if v.Stage == state.StageCanary && !d.now.Before(v.ExpiresAt) {
+		if (v.Stage == state.StageCanary || v.Stage == state.StageStaged) && !d.now.Before(v.ExpiresAt) {
 			d.doom(v, state.StageRolledBack, "rolledback", "its lease ended before the active region's deployer said anything")
 		}
 		return
@@ -271,17 +284,24 @@ func (d *decision) judge() {
 	}
 	switch {
 	case slices.Contains(v.Deployed, d.seen.Active):
-		if old := d.current(); old != nil {
-			from := d.now
-			old.Stage, old.DrainFrom, old.Cause = state.StageDraining, &from, "superseded"
-			old.Correlation, old.Causation = v.Correlation, v.Causation
-		}
-		v.Stage, v.Reason = state.StageCurrent, ""
-		next := v.MintedAt.Add(share(v.DeadlineAt.Sub(v.MintedAt), d.policy.RotateAt, v.Number, 0))
-		d.state.NextAt = &next
+		d.take(v)
 	case slices.Contains(v.RolledBack, d.seen.Active):
 		d.doom(v, state.StageRolledBack, "rolledback", v.Reason)
+	case len(v.RolledBack) > 0 && len(v.Asked) > 0 && !slices.Contains(v.Asked, d.seen.Active):
+		d.doom(v, state.StageRolledBack, "rolledback", fmt.Sprintf("%s; region %s was not asked any more", v.Reason, d.seen.Active))
 	}
+}
+
+// take puts a version to use; the one before has the grace left.
+func (d *decision) take(v *state.CredentialVersion) {
+	if old := d.current(); old != nil {
+		from := d.now
+		old.Stage, old.DrainFrom, old.Cause = state.StageDraining, &from, "superseded"
+		old.Correlation, old.Causation = v.Correlation, v.Causation
+	}
+	v.Stage, v.Reason = state.StageCurrent, ""
+	next := v.MintedAt.Add(share(v.DeadlineAt.Sub(v.MintedAt), d.policy.RotateAt, v.Number, 0))
+	d.state.NextAt = &next
 }
 
 // doom sends a version that never took the traffic on its way out; the next attempt waits, unless somebody wishes one.
@@ -308,16 +328,6 @@ func (d *decision) wish() {
 			return
 		}
 	}
-}
-
-// publish hands a staged version to the deployers, by reference.
-func (d *decision) publish() {
-	v := d.flying()
-	if v == nil || v.Stage != state.StageStaged {
-		return
-	}
-	v.Stage = state.StageCanary
-	d.announce(v, events.CredentialRotated{Credential: d.reference(*v), Lease: leaseOf(*v), Previous: v.Previous, Trigger: v.Trigger, Act: v.Act})
 }
 
 // loseForgotten gives up a version that was never staged and whose secret only a dead process knew.
@@ -358,7 +368,7 @@ func (d *decision) prune() {
 }
 
 func (d *decision) reference(v state.CredentialVersion) events.Credential {
-	return events.Credential{Name: d.policy.Name, Kind: events.CredentialDatabase, Version: v.Number, Path: d.policy.Path, Fingerprint: v.Fingerprint}
+	return events.Credential{Name: d.policy.Name, Kind: d.policy.Kind, Version: v.Number, Path: d.policy.Path, Fingerprint: v.Fingerprint}
 }
 
 func leaseOf(v state.CredentialVersion) events.Lease {

@@ -45,7 +45,7 @@ func (d *decision) todo() []Action {
 		switch {
 		case doomed(v) && d.drained(v):
 			todo = append(todo, End{v.Number, v.Lease, v.User})
-		case v.Stage == state.StageDraining && v.DeadlineAt.Sub(d.now) > d.policy.Grace+2*deadMan && d.everywhereLater(v.Number):
+		case d.policy.Kind == events.CredentialDatabase && v.Stage == state.StageDraining && v.DeadlineAt.Sub(d.now) > d.policy.Grace+2*deadMan && d.everywhereLater(v.Number):
 			todo = append(todo, Shorten{v.Number, v.Lease, d.policy.Grace + deadMan})
 		}
 	}
@@ -65,6 +65,8 @@ func (d *decision) step(v state.CredentialVersion) []Action {
 		return []Action{Test{v.Number}}
 	case v.Stage == state.StageTested:
 		return []Action{Stage{v.Number}}
+	case v.Stage == state.StageCanary && d.policy.Kind == events.CredentialRoot:
+		return []Action{Apply{v.Number}}
 	}
 	return nil // a canary: the deployers have the word
 }
@@ -76,11 +78,11 @@ const unendedAtMost = 3
 func (d *decision) mintDue() bool {
 	unended := 0
 	for _, v := range d.state.Versions {
-		if v.Stage == state.StageRejected || v.Stage == state.StageRolledBack && d.drained(v) {
+		if doomed(v) && v.Stage != state.StageDraining && d.drained(v) {
 			unended++
 		}
 	}
-	if d.seen.Active == "" || unended > unendedAtMost {
+	if d.seen.Active == "" && (d.policy.writes() || len(d.policy.Regions) > 0) || unended > unendedAtMost {
 		return false
 	}
 	if d.seen.Wish != nil {
@@ -96,7 +98,7 @@ func (d *decision) mintDue() bool {
 // renewAt is when a version's lease is to be renewed. Only what has, or had, a use is renewed, and nothing that is at its ceiling.
 func (d *decision) renewAt(v state.CredentialVersion) (time.Time, bool) {
 	switch v.Stage {
-	case state.StageCanary, state.StageCurrent:
+	case state.StageStaged, state.StageCanary, state.StageCurrent:
 	case state.StageDraining, state.StageRolledBack:
 		if d.drained(v) {
 			return time.Time{}, false
@@ -120,6 +122,9 @@ func (d *decision) renewAt(v state.CredentialVersion) (time.Time, bool) {
 func (d *decision) drained(v state.CredentialVersion) bool {
 	if !d.now.Before(v.ExpiresAt) {
 		return true
+	}
+	if d.policy.Kind == events.CredentialSTS {
+		return false // nobody can end a session of a cloud before its time
 	}
 	if v.Stage != state.StageDraining {
 		return !slices.ContainsFunc(v.Deployed, func(region events.Region) bool { later, _ := d.moved(region, v.Number); return !later })
@@ -172,11 +177,11 @@ func (d *decision) alarm() {
 	switch {
 	case left < ttl/10:
 		level, reason = "page", "the lease is about to expire and could not be renewed"
-	case attempts <= 1:
+	case attempts <= 1 && len(d.policy.Regions) > 0:
 		level, reason = "page", fmt.Sprintf("%d rollouts fit before max_ttl", attempts)
 	case left < ttl/4:
 		level, reason = "warn", "the lease could not be renewed for long"
-	case attempts <= 3:
+	case attempts <= 3 && len(d.policy.Regions) > 0:
 		level, reason = "warn", fmt.Sprintf("%d rollouts fit before max_ttl", attempts)
 	}
 	if level == d.state.Alarm {
@@ -210,6 +215,12 @@ func Next(s state.Credential, p Policy, now time.Time) time.Time {
 		if v.DrainFrom != nil {
 			sooner(v.DrainFrom.Add(p.Grace))
 			sooner(v.DrainFrom.Add(p.Patience))
+		}
+		if v.AskedAt != nil {
+			sooner(v.AskedAt.Add(p.Patience))
+		}
+		if v.Stage != state.StageRevoked && v.Lease != "" {
+			sooner(v.ExpiresAt)
 		}
 	}
 	return next

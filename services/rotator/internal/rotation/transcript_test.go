@@ -47,21 +47,22 @@ var day = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func policy() Policy {
 	return Policy{
-		Name: "odoo-app", Path: "ofitec/credentials/odoo-app", Regions: events.DataRegions, RenewAt: 0.67, RotateAt: 0.6,
+		Name: "odoo-app", Kind: events.CredentialDatabase, Path: "ofitec/credentials/odoo-app", Regions: events.DataRegions, RenewAt: 0.67, RotateAt: 0.6,
 		Grace: 10 * time.Second, Patience: 30 * time.Minute, Attempt: 20 * time.Minute, Again: 15 * time.Minute,
 	}
 }
 
 type player struct {
-	state state.Credential
-	seen  Observation // what stays between two looks
-	said  string
-	out   bytes.Buffer
+	policy Policy
+	state  state.Credential
+	seen   Observation // what stays between two looks
+	said   string
+	out    bytes.Buffer
 }
 
 func play(t *testing.T, told []byte) []byte {
 	t.Helper()
-	p := &player{seen: Observation{Active: events.RegionA}}
+	p := &player{policy: policy(), seen: Observation{Active: events.RegionA}}
 	for line := range strings.Lines(string(told)) {
 		line = strings.TrimRight(line, "\n")
 		if strings.HasPrefix(line, "  ") {
@@ -69,6 +70,16 @@ func play(t *testing.T, told []byte) []byte {
 		}
 		p.out.WriteString(line + "\n")
 		if line == "" || line[0] == '#' {
+			continue
+		}
+		if kind, ok := strings.CutPrefix(line, "kind "); ok { // without a deployer
+			p.policy.Kind, p.policy.Regions = events.CredentialKind(kind), nil
+			continue
+		}
+		if order, ok := strings.CutPrefix(line, "order "); ok {
+			for region := range strings.SplitSeq(order, ",") {
+				p.policy.Order = append(p.policy.Order, events.Region(region))
+			}
 			continue
 		}
 		fields := strings.Fields(line)
@@ -97,6 +108,14 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	case "active":
 		p.seen.Active = events.Region(words["region"])
 		o.Active = p.seen.Active
+	case "away":
+		p.seen.Away = nil
+		if region := events.Region(words["region"]); region != "" {
+			p.seen.Away = []events.Region{region}
+		}
+		o.Away = p.seen.Away
+	case "applied":
+		o.Outcome = Applied{number, words["problem"]}
 	case "epoch":
 		epoch, _ := strconv.ParseUint(words["n"], 10, 64)
 		p.seen.Epoch = events.Epoch(epoch)
@@ -114,6 +133,12 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 		o.Wish = p.seen.Wish
 	case "minted":
 		ttl, most := time.Hour, 24*time.Hour
+		switch p.policy.Kind {
+		case events.CredentialSTS:
+			most = ttl
+		case events.CredentialKV, events.CredentialRoot:
+			ttl = most
+		}
 		o.Outcome = Minted{Number: number, Lease: fmt.Sprint("lease-", number), User: fmt.Sprint("v-", number), Fingerprint: strings.Repeat("ab", 32), TTL: ttl, MaxTTL: most, At: now}
 		p.seen.Held, o.Held = number, number
 	case "tested":
@@ -145,7 +170,7 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, with, then := Decide(p.state, o, policy(), now)
+	next, with, then := Decide(p.state, o, p.policy, now)
 	if again, _ := state.Encode(documentOrNone(before)); !bytes.Equal(snapshot, again) {
 		t.Fatalf("%s: the given state was changed", verb)
 	}

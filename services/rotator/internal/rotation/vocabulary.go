@@ -9,11 +9,13 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// Policy is how a credential is treated. All fields are required.
+// Policy is how a credential is treated. All fields are required but Regions and Order.
 type Policy struct {
 	Name     string
+	Kind     events.CredentialKind
 	Path     string          // KV v2 path below the mount
-	Regions  []events.Region // whose deployers must answer before an old version is ended
+	Regions  []events.Region // whose deployers must answer before an old version is ended; none: whoever reads KV v2 has it at once
+	Order    []events.Region // in which they are asked; none: the region that writes is the last
 	RenewAt  float64         // fraction of the ttl at which a lease is renewed, +- 0.05
 	RotateAt float64         // fraction of max_ttl at which a version is replaced, +- 0.05
 	Grace    time.Duration   // between the switch and the end of the old version
@@ -24,13 +26,14 @@ type Policy struct {
 
 // Observation is what was looked up before a decision.
 type Observation struct {
-	Active  events.Region // who may write; empty when nobody or unknown
-	Epoch   events.Epoch  // of the mandate in force
-	Held    int64         // the version whose secret this process has in memory; 0 for none
-	Stored  int64         // current version at Path in KV v2; -1 when it is not known
-	Wish    *Wish         // somebody asked for a rotation
-	Results []Result      // what deployers have said, oldest first
-	Outcome Outcome       // of the last action; nil when there is none
+	Active  events.Region   // who may write; empty when nobody or unknown
+	Away    []events.Region // whose arbiter has stopped to report: not waited for
+	Epoch   events.Epoch    // of the mandate in force
+	Held    int64           // the version whose secret this process has in memory; 0 for none
+	Stored  int64           // current version at Path in KV v2; -1 when it is not known
+	Wish    *Wish           // somebody asked for a rotation
+	Results []Result        // what deployers have said, oldest first
+	Outcome Outcome         // of the last action; nil when there is none
 }
 
 // Wish is a rotation that somebody asked for.
@@ -78,6 +81,12 @@ type Found struct {
 	Staged bool
 }
 
+// Applied says: the version is in force at the server that it is for; or Problem says why it cannot be.
+type Applied struct {
+	Number  int64
+	Problem string
+}
+
 // Renewed says: Vault has prolonged the lease by TTL from At. Gone: there is no such lease.
 type Renewed struct {
 	Number int64
@@ -112,6 +121,7 @@ func (Minted) outcome()    {}
 func (Tested) outcome()    {}
 func (Staged) outcome()    {}
 func (Found) outcome()     {}
+func (Applied) outcome()   {}
 func (Renewed) outcome()   {}
 func (Shortened) outcome() {}
 func (Verified) outcome()  {}
@@ -135,6 +145,10 @@ type (
 	}
 	// Burn uses up a version's number in KV v2 without a secret.
 	Burn struct{ Number int64 }
+	// Apply puts a staged version into force: the engine's own login is changed where it is checked, not where it is used.
+	Apply struct {
+		Number int64
+	}
 	// Renew asks for TTL more.
 	Renew struct {
 		Number int64
@@ -170,6 +184,7 @@ func (Test) action()     {}
 func (Stage) action()    {}
 func (Look) action()     {}
 func (Burn) action()     {}
+func (Apply) action()    {}
 func (Renew) action()    {}
 func (Verify) action()   {}
 func (Shorten) action()  {}
@@ -183,6 +198,11 @@ func inFlight(v state.CredentialVersion) bool {
 		return true
 	}
 	return false
+}
+
+// writes says that making a version changes the database, so that there must be a region that takes writes.
+func (p Policy) writes() bool {
+	return p.Kind == events.CredentialDatabase || p.Kind == events.CredentialRoot
 }
 
 // doomed says that a version is on its way out.

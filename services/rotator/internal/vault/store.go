@@ -14,11 +14,13 @@ import (
 	"github.com/ofitec/ofitec/events"
 )
 
-// Fields of a staged credential. A version without a user holds the number of one that was rejected. Epoch and term say under which mandate and by which leader
-// of the rotators a version was written; what keeps an overtaken one from writing is check-and-set.
+// Fields of a staged credential. A version without an id or a user holds the number of one that was rejected. Epoch and term say under which mandate and by which
+// leader of the rotators a version was written; what keeps an overtaken one from writing is check-and-set.
 const (
-	fieldUser     = "username"
-	fieldPassword = "password"
+	FieldUser     = "username"
+	FieldPassword = "password"
+	FieldValue    = "value" // of a secret that is one text
+	fieldID       = "id"
 	fieldEpoch    = "epoch"
 	fieldTerm     = "term"
 	fieldVoid     = "void"
@@ -53,16 +55,18 @@ func (e *Engine) Stored(ctx context.Context) (int64, error) {
 	return version, nil
 }
 
-// Stage writes a login as exactly this version. Check-and-set keeps out a rotator that was overtaken; one that stands there already as ours is staged.
-func (e *Engine) Stage(ctx context.Context, number int64, login Login, by Fence) error {
-	err := e.put(ctx, number, map[string]any{
-		fieldUser: login.User, fieldPassword: login.Password.Reveal(), fieldEpoch: by.Epoch.String(), fieldTerm: strconv.FormatInt(by.Term, 10),
-	})
+// Stage writes a secret as exactly this version. Check-and-set keeps out a rotator that was overtaken; one that stands there already as ours is staged.
+func (e *Engine) Stage(ctx context.Context, number int64, secret Secret, by Fence) error {
+	data := map[string]any{fieldID: secret.User, fieldEpoch: by.Epoch.String(), fieldTerm: strconv.FormatInt(by.Term, 10)}
+	for name, value := range secret.Fields {
+		data[name] = value.Reveal()
+	}
+	err := e.put(ctx, number, data)
 	if err == nil {
 		return nil
 	}
 	if stored, readErr := e.Stored(ctx); readErr == nil && stored >= number {
-		switch ours, readErr := e.Holds(ctx, number, login.User); {
+		switch ours, readErr := e.Holds(ctx, number, secret.User); {
 		case readErr == nil && ours:
 			return nil
 		case readErr == nil:
@@ -106,23 +110,35 @@ func (e *Engine) Destroy(ctx context.Context, number int64) error {
 	return nil
 }
 
-// Holds says whether a version is the login of a user.
+// Holds says whether a version is the secret that is known by this user.
 func (e *Engine) Holds(ctx context.Context, number int64, user string) (bool, error) {
-	login, err := e.Login(ctx, number)
-	return err == nil && user != "" && login.User == user, err
+	fields, err := e.Read(ctx, number)
+	return err == nil && user != "" && fields[fieldID].Reveal() == user, err
 }
 
-// Login reads a version; one that is not there, or holds none, is the zero login.
-func (e *Engine) Login(ctx context.Context, number int64) (Login, error) {
+// ReadAt gives the fields that stand at another path; none when there is nothing.
+func (e *Engine) ReadAt(ctx context.Context, path string) (map[string]config.Secret, error) {
+	other := Engine{client: e.client, path: path}
+	return other.Read(ctx, 0)
+}
+
+// Read gives a version's fields (0: the newest); one that is not there, or holds no secret, has none. One that others have written has no id: its user is taken for it.
+func (e *Engine) Read(ctx context.Context, number int64) (map[string]config.Secret, error) {
 	answer, err := e.client.Logical().ReadWithDataWithContext(ctx, "secret/data/"+e.path, map[string][]string{"version": {strconv.FormatInt(number, 10)}})
 	if err != nil {
-		return Login{}, fmt.Errorf("read version %d of %s: %w", number, e.path, err)
+		return nil, fmt.Errorf("read version %d of %s: %w", number, e.path, err)
 	}
 	if answer == nil {
-		return Login{}, nil
+		return nil, nil
 	}
 	data, _ := answer.Data["data"].(map[string]any)
-	user, _ := data[fieldUser].(string)
-	password, _ := data[fieldPassword].(string)
-	return Login{user, config.Secret(password)}, nil
+	fields := map[string]config.Secret{}
+	for name, value := range data {
+		text, _ := value.(string)
+		fields[name] = config.Secret(text)
+	}
+	if fields[fieldID] == "" && fields[FieldUser] != "" {
+		fields[fieldID] = fields[FieldUser]
+	}
+	return fields, nil
 }

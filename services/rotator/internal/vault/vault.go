@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,22 +23,17 @@ import (
 // fingerprintKey is the transit key of fingerprints; it does not leave Vault.
 const fingerprintKey = "credential-fingerprint"
 
-// Login is a database user and its password.
-type Login struct {
-	User     string
-	Password config.Secret
-}
-
-// Lease is what Vault has made.
-type Lease struct {
-	ID          string
-	Login       Login
+// Secret is what was made: what stands in KV v2, and what is known of it beside. ID and User are no secrets.
+type Secret struct {
+	ID          string // of Vault's lease, or what takes its place
+	User        string // by which a stored version is known again
+	Fields      map[string]config.Secret
 	TTL         time.Duration
 	MaxTTL      time.Duration
 	Fingerprint string
 }
 
-// Engine is one database role and one KV v2 path. It is safe for concurrent use; deadlines are the context's and the client's.
+// Engine is one database role, or none, and one KV v2 path. It is safe for concurrent use; deadlines are the context's and the client's.
 type Engine struct {
 	client *vault.Client
 	role   string // of the application's users
@@ -54,51 +51,77 @@ func (e *Engine) Ready(ctx context.Context) error { return e.client.Check(ctx) }
 
 // Mint makes a user of the application. An answer that lacks something is an error, and what was made is taken back. A lease dies with the token that asked for
 // it, also when the process that held the token is long gone: the token is renewed first, and MaxTTL is what both of them allow.
-func (e *Engine) Mint(ctx context.Context) (Lease, error) {
+func (e *Engine) Mint(ctx context.Context) (Secret, error) {
 	role, err := e.client.Logical().ReadWithContext(ctx, "database/roles/"+e.role)
 	if err != nil {
-		return Lease{}, fmt.Errorf("read database role %s: %w", e.role, err)
+		return Secret{}, fmt.Errorf("read database role %s: %w", e.role, err)
 	}
 	most, err := maxTTL(role)
 	if err != nil {
-		return Lease{}, fmt.Errorf("read database role %s: %w", e.role, err)
+		return Secret{}, fmt.Errorf("read database role %s: %w", e.role, err)
 	}
 	life, err := e.tokenLife(ctx)
 	if err != nil {
-		return Lease{}, err
+		return Secret{}, err
 	}
 	lease, err := e.make(ctx, e.role)
 	if err != nil {
 		return lease, err
 	}
 	lease.MaxTTL = min(most, life)
-	if lease.Fingerprint, err = e.fingerprint(ctx, lease.Login); err != nil {
-		return Lease{}, errors.Join(err, e.giveBack(ctx, lease.ID))
+	if lease.Fingerprint, err = e.Fingerprint(ctx, lease.Fields); err != nil {
+		return Secret{}, errors.Join(err, e.giveBack(ctx, lease.ID))
 	}
 	return lease, nil
 }
 
-// MintFencer makes a user of minutes who may fence users of the application.
-func (e *Engine) MintFencer(ctx context.Context) (Lease, error) { return e.make(ctx, e.fence) }
+// Generate makes a password by a policy of Vault's.
+func (e *Engine) Generate(ctx context.Context, policy string) (config.Secret, error) {
+	answer, err := e.client.Logical().ReadWithContext(ctx, "sys/policies/password/"+policy+"/generate")
+	if err != nil {
+		return "", fmt.Errorf("generate by password policy %s: %w", policy, err)
+	}
+	text := ""
+	if answer != nil {
+		text, _ = answer.Data["password"].(string)
+	}
+	if text == "" {
+		return "", fmt.Errorf("generate by password policy %s: Vault's answer has no password", policy)
+	}
+	return config.Secret(text), nil
+}
 
-func (e *Engine) make(ctx context.Context, role string) (Lease, error) {
+// SetRoot tells Vault the password with which it makes users from now on. Vault logs in with it before it forgets the one before.
+func (e *Engine) SetRoot(ctx context.Context, connection string, password config.Secret) error {
+	_, err := e.client.Logical().WriteWithContext(ctx, "database/config/"+connection, map[string]any{"password": password.Reveal(), "verify_connection": true})
+	if err != nil {
+		return fmt.Errorf("set the login of Vault's connection %s: %w", connection, err)
+	}
+	return nil
+}
+
+// MintFencer makes a user of minutes who may fence users of the application.
+func (e *Engine) MintFencer(ctx context.Context) (Secret, error) { return e.make(ctx, e.fence) }
+
+func (e *Engine) make(ctx context.Context, role string) (Secret, error) {
 	answer, err := e.client.Logical().ReadWithContext(ctx, "database/creds/"+role)
 	if err != nil {
-		return Lease{}, fmt.Errorf("make a user of role %s: %w", role, err)
+		return Secret{}, fmt.Errorf("make a user of role %s: %w", role, err)
 	}
 	if answer == nil {
-		return Lease{}, fmt.Errorf("make a user of role %s: Vault's answer is empty", role)
+		return Secret{}, fmt.Errorf("make a user of role %s: Vault's answer is empty", role)
 	}
-	lease := Lease{ID: answer.LeaseID, TTL: time.Duration(answer.LeaseDuration) * time.Second}
-	lease.Login.User, _ = answer.Data["username"].(string)
+	user, _ := answer.Data["username"].(string)
 	password, _ := answer.Data["password"].(string)
-	lease.Login.Password = config.Secret(password)
-	if lease.ID == "" || lease.TTL <= 0 || lease.Login.User == "" || password == "" {
+	lease := Secret{ID: answer.LeaseID, User: user, TTL: time.Duration(answer.LeaseDuration) * time.Second, Fields: map[string]config.Secret{
+		FieldUser: config.Secret(user), FieldPassword: config.Secret(password),
+	}}
+	if lease.ID == "" || lease.TTL <= 0 || user == "" || password == "" {
 		err := fmt.Errorf("make a user of role %s: Vault's answer lacks lease, life, user name or password", role)
 		if lease.ID != "" {
 			err = errors.Join(err, e.giveBack(ctx, lease.ID))
 		}
-		return Lease{}, err
+		return Secret{}, err
 	}
 	return lease, nil
 }
@@ -142,9 +165,14 @@ func (e *Engine) tokenLife(ctx context.Context) (time.Duration, error) {
 	return life, nil
 }
 
-func (e *Engine) fingerprint(ctx context.Context, login Login) (string, error) {
+// Fingerprint tells two secrets apart without telling either: an HMAC under a key that stays in Vault, over all fields.
+func (e *Engine) Fingerprint(ctx context.Context, fields map[string]config.Secret) (string, error) {
+	var input strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		input.WriteString(name + "=" + fields[name].Reveal() + "\x00")
+	}
 	answer, err := e.client.Logical().WriteWithContext(ctx, "transit/hmac/"+fingerprintKey, map[string]any{
-		"input": base64.StdEncoding.EncodeToString([]byte(login.User + "\x00" + login.Password.Reveal())),
+		"input": base64.StdEncoding.EncodeToString([]byte(input.String())),
 	})
 	if err != nil {
 		return "", fmt.Errorf("take fingerprint: %w", err)
