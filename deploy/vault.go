@@ -46,21 +46,24 @@ func (v Vault) Render() ([]byte, error) {
 
 // VaultPolicies returns the policies by the name of the service that has them. The mounts that they name are
 // database/, secret/ (KV version 2) and transit/ (keys ofitec-raw and credential-fingerprint); KV paths begin with ofitec/:
-// credentials/ (rotator writes, deployer reads), etl-ingest/ and etl-transform/.
-func VaultPolicies() (map[string]string, error) {
-	entries, err := files.ReadDir("vault/policies")
+// credentials/ (rotator writes, deployer reads), rotator/ (its own), etl-ingest/ and etl-transform/. Beside those of services stand break-glass (an operator's) and
+// backup (restic's).
+func VaultPolicies() (map[string]string, error) { return vaultFiles("policies") }
+
+func vaultFiles(folder string) (map[string]string, error) {
+	entries, err := files.ReadDir("vault/" + folder)
 	if err != nil {
-		return nil, fmt.Errorf("list policies: %w", err)
+		return nil, fmt.Errorf("list %s: %w", folder, err)
 	}
-	policies := map[string]string{}
+	texts := map[string]string{}
 	for _, entry := range entries {
-		text, err := files.ReadFile(path.Join("vault/policies", entry.Name()))
+		text, err := files.ReadFile(path.Join("vault", folder, entry.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("read policy %s: %w", entry.Name(), err)
+			return nil, fmt.Errorf("read %s of %s: %w", folder, entry.Name(), err)
 		}
-		policies[strings.TrimSuffix(entry.Name(), ".hcl")] = string(text)
+		texts[strings.TrimSuffix(entry.Name(), ".hcl")] = string(text)
 	}
-	return policies, nil
+	return texts, nil
 }
 
 // VaultRole is a role of the database engine: one string a statement list, as database/roles/<name> takes them in
@@ -72,6 +75,12 @@ func VaultOdooRole() (VaultRole, error) { return vaultRole("odoo-app") }
 
 // VaultFenceRole returns the role rotator-fence: users of minutes, members of ofitec_fencer, with whom the rotator ends users of odoo-app.
 func VaultFenceRole() (VaultRole, error) { return vaultRole("rotator-fence") }
+
+// VaultBreakGlassRole returns the role break-glass: users of a quarter of an hour for a person, members of odoo_owner.
+func VaultBreakGlassRole() (VaultRole, error) { return vaultRole("break-glass") }
+
+// VaultPasswordPolicies returns the password policies by name, as sys/policies/password takes them.
+func VaultPasswordPolicies() (map[string]string, error) { return vaultFiles("passwords") }
 
 func vaultRole(name string) (VaultRole, error) {
 	var role VaultRole

@@ -49,3 +49,22 @@ path "auth/token/lookup-self" {
 path "auth/token/renew-self" {
   capabilities = ["update"]
 }
+# Secrets made by a password policy: kinds kv and vault-root.
+path "sys/policies/password/ofitec-secret/generate" {
+  capabilities = ["read"]
+}
+# What only the rotator reads: the keys that may ask a cloud for sessions, and the engine's own login, with the one before kept beside it.
+path "secret/data/ofitec/rotator/*" {
+  capabilities = ["create", "update", "read"]
+}
+path "secret/metadata/ofitec/rotator/*" {
+  capabilities = ["read", "list"]
+}
+path "secret/destroy/ofitec/rotator/*" {
+  capabilities = ["update"]
+}
+# The engine's own login, and nothing else of its connection.
+path "database/config/ofitec" {
+  capabilities       = ["update"]
+  allowed_parameters = { password = [], verify_connection = [] }
+}

@@ -1,0 +1,4 @@
+# Reads the session that restic works with, and nothing else.
+path "secret/data/ofitec/credentials/restic" {
+  capabilities = ["read"]
+}
