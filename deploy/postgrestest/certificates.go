@@ -33,6 +33,7 @@ func (d *Database) certificates(t *testing.T) deploy.TLSFiles {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IPAddresses: []net.IP{net.ParseIP("127.0.0.1")},
+		DNSNames: []string{"127.0.0.1"}, // pgBackRest compares names only
 	}
 	leafBytes, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
 	must(t, err)

@@ -83,6 +83,10 @@ var (
 	descAlarm     = prometheus.NewDesc(prefix+"held", "1 for the rule that holds a failover back, as the state in etcd has it; missing when none does.", []string{"rule"}, nil)
 	descFresh     = prometheus.NewDesc(prefix+"fresh_observers", "Observers of a region that were heard lately.", []string{"target"}, nil)
 	descFailing   = prometheus.NewDesc(prefix+"failing_observers", "Observers of a region that were heard lately and have seen enough failures in a row.", []string{"target"}, nil)
+	descArchived  = prometheus.NewDesc(prefix+"archived_timestamp_seconds", "When a segment of WAL was last archived; only of the region that holds the mandate, missing until one was.", nil, nil)
+	descWaiting   = prometheus.NewDesc(prefix+"archive_waiting_segments", "Segments of WAL that wait to be archived; only of the region that holds the mandate.", nil, nil)
+	descHoles     = prometheus.NewDesc(prefix+"archive_missing_segments", "Segments of WAL that the archive lacks since the newest base backup, when it was last looked at; only of the region that holds the mandate.", nil, nil)
+	descBackup    = prometheus.NewDesc(prefix+"backup_timestamp_seconds", "When the newest base backup was made; only of the region that holds the mandate, 0 without one.", nil, nil)
 	descActs      = prometheus.NewDesc(prefix+"acts_total", "What the hands have done: opened and closed pools of the proxy, fences, stops of the database, promotions, handovers, rejoins, reports written, failures of these.", []string{"act"}, nil)
 )
 
@@ -93,6 +97,7 @@ type collector struct{ *arbiter }
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descHolds, descRenewed, descEpoch, descRemaining, descStandby, descActs, descLeads, descPhase, descDeadline, descAlarm, descFresh, descFailing,
+		descArchived, descWaiting, descHoles, descBackup,
 	} {
 		to <- d
 	}
@@ -115,6 +120,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	if c.hands == nil {
 		return
 	}
+	c.kept(gauge)
 	standby, _ := c.hands.Standby()
 	gauge(descStandby, one(standby))
 	counts := c.hands.Counts()
@@ -123,6 +129,25 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		"promotion": counts.Promotions.Load(), "handover": counts.Handovers.Load(), "rejoin": counts.Rejoins.Load(), "report": counts.Reports.Load(),
 	} {
 		to <- prometheus.MustNewConstMetric(descActs, prometheus.CounterValue, float64(n), act)
+	}
+}
+
+// kept tells of the archive.
+func (c *collector) kept(gauge func(*prometheus.Desc, float64)) {
+	if c.archivist == nil {
+		return
+	}
+	known := c.archivist.seen()
+	if !known.holds {
+		return
+	}
+	gauge(descWaiting, float64(known.state.Waiting))
+	if last := known.state.Last; last != nil {
+		gauge(descArchived, float64(last.UnixNano())/1e9)
+	}
+	if known.looked {
+		gauge(descHoles, float64(known.holes))
+		gauge(descBackup, float64(max(known.newest.Unix(), 0)))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -39,7 +40,12 @@ type region struct {
 // startRegion starts everything but the arbiter.
 func startRegion(t *testing.T) *region {
 	t.Helper()
-	r := &region{etcd: newEtcd(t), database: startDatabase(t), address: freeAddr(t), dir: shortDir(t)}
+	return startRegionOn(t, startDatabase(t))
+}
+
+func startRegionOn(t *testing.T, d *database) *region {
+	t.Helper()
+	r := &region{etcd: newEtcd(t), database: d, address: freeAddr(t), dir: shortDir(t)}
 	r.etcd.start(t)
 	r.proxy = deploy.HAProxyDB{
 		HAProxyProcess: deploy.HAProxyProcess{Socket: r.dir + "/s", Metrics: freeAddr(t)},
@@ -192,4 +198,9 @@ func shortDir(t *testing.T) string {
 	must(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+func readAll(response *http.Response) string {
+	body, _ := io.ReadAll(response.Body) // what is missing is not found in it
+	return string(body)
 }

@@ -35,6 +35,7 @@ type arbiter struct {
 	metrics *metrics
 
 	judgement *judgement
+	archivist *archivist // nil where nothing is archived
 }
 
 // serve runs the arbiter until ctx ends. etcd, database and proxy may be away at the start: it is then alive, closed, and not ready.
@@ -71,6 +72,7 @@ func serve(ctx context.Context, c *Config) error {
 		if err := a.addHands(database, epochs, store, self.Incarnation); err != nil {
 			return err
 		}
+		a.addArchive(database)
 	}
 	a.addKeeper(store, self.Incarnation)
 	leave, err := a.addJudgement(ctx, store)

@@ -21,6 +21,7 @@ type Package struct {
 // Packages are what the local stack needs from Debian 12.
 var Packages = []Package{
 	{"postgresql-15", PostgresBin + "/postgres"},
+	{"pgbackrest", "pgbackrest"},
 	{"haproxy", "haproxy"},
 	{"prometheus", "prometheus"},
 	{"prometheus-postgres-exporter", "prometheus-postgres-exporter"},
