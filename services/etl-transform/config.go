@@ -12,16 +12,18 @@ import (
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/seal"
 )
 
 // Config is what the etl-transform reads.
 type Config struct {
 	chassis.Settings `yaml:",inline"`
 
-	Warehouse string `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of ofitec.duckdb, and of raw/ when OFITEC_RAW_URL is not set"`
-	RawURL    string `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
-	Snapshots string `env:"OFITEC_SNAPSHOT_DIR" yaml:"snapshot_dir" doc:"folder of the copies for readers, snapshot/ofitec.duckdb and marts/<mart>.parquet; that of the warehouse when empty"`
-	Models    string `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
+	Warehouse string        `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of ofitec.duckdb, and of raw/ when OFITEC_RAW_URL is not set"`
+	RawURL    string        `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
+	Snapshots string        `env:"OFITEC_SNAPSHOT_DIR" yaml:"snapshot_dir" doc:"folder of the copies for readers, snapshot/ofitec.duckdb and marts/<mart>.parquet; that of the warehouse when empty"`
+	RawKey    config.Secret `env:"OFITEC_RAW_KEY" yaml:"-" doc:"secret keys of age, one a line, that encrypted raw files are opened with"`
+	Models    string        `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
 	// TokenKeyFile is read as it is: the key is bytes, not text.
 	TokenKeyFile string `env:"OFITEC_TOKEN_KEY_FILE" yaml:"token_key_file" doc:"file with the key of the tokens, any 32 bytes or more"`
 
@@ -91,6 +93,9 @@ func (c *Config) Problems() []error {
 	bad(c.Engine.Threads < 0, "OFITEC_DUCKDB_THREADS", strconv.Itoa(c.Engine.Threads), "0 or more")
 	bad(c.Load.Files < 1, "OFITEC_BATCH_FILES", strconv.Itoa(c.Load.Files), "1 or more")
 	bad(c.Load.Bytes < 1, "OFITEC_BATCH_BYTES", strconv.FormatInt(c.Load.Bytes, 10), "1 or more")
+	if _, err := seal.Parse(c.RawKey.Reveal()); c.RawKey != "" && err != nil {
+		bad(true, "OFITEC_RAW_KEY", "...", "secret keys of age, one a line, such as AGE-SECRET-KEY-1..., the same as at etl-ingest")
+	}
 	u, err := c.rawURL()
 	if c.Warehouse == "" && c.RawURL == "" {
 		return problems

@@ -3,6 +3,7 @@ module github.com/ofitec/ofitec/services/etl-transform
 go 1.26.0
 
 require (
+	filippo.io/age v1.2.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/ofitec/ofitec/chassis v0.0.0
 )

@@ -15,11 +15,25 @@ import (
 	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/s3"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/seal"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
 
+// openStore gives the raw store and what its encrypted files are opened with.
 func (c *Config) openStore() (*raw.Store, error) {
+	store, err := c.openSource()
+	if err != nil || c.RawKey == "" {
+		return store, err
+	}
+	keys, err := seal.Parse(c.RawKey.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	return store.WithKeys(keys), nil
+}
+
+func (c *Config) openSource() (*raw.Store, error) {
 	u, err := c.rawURL()
 	if err != nil {
 		return nil, err

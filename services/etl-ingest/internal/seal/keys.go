@@ -21,7 +21,7 @@ type Keys struct {
 func Parse(text string) (*Keys, error) {
 	identities, err := age.ParseIdentities(strings.NewReader(text))
 	if err != nil {
-		return nil, errors.New("read keys: not secret keys of age, one a line, such as AGE-SECRET-KEY-1...")
+		return nil, errors.New("read keys: not secret keys of age, one a line, as age-keygen makes them")
 	}
 	first, ok := identities[0].(*age.X25519Identity)
 	if !ok {

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -119,7 +120,7 @@ func (r record) announced(root string) (batch.Announced, bool, error) {
 	}
 	ready := events.ExportReady{
 		Dataset: r.Dataset, Region: r.Region, Batch: r.Batch, RawURL: root + "/" + path, Format: r.Format, Kind: r.Kind, SHA256: r.SHA256, Rows: r.Rows, Bytes: r.Bytes,
-		AsOf: r.AsOf, From: r.From, To: r.To, Sequence: r.Sequence,
+		AsOf: r.AsOf, From: r.From, To: r.To, Sequence: r.Sequence, Encrypted: strings.HasSuffix(path, ".age"),
 	}
 	var options []events.Option
 	if r.Causation != "" {

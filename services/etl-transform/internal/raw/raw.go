@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/ofitec/ofitec/services/etl-transform/internal/seal"
 )
 
 // ErrNotThere says that the store has no such file.
@@ -30,6 +32,18 @@ type Source interface {
 type Store struct {
 	root   string
 	source Source
+	keys   Keys // nil: encrypted files cannot be read
+}
+
+// Keys decrypt raw files whose names end in .age.
+type Keys interface {
+	Open(from io.Reader) (io.Reader, error)
+}
+
+// WithKeys gives the store what encrypted files are opened with; before it is used.
+func (s *Store) WithKeys(k Keys) *Store {
+	s.keys = k
+	return s
 }
 
 // New makes a store of its URL and what reads below it.
@@ -48,15 +62,44 @@ func (s *Store) Open(ctx context.Context, address string) (io.ReadCloser, error)
 		return nil, fmt.Errorf("open raw file %s: %w", address, away(err))
 	}
 	file := stream{got}
-	if !strings.HasSuffix(name, ".zst") {
-		return file, nil
+	plain, err := s.decrypted(file, name)
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("open raw file %s: %w", address, err)
 	}
-	decoder, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	if !strings.HasSuffix(strings.TrimSuffix(name, sealedSuffix), ".zst") {
+		return parts{plain, file}, nil
+	}
+	decoder, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 	if err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("open raw file %s: %w", address, err)
 	}
 	return &unpacked{Decoder: decoder, file: file}, nil
+}
+
+// sealedSuffix is what the name of an encrypted file ends with.
+const sealedSuffix = ".age"
+
+// decrypted undoes the encryption. A key that is missing is no fault of the file: it can be loaded when the key is there.
+func (s *Store) decrypted(file io.Reader, name string) (io.Reader, error) {
+	if !strings.HasSuffix(name, sealedSuffix) {
+		return file, nil
+	}
+	if s.keys == nil {
+		return nil, away(errors.New("it is encrypted, and OFITEC_RAW_KEY_FILE is not set"))
+	}
+	plain, err := s.keys.Open(file)
+	if errors.Is(err, seal.ErrNoKey) {
+		return nil, away(err)
+	}
+	return plain, err
+}
+
+// parts reads from one and closes the other.
+type parts struct {
+	io.Reader
+	io.Closer
 }
 
 func away(err error) error {
