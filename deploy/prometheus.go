@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Prometheus is the server of one data region; it looks at its own region only.
+// Prometheus is the server of one data region; it looks at its own region and, beyond that, at all nodes of Vault.
 type Prometheus struct {
 	Region           string
 	Listen           string // region:9090
@@ -16,7 +16,9 @@ type Prometheus struct {
 	HAProxyDB        string // region:8404
 	HAProxyWeb       string // region:8405
 	Services         []PrometheusTarget
-	RuleFiles        []string // where the files of RenderRules and PrometheusAlerts are
+	Vault            []PrometheusTarget // all of its nodes, by the name of their region: region c has no Prometheus. None while Vault is left out
+	CAFile           string             // checks the certificates of Vault's nodes; needed with them
+	RuleFiles        []string           // where the files of RenderRules and PrometheusAlerts are
 
 	// Window is the range of the rules named _5m: 5 min in production and when zero, shorter where a test cannot wait.
 	// It must hold four scrapes at least, for a rate needs two points also when one scrape was missed.
@@ -78,6 +80,13 @@ func (m Prometheus) check() error {
 	for i, service := range m.Services {
 		p.name(fmt.Sprintf("Services[%d].Name", i), service.Name)
 		p.hostPort(fmt.Sprintf("Services[%d].Address", i), service.Address)
+	}
+	for i, node := range m.Vault {
+		p.name(fmt.Sprintf("Vault[%d].Name", i), node.Name)
+		p.hostPort(fmt.Sprintf("Vault[%d].Address", i), node.Address)
+	}
+	if m.Vault != nil {
+		p.path("CAFile", m.CAFile)
 	}
 	if len(m.RuleFiles) == 0 {
 		p.add("RuleFiles", "is empty")

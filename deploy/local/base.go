@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/deploy/local/bootstrap"
@@ -252,50 +251,4 @@ func (s *Stack) startObjects(ctx context.Context) error {
 	return s.retry(ctx, "raw bucket and its users", shortAttempt, func(ctx context.Context) error {
 		return bootstrap.Objects(ctx, s.layout, s.outside(layout.PortObjects), s.tls)
 	})
-}
-
-// startVault builds Vault when it has to, starts it and brings it to work. It is unsealed here at each start of the local stack; nowhere else.
-func (s *Stack) startVault(ctx context.Context) error {
-	program, err := s.server(ctx, servers.Vault)
-	if err != nil {
-		return err
-	}
-	a := s.layout.Addressing
-	dir := s.layout.ComponentDir(layout.C, "vault")
-	config := filepath.Join(dir, "vault.hcl")
-	spec := s.component(layout.C, "vault", program, a.Addr(layout.C, layout.PortVault), file{config, deploy.Vault{
-		NodeID: "vault-c", DataDir: filepath.Join(dir, "data"), Listen: a.Addr(layout.C, layout.PortVault), Cluster: a.Addr(layout.C, layout.PortVaultCluster), TLS: s.serverTLS(layout.C, "vault"),
-	}.Render})
-	spec = before(spec, func(context.Context) error {
-		return makeDir(filepath.Join(dir, "data"), 0o700, s.owners.of("vault"))
-	})
-	spec.Args, spec.Nice = []string{"server", "-config=" + config}, 5
-	address := "https://" + spec.Addr
-	spec.Ready = httpReady(address+"/v1/sys/health", tlsClient(s.tls))
-	if err := s.add(spec); err != nil {
-		return err
-	}
-	if err := s.retry(ctx, "vault", 4*shortAttempt, func(ctx context.Context) error {
-		return bootstrap.Vault(ctx, s.layout, s.owners.forIdentity(), address, s.tls)
-	}); err != nil {
-		return err
-	}
-	s.keepUnsealed(ctx, address)
-	return s.await(ctx, "c/vault")
-}
-
-// keepUnsealed opens Vault again after each restart of its process, as the local stack's keys are at hand; production has an operator or an HSM for that.
-func (s *Stack) keepUnsealed(ctx context.Context, address string) {
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(2 * time.Second):
-			}
-			if status, err := s.supervisor.Status("c/vault"); err == nil && status.PID != 0 && !status.Ready {
-				_ = bootstrap.Unseal(ctx, s.layout, address, s.tls)
-			}
-		}
-	}()
 }

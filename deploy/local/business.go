@@ -217,6 +217,12 @@ func (s *Stack) prometheus(r layout.Region) (supervise.Spec, error) {
 			settings.Services = append(settings.Services, deploy.PrometheusTarget{Name: service.Name, Address: a.Addr(r, service.Port)})
 		}
 	}
+	if !s.options.WithoutVault {
+		settings.CAFile = filepath.Join(s.layout.IdentityDir(r, "prometheus"), "ca.crt")
+		for _, node := range layout.Regions {
+			settings.Vault = append(settings.Vault, deploy.PrometheusTarget{Name: string(node), Address: a.Addr(node, layout.PortVault)})
+		}
+	}
 	spec := s.component(r, "prometheus", program, settings.Listen, file{config, settings.RenderConfig}, file{rules, settings.RenderRules}, file{alerts, deploy.PrometheusAlerts})
 	spec.Args = []string{
 		"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--storage.tsdb.retention.time=2d",

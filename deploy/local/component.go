@@ -102,7 +102,7 @@ func (s *Stack) serviceEnv(r layout.Region, name, httpAddr string) []string {
 		"NATS_URL=" + s.everywhere(first, "tls://", layout.PortNATS),
 		"OFITEC_NATS_CREDENTIALS_FILE=" + filepath.Join(dir, "nats.creds"),
 		"ETCD_ENDPOINTS=" + s.everywhere(first, "https://", layout.PortEtcd),
-		"VAULT_ADDR=https://" + s.layout.Addressing.Addr(layout.C, layout.PortVault),
+		"VAULT_ADDR=" + s.everywhere(first, "https://", layout.PortVault),
 		"OFITEC_VAULT_ROLE_ID_FILE=" + filepath.Join(dir, "vault-role-id"),
 		"OFITEC_VAULT_SECRET_ID_FILE=" + filepath.Join(dir, "vault-secret-id"),
 	}

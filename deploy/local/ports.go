@@ -39,8 +39,9 @@ func endpoints(a layout.Addressing) []endpoint {
 				}
 			}
 		}
+		add("vault", host, layout.PortVault)
+		add("vault", host, layout.PortVaultCluster)
 		if !r.HoldsData() {
-			add("vault", host, layout.PortVault)
 			continue
 		}
 		add("haproxy-db", host, layout.PortDatabaseProxy)

@@ -64,8 +64,6 @@ func (s *Stack) refuseLoss(r layout.Region, how control.LossRequest) error {
 	case how.BlackHole && !s.options.Namespaces:
 		return control.BadRequest("a region of this stack cannot be cut off: on loopback a connection to %s leaves from 127.0.0.1, so that packets of one region cannot be told from those of another. "+
 			"Start the stack with up --netns, or lose the region by kill alone, which resets its connections", s.layout.Addressing.Region[r])
-	case how.Destroy && r == layout.C:
-		return control.BadRequest("region c cannot be destroyed: it holds the only Vault of the local stack, and with it every secret; lose it without --destroy")
 	}
 	return nil
 }

@@ -75,6 +75,7 @@ func (s *Stack) restore(ctx context.Context, r layout.Region) error {
 		{"components", restoreServer, s.restoreComponents},
 		{"database", restoreDatabase, s.restoreDatabase},
 		{"readiness", restoreRegion, s.awaitRegion},
+		{"vote in Vault", restoreServer, s.awaitVote},
 		{"gates", restoreGates + shortAttempt, s.awaitGates},
 	}
 	for _, step := range steps {
@@ -261,6 +262,14 @@ func (s *Stack) awaitRegion(ctx context.Context, r layout.Region) error {
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// awaitVote waits until Vault would survive the loss of another region again.
+func (s *Stack) awaitVote(ctx context.Context, r layout.Region) error {
+	if s.options.WithoutVault {
+		return nil
+	}
+	return s.retry(ctx, "vault's node of region "+string(r), shortAttempt, s.vaultWhole)
 }
 
 // leftOut are the components that can never be ready in this stack: they need Vault.

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -295,24 +293,6 @@ func (o *operator) replicationFindings(ctx context.Context) []finding {
 		return []finding{{"the replication lag of region " + string(standby) + " is unknown", "its Prometheus has recorded none", "right after a start wait some seconds; else look at its postgres.log"}}
 	} else if *lag > 60 {
 		return []finding{{fmt.Sprintf("region %s is %.0f s behind", standby, *lag), "a failover now would lose that", "look at its postgres.log and at the network"}}
-	}
-	return nil
-}
-
-func (o *operator) vaultFindings(ctx context.Context) []finding {
-	address := "https://" + o.layout.Addressing.Addr(layout.C, layout.PortVault) + "/v1/sys/health?standbyok=true&sealedcode=200&uninitcode=200"
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil
-	}
-	response, err := o.http.Do(request)
-	if err != nil {
-		return []finding{{"Vault does not answer", err.Error(), "credentials in use go on until they end; look at " + o.layout.LogFile(layout.C, "vault")}}
-	}
-	defer func() { _ = response.Body.Close() }()
-	var health struct{ Initialized, Sealed bool }
-	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<16)).Decode(&health); err != nil || !health.Initialized || health.Sealed {
-		return []finding{{"Vault is sealed or not initialised", "its process has restarted", "the local stack opens it by itself within seconds; elsewhere: vault operator unseal"}}
 	}
 	return nil
 }

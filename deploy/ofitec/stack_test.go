@@ -230,7 +230,7 @@ func TestStackIsWhatItSays(t *testing.T) {
 	t.Run("wrong use exits with 2", s.wrongUseExits2)
 	t.Run("every component that is killed comes back", s.killedComponentsReturn)
 	t.Run("Ctrl-C leaves nothing behind, and a second start goes on", s.restartGoesOn)
-	t.Run("credentials are replaced under load without a failed request", s.credentialsAreReplacedUnderLoad)
+	t.Run("credentials are replaced under load without a failed request, while region c is lost", s.credentialsAreReplacedUnderLoad)
 	t.Run("the warehouse agrees with the source, and a second run reads what changed", s.theWarehouseAgreesWithTheSource)
 	t.Run("a region dies with its disks and the business goes on", s.aRegionDiesAndTheBusinessGoesOn)
 	t.Run("the planned way back loses nothing", s.theReturnIsPlanned)
@@ -252,7 +252,7 @@ func (s *stack) rolesAreRight(t *testing.T) {
 	for _, c := range now.Regions["a"].Components {
 		names[c.Name] = true
 	}
-	for _, want := range []string{"nats", "etcd", "postgres", "haproxy-db", "haproxy-web", "prometheus", "odoo-blue", "odoo-green", "failover-arbiter", "health-probe", "rotator", "deployer", "etl-ingest", "etl-transform"} {
+	for _, want := range []string{"nats", "etcd", "postgres", "haproxy-db", "haproxy-web", "prometheus", "vault", "odoo-blue", "odoo-green", "failover-arbiter", "health-probe", "rotator", "deployer", "etl-ingest", "etl-transform"} {
 		if !names[want] {
 			t.Errorf("region a has no component %s", want)
 		}

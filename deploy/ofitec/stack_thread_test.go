@@ -58,7 +58,8 @@ func (s *stack) envLine(r layout.Region, colour, key string) (string, error) {
 	return "", errors.New("no " + key)
 }
 
-// credentialsAreReplacedUnderLoad rotates while users work, and looks at the database afterwards: a new user, both colours on it, the old one gone.
+// credentialsAreReplacedUnderLoad rotates while users work and region c is lost, with its node of Vault, and looks at the database afterwards: a new user, both
+// colours on it, the old one gone.
 func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 	active := s.active(t)
 	var before []string
@@ -69,6 +70,9 @@ func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 		}
 		return s.bothColoursOn(active, before[0])
 	})
+	if out, code := s.runWithin(2*time.Minute, "drill", "region-loss", "c", "--yes"); code != exitDone {
+		t.Errorf("drill region-loss c exits %d: %s", code, out)
+	}
 	hot := s.hotColour(t, active)
 	users := s.startLoad("rotation")
 	out, code := s.runWithin(5*time.Minute, "credentials", "rotate", "odoo-app", "--reason", "the stack's test", "--wait")
@@ -88,6 +92,12 @@ func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 	}
 	if out, code := s.run("credentials", "list"); code != exitDone || !strings.Contains(out, "odoo-app") {
 		t.Errorf("credentials list exits %d: %s", code, out)
+	}
+	if out, code := s.run("doctor"); code == exitDone || !strings.Contains(out, "Vault has 2 of 3 nodes") {
+		t.Errorf("doctor exits %d and does not miss Vault's node: %s", code, out)
+	}
+	if out, code := s.runWithin(4*time.Minute, "drill", "restore", "c"); code != exitDone {
+		t.Fatalf("drill restore c exits %d: %s", code, out)
 	}
 }
 

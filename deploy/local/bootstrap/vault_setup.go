@@ -21,6 +21,11 @@ type vaultSetup struct {
 	owners identity.Owners
 }
 
+// autopilot says aloud what is Vault's default: nobody is forgotten for being away. A dead region comes back, and until then its vote is missed.
+func (v vaultSetup) autopilot(ctx context.Context) error {
+	return v.write(ctx, "sys/storage/raft/autopilot/configuration", map[string]any{"cleanup_dead_servers": false})
+}
+
 func (v vaultSetup) engines(ctx context.Context) error {
 	mounts, err := v.client.Sys().ListMountsWithContext(ctx)
 	if err != nil {
@@ -177,7 +182,7 @@ func (v vaultSetup) keep(path, content, service string) error {
 // database tells Vault how to reach the database that takes writes, wherever it is.
 func (v vaultSetup) database(ctx context.Context) error {
 	a := v.layout.Addressing
-	connection := deploy.VaultDatabase{CAFile: filepath.Join(v.layout.IdentityDir(layout.C, "vault"), "ca.crt")}
+	connection := deploy.VaultDatabase{CAFile: vaultCAFile}
 	for _, r := range layout.DataRegions {
 		connection.Proxies = append(connection.Proxies, a.Addr(r, layout.PortDatabaseProxy))
 	}
@@ -211,6 +216,10 @@ func (v vaultSetup) database(ctx context.Context) error {
 	}
 	return v.databaseRole(ctx, "rotator-fence", "5m", "15m", deploy.VaultFenceRole)
 }
+
+// vaultCAFile is each node's own copy of the CA's certificate: all nodes share one configuration, and no region reads another one's files. It is not
+// given by value (tls_ca), for Vault 1.21 would then look for the first proxy's name in the second one's certificate.
+const vaultCAFile = "/proc/self/cwd/ca.crt"
 
 // databaseRoles are the roles that may use the connection.
 var databaseRoles = []string{"odoo-app", "rotator-fence"}

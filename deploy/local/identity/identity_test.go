@@ -147,6 +147,7 @@ func TestCertificatesNameTheirServiceAndRegion(t *testing.T) {
 		{l.IdentityDir(layout.C, "nats") + "/tls.crt", "nats.c", "127.0.0.13"},
 		{l.IdentityDir(layout.B, "etcd") + "/tls.crt", "", "127.0.0.12"},
 		{l.IdentityDir(layout.B, "etcd") + "/peer.crt", "etcd.b", "etcd.b"},
+		{l.IdentityDir(layout.A, "vault") + "/tls.crt", "vault.a", "localhost"},
 		{l.IdentityDir(layout.C, "vault") + "/tls.crt", "vault.c", "localhost"},
 		{l.IdentityDir(layout.B, "postgres") + "/tls.crt", "postgres.b", "127.0.0.12"},
 		{l.OutsideIdentityDir("console") + "/tls.crt", "console.outside", "127.0.0.1"},

@@ -39,13 +39,13 @@ func places(l layout.Layout, owners Owners) []place {
 	for _, r := range layout.Regions {
 		inRegion("nats", r, false)
 		inRegion("etcd", r, false)
+		inRegion("vault", r, false)
 	}
 	for _, r := range layout.DataRegions {
 		for _, component := range []string{"postgres", "prometheus", "postgres-exporter", "odoo"} {
 			inRegion(component, r, false)
 		}
 	}
-	inRegion("vault", layout.C, false)
 	for _, component := range []string{"console", "minio", "bind"} {
 		all = append(all, place{
 			component: component, region: outside, dir: l.OutsideIdentityDir(component), owner: owners.of(component),
@@ -68,6 +68,9 @@ func (p place) leaves() []leaf {
 	}
 	if strings.Contains(p.name, ".") {
 		l.hosts = append(l.hosts, p.name)
+	}
+	if p.component == "minio" {
+		l.hosts = append(l.hosts, l.addresses...) // pgBackRest compares names only
 	}
 	if p.component != "etcd" {
 		return []leaf{l}
