@@ -19,6 +19,8 @@ type Dataset struct {
 	Key string
 	// Cursor is the timestamp column that orders changes.
 	Cursor string
+	// Drift is what becomes of rows when the source has other columns than these.
+	Drift Drift
 	// Columns in the order of the file, which is the order of a CSV export.
 	Columns []Column
 	// File is where the dataset was read from, for messages.
@@ -39,6 +41,17 @@ type Column struct {
 	// References names the dataset whose key this column holds; empty for none.
 	References string
 }
+
+// Drift is a policy for columns that come or go in the source. Raw files keep what was received in any case.
+type Drift string
+
+// The policies. Evolve takes the rows: a column that the dataset does not name is told of and not loaded until it is named, one that is missing is NULL. Freeze
+// pulls nothing of such an export until source and dataset agree. DiscardRow takes the rows but for those that hold a value in a column that is not named, which are rejected.
+const (
+	Evolve     Drift = "evolve"
+	Freeze     Drift = "freeze"
+	DiscardRow Drift = "discard_row"
+)
 
 // Column finds a column by name.
 func (d Dataset) Column(name string) (Column, bool) {

@@ -185,6 +185,7 @@ func TestAMistakeIsToldWithFileLineAndField(t *testing.T) {
 		{"personal data that is no text", "type: timestamp", "type: timestamp, pii: rut", "columns[3].pii: personal data is text"},
 		{"a file under another name", "dataset: crane", "dataset: lorry", `datasets/crane.yml:1: dataset: is "lorry" but the file is named "crane"`},
 		{"a file that is no YAML", "columns:", "columns: [", "datasets/crane.yml"},
+		{"a policy that is none", "cursor: write_date", "cursor: write_date\ndrift: ignore", `datasets/crane.yml:4: drift: "ignore" is not a policy; policies are evolve, freeze, discard_row`},
 		{"required that is no boolean", "required: true", "required: maybe", `columns[0].required: "maybe" is not true or false`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -32,7 +32,7 @@ func (r *reader) problem(n *yaml.Node, field, format string, args ...any) {
 }
 
 var (
-	datasetFields = []string{"dataset", "description", "key", "cursor", "columns"}
+	datasetFields = []string{"dataset", "description", "key", "cursor", "drift", "columns"}
 	columnFields  = []string{"name", "description", "type", "required", "values", "pii", "references"}
 	name          = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 )
@@ -50,6 +50,13 @@ func parseDataset(file string, text []byte) (parsedDataset, []Problem) {
 	d.Key = r.identifier(root, fields, "", "key")
 	d.Cursor = r.identifier(root, fields, "", "cursor")
 	d.Description = r.optionalText(fields, "", "description")
+	d.Drift = Evolve
+	if fields["drift"] != nil {
+		d.Drift = Drift(r.text(root, fields, "", "drift"))
+		if !slices.Contains([]Drift{"", Evolve, Freeze, DiscardRow}, d.Drift) {
+			r.problem(fields["drift"], "drift", "%q is not a policy; policies are evolve, freeze, discard_row", string(d.Drift))
+		}
+	}
 	if stem := strings.TrimSuffix(path.Base(file), path.Ext(file)); d.Name != "" && d.Name != stem {
 		r.problem(fields["dataset"], "dataset", "is %q but the file is named %q; they must agree", d.Name, stem)
 	}
