@@ -11,6 +11,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/deployer/internal/command"
 	"github.com/ofitec/ofitec/services/deployer/internal/odoo"
 	"github.com/ofitec/ofitec/services/deployer/internal/prometheus"
 	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
@@ -47,15 +48,31 @@ type Odoo struct {
 
 // Proxy is the web proxy that the traffic comes through.
 type Proxy struct {
-	Socket string        `env:"OFITEC_WEB_PROXY_SOCKET" yaml:"socket" doc:"runtime socket of the web proxy (HAProxy)"`
-	Active string        `env:"OFITEC_ACTIVE_COLOUR_FILE" yaml:"active" doc:"file that keeps the colour with traffic for the proxy's next start"`
-	Drain  time.Duration `env:"OFITEC_DRAIN_WITHIN" yaml:"drain_within" doc:"how long requests on the old colour may take after the switch"`
+	Kind    string        `env:"OFITEC_WEB_PROXY" yaml:"kind" doc:"how the traffic is moved: haproxy (its runtime socket), traefik (its file provider) or command"`
+	Active  string        `env:"OFITEC_ACTIVE_COLOUR_FILE" yaml:"active" doc:"file that keeps the colour with traffic for the proxy's next start"`
+	Drain   time.Duration `env:"OFITEC_DRAIN_WITHIN" yaml:"drain_within" doc:"how long requests on the old colour may take after the switch; waited for in full where the proxy does not count them"`
+	Steps   []int         `env:"OFITEC_SWITCH_STEPS" yaml:"steps" doc:"percent of the traffic that the canary gets, one after the other, the last 100; with several it is watched after each as well"`
+	Socket  string        `env:"OFITEC_WEB_PROXY_SOCKET" yaml:"socket" doc:"haproxy: runtime socket of the web proxy"`
+	Traefik Traefik       `yaml:"traefik"`
+	Switch  string        `env:"OFITEC_SWITCH_COMMAND" yaml:"switch" doc:"command: gives a colour the traffic, such as python3 infra/autoscaler/switcher.py --one-shot; split at blanks; $colour is replaced and COLOUR set; another status than 0 is a failed switch"`
+	Status  string        `env:"OFITEC_SWITCH_STATUS_COMMAND" yaml:"status" doc:"command: prints blue or green, the colour with traffic; without it the file of the active colour is what counts"`
+	Timeout time.Duration `env:"OFITEC_SWITCH_COMMAND_TIMEOUT" yaml:"switch_timeout" doc:"command: how long each may take"`
+}
+
+// Traefik is a Traefik with a file provider.
+type Traefik struct {
+	File    string        `env:"OFITEC_TRAEFIK_FILE" yaml:"file" doc:"traefik: dynamic configuration (YAML) with the weighted service; only its two weights are changed"`
+	Service string        `env:"OFITEC_TRAEFIK_SERVICE" yaml:"service" doc:"traefik: name of the weighted service"`
+	Servers string        `env:"OFITEC_TRAEFIK_COLOUR_SERVICE" yaml:"servers" doc:"traefik: name of a colour's service in it; $colour is replaced"`
+	API     string        `env:"OFITEC_TRAEFIK_API_URL" yaml:"api" doc:"traefik: URL of its API; a switch is then done when Traefik says so, and a colour that it sees down gets nothing"`
+	Within  time.Duration `env:"OFITEC_TRAEFIK_WITHIN" yaml:"within" doc:"traefik: how long it may take to load the file"`
 }
 
 // Gate is how the canary is watched.
 type Gate struct {
 	Prometheus   string        `env:"OFITEC_PROMETHEUS_URL" yaml:"prometheus" doc:"URL of the region's Prometheus"`
-	Window       time.Duration `env:"OFITEC_GATE_WINDOW" yaml:"window" doc:"how long the canary is watched"`
+	Window       time.Duration `env:"OFITEC_GATE_WINDOW" yaml:"window" doc:"how long the canary is watched before it gets traffic"`
+	StepWindow   time.Duration `env:"OFITEC_GATE_STEP_WINDOW" yaml:"step_window" doc:"how long it is watched after each of several OFITEC_SWITCH_STEPS; 0: as long as before it gets traffic"`
 	Interval     time.Duration `env:"OFITEC_GATE_INTERVAL" yaml:"interval" doc:"time between two readings"`
 	Delay        time.Duration `env:"OFITEC_GATE_DELAY" yaml:"delay" doc:"time from the canary's first answer to the first reading; at least three scrapes"`
 	Failures     int           `env:"OFITEC_GATE_FAILURES" yaml:"failures" doc:"red readings that roll back"`
@@ -82,7 +99,10 @@ func NewConfig() *Config {
 	c := &Config{Settings: chassis.NewSettings(), Leader: 5 * time.Second, Credential: "odoo-app"}
 	c.HTTPAddr = "127.0.0.1:8704"
 	c.Odoo = Odoo{StartTime: 2 * time.Minute, StartWithin: 3 * time.Minute, Health: "/web/health", Reads: []string{"/web/health"}}
-	c.Proxy.Drain = 2 * time.Minute
+	c.Proxy = Proxy{
+		Kind: "haproxy", Drain: 2 * time.Minute, Steps: []int{100}, Timeout: time.Minute,
+		Traefik: Traefik{Service: "odoo", Servers: "odoo-$colour", Within: 10 * time.Second},
+	}
 	c.Gate = Gate{Window: 15 * time.Minute, Interval: 30 * time.Second, Delay: time.Minute, Failures: 3, Inconclusive: 5, ErrorRate: 0.01, P95: 1200 * time.Millisecond}
 	standard := prometheus.Standard()
 	c.Queries = Queries{standard.Up, standard.ErrorRate, standard.P95}
@@ -119,8 +139,8 @@ func (c *Config) Problems() []error {
 			bad(variable, address, "a URL such as http://127.0.0.11:8069")
 		}
 	}
-	need("OFITEC_WEB_PROXY_SOCKET", c.Proxy.Socket, "the path of HAProxy's runtime socket")
 	need("OFITEC_ACTIVE_COLOUR_FILE", c.Proxy.Active, "a path in a folder of this service")
+	problems = append(problems, c.Proxy.problems()...)
 	if c.Odoo.Supervisor == "" {
 		need("OFITEC_ODOO_BLUE_ENV_FILE", c.Odoo.BlueEnv, "a path, or OFITEC_ODOO_SUPERVISOR_SOCKET")
 		need("OFITEC_ODOO_GREEN_ENV_FILE", c.Odoo.GreenEnv, "a path, or OFITEC_ODOO_SUPERVISOR_SOCKET")
@@ -154,8 +174,10 @@ func (c *Config) watching() []error {
 			bad(variable, strconv.Itoa(limit), "1 or more")
 		}
 	}
-	if fits := c.Gate.Window - c.Gate.Delay; c.Gate.Interval > 0 && fits < c.Gate.Interval*time.Duration(c.Gate.Failures) {
-		bad("OFITEC_GATE_WINDOW", c.Gate.Window.String(), "at least the delay and OFITEC_GATE_FAILURES intervals: a shorter one could not see it fail")
+	for variable, window := range map[string]time.Duration{"OFITEC_GATE_WINDOW": c.Gate.Window, "OFITEC_GATE_STEP_WINDOW": c.stepWindow()} {
+		if fits := window - c.Gate.Delay; c.Gate.Interval > 0 && fits < c.Gate.Interval*time.Duration(c.Gate.Failures) {
+			bad(variable, window.String(), "at least the delay and OFITEC_GATE_FAILURES intervals: a shorter one could not see it fail")
+		}
 	}
 	return problems
 }
@@ -163,9 +185,18 @@ func (c *Config) watching() []error {
 func (c *Config) policy() rollout.Policy {
 	return rollout.Policy{
 		Region: events.Region(c.Region), StartWithin: c.Odoo.StartWithin, Delay: c.Gate.Delay, Interval: c.Gate.Interval, Window: c.Gate.Window,
+		Steps: c.Proxy.Steps, StepWindow: c.stepWindow(),
 		Failures: c.Gate.Failures, Inconclusive: c.Gate.Inconclusive, DrainWithin: c.Proxy.Drain, Tries: tries,
 		Limits: rollout.Limits{ErrorRate: c.Gate.ErrorRate, P95: c.Gate.P95},
 	}
+}
+
+// stepWindow is that before the canary gets traffic, unless told.
+func (c *Config) stepWindow() time.Duration {
+	if c.Gate.StepWindow == 0 {
+		return c.Gate.Window
+	}
+	return c.Gate.StepWindow
 }
 
 func (c *Config) colours() *odoo.Colours {
@@ -181,6 +212,6 @@ func (c *Config) hands() hands {
 	}
 	return own{
 		files:   map[state.Colour]string{state.Blue: c.Odoo.BlueEnv, state.Green: c.Odoo.GreenEnv},
-		command: command(strings.Fields(c.Odoo.Start), c.Odoo.StartTime),
+		command: command.Command{Args: strings.Fields(c.Odoo.Start), Timeout: c.Odoo.StartTime},
 	}
 }

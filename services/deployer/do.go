@@ -36,19 +36,19 @@ func (t *term) do(ctx context.Context, action rollout.Action) (rollout.Outcome, 
 		t.log.InfoContext(ctx, "reading", "number", a.Number, "colour", a.Colour, "verdict", reading.Verdict, "reason", reading.Reason)
 		return rollout.Read{Number: a.Number, Reading: reading}, nil
 	case rollout.Switch:
-		if err := t.proxy.Switch(ctx, a.To); err != nil {
+		if err := t.proxy.Give(ctx, a.To, a.Percent); err != nil {
 			return nil, err
 		}
-		return rollout.Switched{Number: a.Number}, nil
+		return rollout.Switched{Number: a.Number, Percent: a.Percent}, nil
 	case rollout.Drain:
-		if err := t.proxy.Switch(ctx, a.Hot); err != nil {
+		if err := t.proxy.Give(ctx, a.Hot, 100); err != nil {
 			return nil, err
 		}
-		servers, err := t.proxy.Servers(ctx)
+		traffic, err := t.proxy.Traffic(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return rollout.Drained{Number: a.Number, Open: servers[a.Cold].Open}, nil
+		return rollout.Drained{Number: a.Number, Open: traffic.Open}, nil
 	case rollout.Settle:
 		return t.settle(ctx, a)
 	}
@@ -60,9 +60,12 @@ func (t *term) render(ctx context.Context, a rollout.Render) (rollout.Outcome, e
 	if err := t.cold(ctx, a.Colour); err != nil {
 		return nil, err
 	}
+	if reason := t.gates.Broken(ctx); reason != "" {
+		return rollout.Refused{Number: a.Number, Step: "gate", Reason: reason}, nil
+	}
 	login, err := t.vault.Read(ctx, a.Path, a.Number)
 	if errors.Is(err, vault.ErrGone) {
-		return rollout.Refused{Number: a.Number, Reason: err.Error()}, nil
+		return rollout.Refused{Number: a.Number, Step: "render", Reason: err.Error()}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -70,7 +73,7 @@ func (t *term) render(ctx context.Context, a rollout.Render) (rollout.Outcome, e
 	err = t.hands.Render(ctx, a.Colour, login)
 	var refused *dotenv.Refused
 	if errors.As(err, &refused) {
-		return rollout.Refused{Number: a.Number, Reason: refused.Error()}, nil
+		return rollout.Refused{Number: a.Number, Step: "render", Reason: refused.Error()}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -94,12 +97,12 @@ func (t *term) settle(ctx context.Context, a rollout.Settle) (rollout.Outcome, e
 
 // cold is the last look before a colour is touched: it must have no traffic now.
 func (t *term) cold(ctx context.Context, colour state.Colour) error {
-	servers, err := t.proxy.Servers(ctx)
+	traffic, err := t.proxy.Traffic(ctx)
 	if err != nil {
 		return err
 	}
-	if weight := servers[colour].Weight; weight > 0 {
-		return fmt.Errorf("%s has traffic (weight %d): it is not touched", colour, weight)
+	if share := traffic.Of(colour); share > 0 {
+		return fmt.Errorf("%s has %d %% of the traffic: it is not touched", colour, share)
 	}
 	return nil
 }

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/deployer/internal/command"
 	"github.com/ofitec/ofitec/services/deployer/internal/dotenv"
 	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
-	"github.com/ofitec/ofitec/services/deployer/internal/starter"
 	"github.com/ofitec/ofitec/services/deployer/internal/supervisor"
 	"github.com/ofitec/ofitec/services/deployer/internal/vault"
 )
@@ -32,11 +31,7 @@ type hands interface {
 // own are this process's own hands: it may write the files, and runs a command to start a colour.
 type own struct {
 	files   map[state.Colour]string
-	command starter.Command
-}
-
-func command(args []string, timeout time.Duration) starter.Command {
-	return starter.Command{Args: args, Timeout: timeout}
+	command command.Command
 }
 
 func values(login vault.Login) []dotenv.Value {

@@ -20,6 +20,7 @@ type metrics struct {
 	phase    *prometheus.GaugeVec
 	version  *prometheus.GaugeVec
 	hot      *prometheus.GaugeVec
+	share    *prometheus.GaugeVec
 	settled  *prometheus.GaugeVec
 	took     *prometheus.HistogramVec
 }
@@ -37,6 +38,7 @@ func newMetrics(r *chassis.Registry) *metrics {
 		phase:    r.GaugeVec("rollout_phase", "1 for the phase in which the last rollout is, else 0.", "credential", "phase"),
 		version:  r.GaugeVec("rollout_version", "Version of the credential that is, or was last, rolled out.", "credential"),
 		hot:      r.GaugeVec("colour_hot", "1 for the colour with traffic, else 0.", "colour"),
+		share:    r.GaugeVec("colour_share", "Percent of the traffic that goes to the colour, as the proxy says.", "colour"),
 		settled:  r.GaugeVec("rollout_settled", "1 when both colours run on the same version after the last rollout, else 0.", "credential"),
 		took: r.HistogramVec("rollout_duration_seconds", "Time from the event to the result.",
 			[]float64{5, 10, 20, 40, 60, 120, 300, 600, 900, 1200, 1800, 3600}, "result"),
@@ -65,7 +67,7 @@ func (m *metrics) ended(before, after state.Deployment) {
 }
 
 // show puts the rollout into the gauges.
-func (m *metrics) show(s state.Deployment, hot state.Colour, name string) {
+func (m *metrics) show(s state.Deployment, traffic rollout.Traffic, name string) {
 	m.leader.Set(1)
 	for _, phase := range phases {
 		m.phase.WithLabelValues(name, string(phase)).Set(number(s.Phase == phase))
@@ -73,14 +75,15 @@ func (m *metrics) show(s state.Deployment, hot state.Colour, name string) {
 	m.version.WithLabelValues(name).Set(float64(s.Number))
 	m.settled.WithLabelValues(name).Set(number(s.Settled))
 	for _, colour := range []state.Colour{state.Blue, state.Green} {
-		m.hot.WithLabelValues(string(colour)).Set(number(hot == colour))
+		m.hot.WithLabelValues(string(colour)).Set(number(traffic.Hot == colour))
+		m.share.WithLabelValues(string(colour)).Set(float64(traffic.Of(colour)))
 	}
 }
 
 // hide forgets the gauges of a leadership that is over.
 func (m *metrics) hide() {
 	m.leader.Set(0)
-	for _, gauge := range []*prometheus.GaugeVec{m.phase, m.version, m.hot, m.settled} {
+	for _, gauge := range []*prometheus.GaugeVec{m.phase, m.version, m.hot, m.share, m.settled} {
 		gauge.Reset()
 	}
 }

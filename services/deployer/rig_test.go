@@ -32,6 +32,7 @@ import (
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/deployer/internal/active"
 	"github.com/ofitec/ofitec/services/deployer/internal/haproxy"
 )
 
@@ -169,7 +170,7 @@ func startRig(t *testing.T) *rig {
 	must(t, err)
 	r.env = []string{
 		"NATS_URL=" + address, "ETCD_ENDPOINTS=" + endpoint, "VAULT_ADDR=" + vaultURL, "OFITEC_VAULT_ROLE_ID_FILE=" + dir + "/role", "OFITEC_VAULT_SECRET_ID_FILE=" + dir + "/secret",
-		"OFITEC_ARBITER_URL=" + arbiter, "OFITEC_PROMETHEUS_URL=" + r.prometheus, "OFITEC_WEB_PROXY_SOCKET=" + r.proxy.Socket, "OFITEC_ACTIVE_COLOUR_FILE=" + r.proxy.ActiveFile,
+		"OFITEC_ARBITER_URL=" + arbiter, "OFITEC_PROMETHEUS_URL=" + r.prometheus, "OFITEC_WEB_PROXY_SOCKET=" + r.proxy.Socket, "OFITEC_ACTIVE_COLOUR_FILE=" + string(r.proxy.Active),
 		"OFITEC_ODOO_BLUE_URL=http://" + blue, "OFITEC_ODOO_GREEN_URL=http://" + green, "OFITEC_ODOO_BLUE_ENV_FILE=" + r.envFile(state.Blue), "OFITEC_ODOO_GREEN_ENV_FILE=" + r.envFile(state.Green),
 		"OFITEC_START_COMMAND=sh " + dir + "/start", "OFITEC_CANARY_READS=/web/health,/of/ledger?writer=deployer-$region", "OFITEC_CANARY_WRITE=/of/ledger",
 		`OFITEC_CANARY_WRITE_BODY={"writer":"deployer-$region","seq":$version}`, "OFITEC_LEADER_TTL=2s", "OFITEC_START_WITHIN=30s", "OFITEC_DRAIN_WITHIN=10s",
@@ -240,7 +241,7 @@ func (r *rig) startProxy(t *testing.T, haproxyProgram, blue, green, arbiter stri
 	t.Helper()
 	r.web = chassistest.FreeAddr(t)
 	address := strings.TrimPrefix(arbiter, "http://")
-	r.proxy = haproxy.Proxy{Socket: r.dir + "/s", ActiveFile: r.dir + "/active"}
+	r.proxy = haproxy.Proxy{Socket: r.dir + "/s", Active: active.File(r.dir + "/active")}
 	config, err := deploy.HAProxyWeb{
 		HAProxyProcess: deploy.HAProxyProcess{Socket: r.proxy.Socket, Metrics: chassistest.FreeAddr(t)}, Region: "a", Bind: r.web, Blue: blue, Green: green,
 		Arbiter: address, Peer: chassistest.FreeAddr(t), PeerArbiter: chassistest.FreeAddr(t),

@@ -13,7 +13,6 @@ import (
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/deployer/internal/arbiter"
-	"github.com/ofitec/ofitec/services/deployer/internal/haproxy"
 	"github.com/ofitec/ofitec/services/deployer/internal/odoo"
 	"github.com/ofitec/ofitec/services/deployer/internal/prometheus"
 	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
@@ -46,7 +45,7 @@ type deployer struct {
 	book       *book.Book
 	vault      *vault.Reader
 	hands      hands
-	proxy      haproxy.Proxy
+	proxy      proxy
 	colours    *odoo.Colours
 	gates      *prometheus.Server
 	arbiter    *arbiter.Arbiter
@@ -140,7 +139,7 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	if seen.Content.Number != t.version {
 		t.version, t.looked = seen.Content.Number, time.Time{}
 	}
-	o := rollout.Observation{Hot: t.hot(ctx), Forgotten: t.proxy.Forgotten(), Looked: t.looked, Outcome: t.outcome}
+	o := rollout.Observation{Traffic: t.traffic(ctx), Forgotten: t.proxy.Forgotten(), Looked: t.looked, Outcome: t.outcome}
 	if t.waiting != nil {
 		o.Wish = &t.waiting.Wish
 	}
@@ -164,15 +163,18 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 			t.waiting = nil
 		}
 	}
-	t.metrics.show(next, o.Hot, t.credential)
+	t.metrics.show(next, o.Traffic, t.credential)
 	return t.act(ctx, next, then)
 }
 
-// hot asks the proxy; its silence is told once a minute.
-func (t *term) hot(ctx context.Context) state.Colour {
-	hot, err := t.proxy.Hot(ctx)
+// traffic asks the proxy; its silence is told once a minute.
+func (t *term) traffic(ctx context.Context) rollout.Traffic {
+	traffic, err := t.proxy.Traffic(ctx)
 	t.silent.Note(err)
-	return hot
+	if err != nil {
+		return rollout.Traffic{}
+	}
+	return traffic
 }
 
 // act does what is wanted unless it waits for its back-off.
@@ -218,7 +220,7 @@ func (t *term) act(ctx context.Context, s state.Deployment, then []rollout.Actio
 			return pause, nil
 		}
 	case rollout.Drained:
-		if o.Open > 0 {
+		if o.Open != 0 {
 			return pause, nil
 		}
 	}

@@ -32,7 +32,7 @@ func TestRotationsUnderLoadCostNoRequest(t *testing.T) {
 		if r.login(t, state.Blue) != r.login(t, state.Green) || !strings.HasSuffix(r.login(t, state.Blue), "\nLAST=1\n") {
 			t.Errorf("blue has %q, green %q", r.login(t, state.Blue), r.login(t, state.Green))
 		}
-		if active, _ := os.ReadFile(r.proxy.ActiveFile); strings.TrimSpace(string(active)) != string(colour) {
+		if active, _ := os.ReadFile(string(r.proxy.Active)); strings.TrimSpace(string(active)) != string(colour) {
 			t.Errorf("a restarted proxy would use %q", active)
 		}
 		// The old user is no more; nobody may miss it.
@@ -177,8 +177,8 @@ func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
 			if !ok || back.Step != c.step || !strings.Contains(back.Reason, c.reason) {
 				t.Errorf("said %+v", back)
 			}
-			if hot, err := r.proxy.Hot(t.Context()); err != nil || hot != state.Blue {
-				t.Errorf("the traffic is on %s, %v", hot, err)
+			if now, err := r.proxy.Traffic(t.Context()); err != nil || now.Hot != state.Blue || now.Share != 0 {
+				t.Errorf("the traffic is %+v, %v", now, err)
 			}
 			if after := r.login(t, state.Blue); after != before {
 				t.Errorf("the colour with traffic was touched: %q", after)
@@ -268,7 +268,7 @@ func TestARegionThatWasDestroyedGetsTheVersionInUseAgain(t *testing.T) {
 	for colour, content := range first {
 		must(t, os.WriteFile(r.envFile(colour), []byte(content), 0o600))
 	}
-	must(t, os.Remove(r.proxy.ActiveFile))
+	must(t, os.Remove(string(r.proxy.Active)))
 	r.deployer(t)
 	await(t, 60*time.Second, "both colours have the version again", func() bool { return r.login(t, state.Blue) == want && r.login(t, state.Green) == want })
 	if s := r.ended(t, version, state.DeploymentDone); s.Hot != state.Blue {

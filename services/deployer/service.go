@@ -14,7 +14,6 @@ import (
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/services/deployer/internal/arbiter"
-	"github.com/ofitec/ofitec/services/deployer/internal/haproxy"
 	"github.com/ofitec/ofitec/services/deployer/internal/prometheus"
 	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
 
@@ -60,7 +59,7 @@ func serve(ctx context.Context, c *Config) error {
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
 	d := &deployer{
 		policy: c.policy(), credential: c.Credential, book: book.Open(store, announcements, c.Credential, origin), vault: reader.New(secrets),
-		hands: c.hands(), proxy: haproxy.Proxy{Socket: c.Proxy.Socket, ActiveFile: c.Proxy.Active}, colours: c.colours(),
+		hands: c.hands(), proxy: proxies[c.Proxy.Kind](c.Proxy), colours: c.colours(),
 		gates:   prometheus.New(c.Gate.Prometheus, c.Region, prometheus.Queries{Up: c.Queries.Up, ErrorRate: c.Queries.ErrorRate, P95: c.Queries.P95}),
 		arbiter: arbiter.New(c.Arbiter), outbox: outbox, metrics: newMetrics(service.Metrics), log: service.Log,
 	}
@@ -69,7 +68,7 @@ func serve(ctx context.Context, c *Config) error {
 		consume(ctx, pipe, consumer, hear)
 	}
 	service.Health.Register("web proxy", func(ctx context.Context) error {
-		_, err := d.proxy.Hot(ctx)
+		_, err := d.proxy.Traffic(ctx)
 		return err
 	})
 	service.Health.Register("gates", d.gates.Check)
@@ -100,7 +99,7 @@ func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.
 // that takes as long as it takes; the event is kept alive meanwhile.
 func (t *term) hear(ctx context.Context, delivery bus.Delivery) error {
 	rotated, ok := delivery.Payload.(events.CredentialRotated)
-	if !ok || rotated.Name != t.credential {
+	if !ok || rotated.Name != t.credential || rotated.Region != "" && rotated.Region != t.policy.Region {
 		return nil
 	}
 	if rotated.Kind != events.CredentialDatabase {

@@ -110,6 +110,26 @@ func TestWhatIsMissingAndWhatContradictsItselfIsNamedTogether(t *testing.T) {
 			t.Errorf("no %s in %q", want, complaints)
 		}
 	}
+	for _, c := range []struct {
+		env  []string
+		want string
+	}{
+		{[]string{"OFITEC_WEB_PROXY=nginx"}, `OFITEC_WEB_PROXY="nginx": want haproxy, traefik or command`},
+		{[]string{"OFITEC_WEB_PROXY=traefik", "OFITEC_TRAEFIK_COLOUR_SERVICE=odoo", "OFITEC_TRAEFIK_API_URL=there"}, "OFITEC_TRAEFIK_FILE"},
+		{[]string{"OFITEC_WEB_PROXY=traefik", "OFITEC_TRAEFIK_COLOUR_SERVICE=odoo"}, `OFITEC_TRAEFIK_COLOUR_SERVICE="odoo"`},
+		{[]string{"OFITEC_WEB_PROXY=traefik", "OFITEC_TRAEFIK_API_URL=there"}, `OFITEC_TRAEFIK_API_URL="there"`},
+		{[]string{"OFITEC_WEB_PROXY=command"}, "OFITEC_SWITCH_COMMAND"},
+		{[]string{"OFITEC_WEB_PROXY=command", "OFITEC_SWITCH_COMMAND=true", "OFITEC_SWITCH_STEPS=10,100"}, `OFITEC_SWITCH_STEPS="10,100": want 100 alone`},
+		{[]string{"OFITEC_SWITCH_STEPS=10,50"}, `OFITEC_SWITCH_STEPS="10,50"`},
+		{[]string{"OFITEC_SWITCH_STEPS=0,100"}, `OFITEC_SWITCH_STEPS="0,100"`},
+		{[]string{"OFITEC_SWITCH_STEPS=50,10,100"}, `OFITEC_SWITCH_STEPS="50,10,100"`},
+		{[]string{"OFITEC_SWITCH_STEPS=50,50,100"}, `OFITEC_SWITCH_STEPS="50,50,100"`},
+		{[]string{"OFITEC_GATE_STEP_WINDOW=1m"}, `OFITEC_GATE_STEP_WINDOW="1m0s"`},
+	} {
+		if _, _, complaints = chassistest.Run(t, nil, c.env...); !strings.Contains(complaints, c.want) {
+			t.Errorf("%v: no %s in %q", c.env, c.want, complaints)
+		}
+	}
 	_, _, complaints = chassistest.Run(t, nil, "OFITEC_GATE_WINDOW=1m")
 	if !strings.Contains(complaints, `OFITEC_GATE_WINDOW="1m0s"`) {
 		t.Errorf("a window that could not see a failure is taken: %q", complaints)

@@ -4,17 +4,16 @@ package haproxy
 import (
 	"context"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/deployer/internal/active"
+	"github.com/ofitec/ofitec/services/deployer/internal/rollout"
 )
 
 // backend is the name in deploy/haproxy/haproxy-web.cfg.tmpl; its servers have the colours' names.
@@ -24,8 +23,8 @@ const callTimeout = time.Second
 
 // Proxy is the web proxy of a region. It holds no connection and is safe for concurrent use.
 type Proxy struct {
-	Socket     string // runtime socket, level admin
-	ActiveFile string // where the colour with traffic is kept
+	Socket string // runtime socket, level admin
+	Active active.File
 }
 
 // Server is what the proxy says of one colour.
@@ -35,43 +34,40 @@ type Server struct {
 	Open   int // requests that it works on, waiting ones included
 }
 
-// Hot is the colour with traffic. While both have some, as between two commands or on somebody's wish, it is the one in the file.
-func (p Proxy) Hot(ctx context.Context) (state.Colour, error) {
+// Traffic is where the weights send it. While both colours have some, the hot one is that in the file.
+func (p Proxy) Traffic(ctx context.Context) (rollout.Traffic, error) {
 	servers, err := p.Servers(ctx)
 	if err != nil {
-		return "", err
+		return rollout.Traffic{}, err
 	}
-	blue, green := servers[state.Blue].Weight > 0, servers[state.Green].Weight > 0
-	switch {
-	case blue && green:
-		return p.kept()
-	case blue:
-		return state.Blue, nil
-	case green:
-		return state.Green, nil
+	traffic, err := p.Active.Weighed(servers[state.Blue].Weight, servers[state.Green].Weight)
+	if err != nil {
+		return rollout.Traffic{}, fmt.Errorf("read the web proxy's servers: %w", err)
 	}
-	return "", errors.New("read the web proxy's servers: neither colour has a weight; give one with: set weight odoo/<colour> 100")
+	traffic.Open = servers[rollout.Other(traffic.Hot)].Open
+	return traffic, nil
 }
 
-// Switch gives a colour all of the traffic, in one command, after the file says so: a proxy that restarts in between does the same. A colour that the proxy does not
-// see up gets nothing. It does nothing to a proxy that is switched.
-func (p Proxy) Switch(ctx context.Context, to state.Colour) error {
+// Give gives a colour its share, in one command. With all of it the file says so first: a proxy that restarts in between does the same, and one that restarts under a
+// smaller share gives the other colour everything. A colour that the proxy does not see up gets nothing. It does nothing to a proxy that does so already.
+func (p Proxy) Give(ctx context.Context, to state.Colour, percent int) error {
 	servers, err := p.Servers(ctx)
 	if err != nil {
 		return err
 	}
-	other := state.Blue
-	if to == state.Blue {
-		other = state.Green
-	}
-	switched := servers[to].Weight > 0 && servers[other].Weight == 0
-	if !switched && !servers[to].Up {
+	other := rollout.Other(to)
+	given := servers[to].Weight > 0 && servers[to].Weight*(100-percent) == servers[other].Weight*percent
+	if !given && !servers[to].Up {
 		return fmt.Errorf("switch to %s: the web proxy does not see it up", to)
 	}
-	if err := p.keep(to); err != nil || switched {
+	keep := other
+	if percent == 100 {
+		keep = to
+	}
+	if err := p.Active.Write(keep); err != nil || given {
 		return err
 	}
-	answer, err := p.ask(ctx, fmt.Sprintf("set weight %s/%s 100; set weight %s/%s 0", backend, to, backend, other))
+	answer, err := p.ask(ctx, fmt.Sprintf("set weight %s/%s %d; set weight %s/%s %d", backend, to, percent, backend, other, 100-percent))
 	if err == nil && strings.TrimSpace(answer) != "" {
 		err = fmt.Errorf("the web proxy says %q", strings.TrimSpace(answer))
 	}
@@ -115,53 +111,8 @@ func (p Proxy) Servers(ctx context.Context) (map[state.Colour]Server, error) {
 	return servers, nil
 }
 
-// Forgotten says that there is no file, as on a machine on which nothing was ever switched.
-func (p Proxy) Forgotten() bool {
-	_, err := os.Stat(p.ActiveFile)
-	return errors.Is(err, os.ErrNotExist)
-}
-
-func (p Proxy) kept() (state.Colour, error) {
-	content, err := os.ReadFile(p.ActiveFile)
-	if err != nil {
-		return "", fmt.Errorf("both colours have traffic; read which one should: %w", err)
-	}
-	colour := state.Colour(strings.TrimSpace(string(content)))
-	if colour != state.Blue && colour != state.Green {
-		return "", fmt.Errorf("both colours have traffic; %s holds %q, want blue or green", p.ActiveFile, colour)
-	}
-	return colour, nil
-}
-
-// keep writes the file durably, unless it says the same.
-func (p Proxy) keep(colour state.Colour) error {
-	content := []byte(colour + "\n")
-	if have, err := os.ReadFile(p.ActiveFile); err == nil && string(have) == string(content) {
-		return nil
-	}
-	temporary := p.ActiveFile + ".new"
-	handle, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644) //nolint:gosec // G302: no secret, and whoever starts the proxy reads it as another user
-	if err != nil {
-		return fmt.Errorf("keep the active colour: %w", err)
-	}
-	_, err = handle.Write(content)
-	err = errors.Join(err, handle.Sync(), handle.Close())
-	if err == nil {
-		err = os.Rename(temporary, p.ActiveFile)
-	}
-	if err != nil {
-		return fmt.Errorf("keep the active colour: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(p.ActiveFile))
-	if err != nil {
-		return fmt.Errorf("keep the active colour: %w", err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("keep the active colour: %w", err)
-	}
-	return nil
-}
+// Forgotten says that nothing was ever switched on this machine.
+func (p Proxy) Forgotten() bool { return p.Active.Forgotten() }
 
 func (p Proxy) ask(ctx context.Context, line string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

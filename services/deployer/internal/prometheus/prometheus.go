@@ -80,6 +80,23 @@ func (s *Server) Check(ctx context.Context) error {
 	return nil
 }
 
+// Broken says which query the server does not understand; empty when it understands all, or is away and cannot say.
+func (s *Server) Broken(ctx context.Context) (reason string) {
+	for _, q := range []struct{ name, query string }{{"up", s.queries.Up}, {"error rate", s.queries.ErrorRate}, {"p95", s.queries.P95}} {
+		_, err := s.value(ctx, s.fill(q.query, state.Blue, time.Minute))
+		var malformed *Malformed
+		if errors.As(err, &malformed) {
+			return "the gate's query for " + q.name + " does not parse: " + malformed.Reason
+		}
+	}
+	return ""
+}
+
+// Malformed is a query that Prometheus cannot parse or execute: it will give no number, ever.
+type Malformed struct{ Reason string }
+
+func (m *Malformed) Error() string { return m.Reason }
+
 func (s *Server) fill(query string, colour state.Colour, span time.Duration) string {
 	seconds := strconv.Itoa(max(int(span.Seconds()), 1)) + "s"
 	return strings.NewReplacer("$colour", string(colour), "$region", s.region, "$window", seconds).Replace(query)
@@ -104,12 +121,16 @@ func (s *Server) value(ctx context.Context, query string) (float64, error) {
 		return 0, err
 	}
 	var answer struct {
-		Status, Error string
-		Data          struct {
+		Status, Error, ErrorType string
+		Data                     struct {
 			Result []struct{ Value [2]any }
 		}
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Status != "success" {
+	err = json.Unmarshal(body, &answer)
+	if err == nil && answer.ErrorType == "bad_data" {
+		return 0, &Malformed{clip(answer.Error)}
+	}
+	if err != nil || answer.Status != "success" {
 		return 0, fmt.Errorf("the server answers %d %s", response.StatusCode, clip(answer.Error))
 	}
 	switch len(answer.Data.Result) {

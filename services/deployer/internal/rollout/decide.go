@@ -24,6 +24,7 @@ func Decide(s state.Deployment, o Observation, p Policy, now time.Time) (next st
 	if s.Number > 0 {
 		d.see()
 		d.learn()
+		d.returned()
 	}
 	d.hear()
 	if d.state.Number > 0 {
@@ -46,10 +47,10 @@ func (d *decision) see() {
 			d.again()
 		}
 	case s.Phase == state.DeploymentSwitched:
+	case s.Phase == state.DeploymentWatching:
+		d.share()
 	case d.seen.Hot != s.Colour:
 		s.Hot = d.seen.Hot
-	case s.Phase == state.DeploymentWatching:
-		d.switched()
 	default:
 		s.Hot, s.Colour = d.seen.Hot, Other(d.seen.Hot)
 		d.enter(state.DeploymentPlanned)
@@ -61,15 +62,11 @@ func (d *decision) again() {
 	s, at := &d.state, d.now
 	s.Hot, s.Colour, s.Started, s.Ended, s.Settled, s.Standby = d.seen.Hot, Other(d.seen.Hot), &at, nil, false, false
 	s.Readings, s.Inconclusive, s.Gates, s.WatchUntil, s.Step, s.Reason = nil, 0, nil, nil, "", "the region's folders are new"
+	s.Weight, s.GreenBefore, s.SwitchedAt, s.Samples = 0, 0, nil, nil
 	d.enter(state.DeploymentPlanned)
 }
 
 func (d *decision) enter(phase state.DeploymentPhase) { d.state.Phase, d.state.Since = phase, d.now }
-
-func (d *decision) switched() {
-	d.enter(state.DeploymentSwitched)
-	d.state.Hot = d.state.Colour
-}
 
 // learn takes an outcome in. One that does not fit number and phase is of an action that something has overtaken, and changes nothing.
 func (d *decision) learn() {
@@ -82,7 +79,7 @@ func (d *decision) learn() {
 		}
 	case Refused:
 		if is(o.Number, state.DeploymentPlanned) {
-			d.rollBack("render", o.Reason)
+			d.rollBack(o.Step, o.Reason)
 			s.Settled = true
 		}
 	case Started:
@@ -98,8 +95,8 @@ func (d *decision) learn() {
 			d.read(o.Reading)
 		}
 	case Switched:
-		if is(o.Number, state.DeploymentWatching) {
-			d.switched()
+		if is(o.Number, state.DeploymentWatching) && s.Step == "" {
+			d.stepped(o.Percent)
 		}
 	case Settled:
 		if s.Number == o.Number {
@@ -107,49 +104,6 @@ func (d *decision) learn() {
 		}
 	case Failed:
 		d.failed(o)
-	}
-}
-
-func (d *decision) answered(o Answered) {
-	s := &d.state
-	if o.Ready {
-		until := d.now.Add(d.policy.Window)
-		s.WatchUntil, s.Standby, s.Readings, s.Inconclusive, s.Gates = &until, o.Standby, &events.Readings{}, 0, nil
-		d.enter(state.DeploymentWatching)
-		return
-	}
-	if d.now.Before(s.Since.Add(d.policy.StartWithin)) {
-		return
-	}
-	step := "start"
-	if o.Alive {
-		step = "login"
-	}
-	d.rollBack(step, fmt.Sprintf("not ready %s after its start: %s", d.policy.StartWithin, o.Reason))
-}
-
-func (d *decision) read(r Reading) {
-	s := &d.state
-	counts := events.Readings{}
-	if s.Readings != nil {
-		counts = *s.Readings
-	}
-	s.Gates, s.Reason = r.Gates, r.Reason
-	s.Standby = s.Standby && r.Standby
-	switch r.Verdict {
-	case Green:
-		counts.Green++
-	case Red:
-		counts.Red++
-	default:
-		counts.Inconclusive++
-	}
-	s.Readings, s.Inconclusive = &counts, counts.Inconclusive
-	switch {
-	case r.Verdict == Red && counts.Red >= d.policy.Failures:
-		d.rollBack("gate", fmt.Sprintf("%d red readings: %s", counts.Red, r.Reason))
-	case r.Verdict == Unknown && counts.Inconclusive >= d.policy.Inconclusive:
-		d.rollBack("gate", fmt.Sprintf("%d readings without an answer: %s", counts.Inconclusive, r.Reason))
 	}
 }
 
@@ -166,8 +120,8 @@ func (d *decision) failed(f Failed) {
 			d.rollBack("start", f.Reason)
 		}
 	case Switch:
-		if s.Number == a.Number && s.Phase == state.DeploymentWatching && d.seen.Hot == s.Hot {
-			d.rollBack("switch", f.Reason)
+		if s.Number == a.Number && s.Phase == state.DeploymentWatching && s.Step == "" && d.seen.Hot == s.Hot {
+			d.giveUp("switch", f.Reason)
 		}
 	case Settle:
 		if s.Number == a.Number && s.Phase == state.DeploymentSwitched {
@@ -253,7 +207,7 @@ func (d *decision) hear() {
 		if Ended(*s) && len(d.say) == 0 {
 			d.announce()
 		}
-	case s.Phase == state.DeploymentSwitched:
+	case s.Phase == state.DeploymentSwitched, s.Phase == state.DeploymentWatching && s.Weight > 0:
 		return
 	case s.Phase == state.DeploymentDone:
 		d.plan(*wish, s.Number)

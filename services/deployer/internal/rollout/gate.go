@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 )
 
 // Verdict is what a reading says.
@@ -53,6 +54,8 @@ type Reading struct {
 	Standby bool // writes were not tested
 	Reason  string
 	Gates   *events.Gates
+	Canary  state.Figures
+	Control state.Figures
 }
 
 // Sight is everything that one look saw: the canary, and the colour with traffic as a control.
@@ -85,7 +88,13 @@ func Judge(s Sight, l Limits) Reading {
 		r.Verdict = Green
 	}
 	r.Gates = s.Canary.gates(r)
+	r.Canary, r.Control = s.Canary.kept(s.Probed), s.Control.kept(s.ControlSeen)
 	return r
+}
+
+// kept are a colour's figures as the state keeps them.
+func (f Figures) kept(p Probes) state.Figures {
+	return state.Figures{Up: f.Up, ErrorRate: f.ErrorRate, P95: f.P95, Sent: p.Sent, Failed: p.Failed, Slowest: p.Slowest.Seconds()}
 }
 
 // control is what the colour with traffic does badly; empty when it does well or nobody knows.

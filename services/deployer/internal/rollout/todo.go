@@ -8,14 +8,20 @@ import (
 
 // todo is what the phase asks for. Nothing is touched while the proxy does not say where the traffic goes.
 func (d *decision) todo() []Action {
-	s, p := d.state, d.policy
+	s := d.state
 	known := d.seen.Hot != ""
 	switch s.Phase {
 	case state.DeploymentPlanned:
+		if known && d.seen.Share > 0 {
+			return []Action{Drain{s.Number, s.Hot, s.Colour}}
+		}
 		if known {
 			return []Action{Render{s.Number, s.Colour, s.Path}}
 		}
 	case state.DeploymentRendered:
+		if known && d.busy() {
+			return []Action{Drain{s.Number, s.Hot, s.Colour}}
+		}
 		if known {
 			return []Action{Start{s.Number, s.Colour}}
 		}
@@ -29,28 +35,34 @@ func (d *decision) todo() []Action {
 		}
 		return []Action{Drain{s.Number, s.Hot, Other(s.Hot)}}
 	case state.DeploymentDone, state.DeploymentRolledBack:
-		if !s.Settled && d.seen.Hot == s.Hot && p.Tries > 0 {
+		if !s.Settled && d.seen.Hot == s.Hot && d.seen.Share > 0 {
+			return []Action{Drain{s.Number, s.Hot, Other(s.Hot)}}
+		}
+		if !s.Settled && d.seen.Hot == s.Hot {
 			return []Action{Settle{s.Number, s.Hot, Other(s.Hot)}}
 		}
 	}
 	return nil
 }
 
-// watch switches after the last green reading of a whole window, and reads until then.
+// watch gives the canary its next share after the last green reading of a whole window, and reads until then. What has been given up goes back.
 func (d *decision) watch() []Action {
 	s, p := d.state, d.policy
-	begun := s.Since
-	switch o := d.seen.Outcome.(type) {
-	case Read:
-		enough := s.Readings != nil && s.Readings.Green >= Enough(p)
-		if o.Number == s.Number && o.Verdict == Green && enough && !d.now.Before(begun.Add(p.Window)) {
-			return []Action{Switch{s.Number, s.Colour}}
-		}
-	case Failed:
+	if s.Step != "" {
+		return []Action{Drain{s.Number, Other(s.Colour), s.Colour}}
+	}
+	if o, ok := d.seen.Outcome.(Failed); ok {
 		if a, ok := o.Action.(Switch); ok && a.Number == s.Number {
 			return []Action{a}
 		}
 	}
+	if d.seen.Hot != "" && d.seen.Of(s.Colour) < s.Weight {
+		return []Action{Switch{s.Number, s.Colour, s.Weight}}
+	}
+	if s.Weight < 100 && d.passed() {
+		return []Action{Switch{s.Number, s.Colour, p.next(s.Weight)}}
+	}
+	begun := s.Since
 	due := begun.Add(p.Delay)
 	if again := d.seen.Looked.Add(p.Interval); again.After(due) {
 		due = again
@@ -58,12 +70,7 @@ func (d *decision) watch() []Action {
 	if d.now.Before(due) {
 		return nil
 	}
-	return []Action{Look{s.Number, s.Colour, min(d.now.Sub(begun), p.Window)}}
-}
-
-// Enough is the number of green readings that a window must have: more than half of those that fit. A window that was slept through is no window.
-func Enough(p Policy) int {
-	return int(max(p.Window-p.Delay, 0)/p.Interval)/2 + 1
+	return []Action{Look{s.Number, s.Colour, min(d.now.Sub(begun), p.window(s.Weight))}}
 }
 
 // drained says that the old colour has no request left, or has had its time.

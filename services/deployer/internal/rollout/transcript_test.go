@@ -47,14 +47,23 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func policy() Policy {
 	return Policy{
-		Region: events.RegionA, StartWithin: time.Minute, Delay: 30 * time.Second, Interval: 30 * time.Second, Window: 2 * time.Minute, Failures: 2, Inconclusive: 3,
+		Region: events.RegionA, StartWithin: time.Minute, Delay: 30 * time.Second, Interval: 30 * time.Second, Window: 2 * time.Minute, Steps: []int{100}, StepWindow: time.Minute, Failures: 2, Inconclusive: 3,
 		DrainWithin: 30 * time.Second, Tries: 3, Limits: Limits{ErrorRate: 0.01, P95: 1200 * time.Millisecond},
 	}
+}
+
+func (p *player) policy() Policy {
+	with := policy()
+	with.Steps = p.steps
+	return with
 }
 
 type player struct {
 	state  state.Deployment
 	hot    state.Colour
+	share  int // of the other colour
+	open   int // requests on the other colour
+	steps  []int
 	anew   bool
 	looked time.Time
 	last   []Action
@@ -64,7 +73,7 @@ type player struct {
 
 func play(t *testing.T, told []byte) []byte {
 	t.Helper()
-	p := &player{hot: state.Blue}
+	p := &player{hot: state.Blue, steps: []int{100}}
 	for line := range strings.Lines(string(told)) {
 		line = strings.TrimRight(line, "\n")
 		if strings.HasPrefix(line, "  ") {
@@ -101,8 +110,16 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	o := Observation{}
 	switch verb {
 	case "look":
+	case "steps": // how this region rolls out from now on
+		p.steps = nil
+		for _, step := range strings.Split(words["percent"], ",") {
+			percent, _ := strconv.Atoi(step)
+			p.steps = append(p.steps, percent)
+		}
 	case "proxy":
 		p.hot = state.Colour(words["hot"])
+		p.share, _ = strconv.Atoi(words["share"])
+		p.open, _ = strconv.Atoi(words["open"])
 	case "destroyed":
 		p.hot, p.anew = state.Blue, true
 	case "crash": // another process goes on from what is stored
@@ -115,7 +132,7 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	case "rendered":
 		o.Outcome = Rendered{n}
 	case "refused":
-		o.Outcome = Refused{n, words["reason"]}
+		o.Outcome = Refused{n, words["step"], words["reason"]}
 	case "started":
 		o.Outcome = Started{n}
 	case "answers":
@@ -124,11 +141,22 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 		p.looked = now
 		o.Outcome = Read{n, reading(words)}
 	case "switched":
-		p.hot, p.anew = p.state.Colour, false
-		o.Outcome = Switched{n}
+		percent, anew := 100, false
+		if words["percent"] != "" {
+			percent, _ = strconv.Atoi(words["percent"])
+			p.share, anew = percent, p.anew
+		}
+		if percent == 100 {
+			p.hot, p.share = p.state.Colour, 0
+		}
+		p.anew = anew
+		o.Outcome = Switched{n, percent}
 	case "drained":
-		open, _ := strconv.Atoi(words["open"])
-		o.Outcome = Drained{n, open}
+		if drain, ok := p.last[0].(Drain); ok {
+			p.hot, p.share = drain.Hot, 0
+		}
+		p.open, _ = strconv.Atoi(words["open"])
+		o.Outcome = Drained{n, p.open}
 	case "settled":
 		o.Outcome = Settled{n}
 	case "fails":
@@ -141,10 +169,10 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 		t.Fatalf("nothing like this happens: %s", verb)
 	}
 	o.Forgotten = p.anew
-	o.Hot, o.Looked = p.hot, p.looked
+	o.Traffic, o.Looked = Traffic{p.hot, p.share, p.open}, p.looked
 	before := p.state
 	kept := fmt.Sprintf("%+v", before)
-	next, with, then := Decide(p.state, o, policy(), now)
+	next, with, then := Decide(p.state, o, p.policy(), now)
 	if fmt.Sprintf("%+v", before) != kept {
 		t.Fatalf("%s: the given state was changed", verb)
 	}
@@ -202,6 +230,9 @@ func (p *player) say(t *testing.T, with, then []Action) {
 	line := "none"
 	if s.Number > 0 {
 		line = fmt.Sprintf("%d %s, hot %s, canary %s", s.Number, s.Phase, s.Hot, s.Colour)
+		if s.Weight > 0 && s.Phase == state.DeploymentWatching {
+			line += fmt.Sprintf(" with %d %%", s.Weight)
+		}
 		if s.Readings != nil {
 			line += fmt.Sprintf(", readings %d/%d/%d", s.Readings.Green, s.Readings.Red, s.Readings.Inconclusive)
 		}

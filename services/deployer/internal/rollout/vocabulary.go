@@ -16,7 +16,9 @@ type Policy struct {
 	StartWithin  time.Duration // from the start of the canary until it answers with a login
 	Delay        time.Duration // from its first answer to the first reading; what Prometheus shows before is of the time before
 	Interval     time.Duration // between two readings
-	Window       time.Duration // how long it is watched
+	Window       time.Duration // how long it is watched before it gets traffic
+	Steps        []int         // percent of the traffic that it gets one after the other, the last 100; with several it is watched after each as well
+	StepWindow   time.Duration // how long it is watched after each of several steps
 	Failures     int           // red readings that roll back
 	Inconclusive int           // readings without an answer that roll back
 	DrainWithin  time.Duration // how long requests on the old colour may take after the switch
@@ -26,11 +28,29 @@ type Policy struct {
 
 // Observation is what was looked up before a decision.
 type Observation struct {
-	Hot       state.Colour // the colour with traffic as the proxy says; empty when it says nothing
-	Forgotten bool         // nothing on this machine remembers a switch: the region's folders are new
-	Wish      *Wish        // a version to be rolled out
-	Looked    time.Time    // when this process took its last reading of this version; zero for never
-	Outcome   Outcome      // of the last action; nil when there is none
+	Traffic
+	Forgotten bool      // nothing on this machine remembers a switch: the region's folders are new
+	Wish      *Wish     // a version to be rolled out
+	Looked    time.Time // when this process took its last reading of this version; zero for never
+	Outcome   Outcome   // of the last action; nil when there is none
+}
+
+// Traffic is where the requests go, as the proxy says. Hot is the colour that has them, or has most and would have all after a restart of the proxy; empty when the proxy
+// says nothing. Share is the other colour's, in percent, and Open are the requests that the other one works on; negative when the proxy does not count them.
+type Traffic struct {
+	Hot         state.Colour
+	Share, Open int
+}
+
+// Of is a colour's share in percent.
+func (t Traffic) Of(c state.Colour) int {
+	switch t.Hot {
+	case "":
+		return 0
+	case c:
+		return 100 - t.Share
+	}
+	return t.Share
 }
 
 // Wish is a version that the rotator has published.
@@ -47,10 +67,10 @@ type Outcome interface{ outcome() }
 // Rendered: the canary's environment file has the version.
 type Rendered struct{ Number int64 }
 
-// Refused: the version cannot be rendered, and trying again is of no use. Nothing was touched.
+// Refused: the version cannot be rendered, or could not be judged, and trying again is of no use. Nothing was touched. Step is as in credential.rolledback.
 type Refused struct {
-	Number int64
-	Reason string
+	Number       int64
+	Step, Reason string
 }
 
 // Started: the canary's process was started after its file was written.
@@ -69,8 +89,11 @@ type Read struct {
 	Reading
 }
 
-// Switched: the traffic goes to the canary, and would after a restart of the proxy.
-type Switched struct{ Number int64 }
+// Switched: that much of the traffic goes to the canary; all of it would after a restart of the proxy as well.
+type Switched struct {
+	Number  int64
+	Percent int
+}
 
 // Drained says how many requests the colour without traffic still works on.
 type Drained struct {
@@ -102,7 +125,7 @@ func (Failed) outcome()   {}
 type Action interface{ action() }
 
 // Render writes a version into a colour's environment file. Start starts the colour anew. Try asks it whether it has logged in. Look takes a reading over the Span
-// that it has run. Switch gives it the traffic. Drain sees to it that Hot has the traffic and counts what Cold still works on. Settle gives Cold what Hot runs on
+// that it has run, or has had its share. Switch gives it a share of the traffic. Drain sees to it that Hot has all of the traffic and counts what Cold still works on. Settle gives Cold what Hot runs on
 // and starts it anew.
 type (
 	Render struct {
@@ -124,8 +147,9 @@ type (
 		Span   time.Duration
 	}
 	Switch struct {
-		Number int64
-		To     state.Colour
+		Number  int64
+		To      state.Colour
+		Percent int
 	}
 	Drain struct {
 		Number    int64
