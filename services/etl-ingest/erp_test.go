@@ -25,8 +25,9 @@ type erp struct {
 	clock    func() time.Time
 	fault    func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
 	requests int
-	mute     bool // no X-Ofitec headers at all
-	bare     bool // no ids, no summary, and ids= is not understood
+	mute     bool     // no X-Ofitec headers at all
+	extra    []string // columns behind the others, whose value is "x"
+	bare     bool     // no ids, no summary, and ids= is not understood
 }
 
 // entry is a row but for its id. The zero at is NULL.
@@ -35,11 +36,11 @@ type entry struct {
 	name string
 }
 
-var keys = map[string]string{"partner": "partner_id", "invoice": "invoice_id"}
+var keys = map[string]string{"partner": "partner_id", "invoice": "invoice_id", "crane": "crane_id"}
 
 func startERP(t testing.TB) *erp {
 	t.Helper()
-	e := &erp{tables: map[string]map[int64]entry{"partner": {}, "invoice": {}}, clock: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
+	e := &erp{tables: map[string]map[int64]entry{"partner": {}, "invoice": {}, "crane": {}}, clock: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
 	e.url = server.URL
@@ -160,9 +161,9 @@ func (e *erp) page(w http.ResponseWriter, key string, table map[int64]entry, sin
 	var body bytes.Buffer
 	out := csv.NewWriter(&body)
 	out.UseCRLF = true
-	_ = out.Write([]string{key, "name", "write_date"})
+	_ = out.Write(append([]string{key, "name", "write_date"}, e.extra...))
 	for _, id := range chosen {
-		_ = out.Write([]string{strconv.FormatInt(id, 10), table[id].name, stamp(table[id].at)})
+		_ = out.Write(append([]string{strconv.FormatInt(id, 10), table[id].name, stamp(table[id].at)}, slices.Repeat([]string{"x"}, len(e.extra))...))
 	}
 	out.Flush()
 	_, _ = w.Write(body.Bytes())

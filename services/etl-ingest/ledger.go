@@ -146,7 +146,7 @@ func (l *ledger) announce(ctx context.Context, r manifest.Record) (extract.State
 	if err := l.publish(ctx, event); err != nil {
 		return extract.State{}, &extract.PullError{Code: extract.CodeBus, Reason: "announce the raw file", Cause: err}
 	}
-	state, err := l.states.Advance(ctx, r.Dataset, extract.Recorded{Sequence: r.Sequence, At: r.At, SHA256: r.SHA256, AsOf: r.AsOf, To: r.To})
+	state, err := l.states.Advance(ctx, r.Dataset, extract.Recorded{Sequence: r.Sequence, At: r.At, SHA256: r.SHA256, Schema: r.Schema, AsOf: r.AsOf, To: r.To})
 	if err != nil {
 		return state, &extract.PullError{Code: extract.CodeBus, Reason: "move the cursor", Cause: err}
 	}

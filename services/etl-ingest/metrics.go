@@ -20,6 +20,9 @@ type metrics struct {
 	absent      *prometheus.CounterVec
 	asserted    *prometheus.CounterVec
 	reconciled  *prometheus.CounterVec
+	misplaced   *prometheus.CounterVec
+	unknown     *prometheus.GaugeVec
+	drifts      *prometheus.CounterVec
 }
 
 func newMetrics(r *chassismetrics.Registry) *metrics {
@@ -37,6 +40,9 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		absent:     r.CounterVec("absent_rows_total", "Rows that reconciliations found to be no more.", "dataset"),
 		asserted:   r.CounterVec("asserted_rows_total", "Rows that reconciliations read again.", "dataset"),
 		reconciled: r.CounterVec("reconciliations_total", "Reconciliations by outcome: agrees, differs (something changed meanwhile), failed.", "dataset", "outcome"),
+		misplaced:  r.CounterVec("misplaced_rows_total", "Rows received without a readable key or write_date; whoever loads them rejects them.", "dataset"),
+		unknown:    r.GaugeVec("unknown_columns", "Columns of the last page that the models do not name.", "dataset"),
+		drifts:     r.CounterVec("schema_changes_total", "Pages whose columns were not those of the page before.", "dataset"),
 		active:     r.Gauge("active_region", "1 while this region is the active one and pulls, else 0."),
 	}
 }

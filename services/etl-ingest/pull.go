@@ -114,6 +114,7 @@ func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.
 	t.Bytes += page.Bytes
 	p.metrics.rows.WithLabelValues(dataset.Name).Add(float64(page.Rows))
 	p.metrics.bytes.WithLabelValues(dataset.Name).Add(float64(page.Bytes))
+	p.tellOdd(ctx, dataset, state, page)
 	walk, actions := extract.Decide(state, walk, page, p.policy)
 	for _, action := range actions {
 		switch a := action.(type) {
@@ -156,7 +157,38 @@ func (p *puller) fetch(ctx context.Context, request odoo.Request) (draft *spool.
 
 // request is for a page of a dataset.
 func (p *puller) request(dataset models.Dataset, at extract.Place) odoo.Request {
-	return odoo.Request{Dataset: dataset.Name, Columns: odoo.Columns{Key: dataset.Key, Cursor: dataset.Cursor}, Format: p.format, At: at, Limit: p.policy.Limit}
+	r := odoo.Request{Dataset: dataset.Name, Columns: odoo.Columns{Key: dataset.Key, Cursor: dataset.Cursor}, Format: p.format, At: at, Limit: p.policy.Limit}
+	if dataset.Drift == models.Freeze {
+		r.Frozen = dataset.Names()
+	}
+	return r
+}
+
+// tellOdd says what is odd about a page that is taken all the same: columns that have come or gone since the last one, and rows that only whoever loads them can reject.
+func (p *puller) tellOdd(ctx context.Context, dataset models.Dataset, state extract.State, page extract.Page) {
+	if page.Misplaced > 0 {
+		p.metrics.misplaced.WithLabelValues(dataset.Name).Add(float64(page.Misplaced))
+		p.log.WarnContext(ctx, "rows without a readable key or write_date are kept, and will be rejected when they are loaded", "dataset", dataset.Name, "rows", page.Misplaced)
+	}
+	if page.Rows == 0 {
+		return
+	}
+	columns := p.columns(dataset, page)
+	drift := extract.Compare(dataset.Names(), columns)
+	p.metrics.unknown.WithLabelValues(dataset.Name).Set(float64(len(drift.New)))
+	if schema := extract.Fingerprint(columns); schema == state.Schema || state.Schema == "" && len(drift.New) == 0 {
+		return
+	}
+	p.metrics.drifts.WithLabelValues(dataset.Name).Inc()
+	p.log.WarnContext(ctx, "the export's columns have changed", "dataset", dataset.Name, "against_the_models", drift.String(), "policy", dataset.Drift)
+}
+
+// columns are a page's. JSON may leave out what has no value, so that there only columns that the models do not name count.
+func (p *puller) columns(dataset models.Dataset, page extract.Page) []string {
+	if p.format != "json" || len(page.Columns) == 0 {
+		return page.Columns
+	}
+	return append(extract.Compare(dataset.Names(), page.Columns).New, dataset.Names()...)
 }
 
 // again asks the source several times, if that helps.
@@ -182,7 +214,7 @@ func (p *puller) again(ctx context.Context, ask func() error) error {
 // keep makes a page last.
 func (p *puller) keep(ctx context.Context, dataset models.Dataset, walk extract.Walk, draft *spool.File, page extract.Page, a extract.Store, options []events.Option) (extract.State, error) {
 	return p.commit(ctx, draft, manifest.Record{
-		Kind: manifest.KindRows, Dataset: dataset.Name, Format: p.fileFormat(), SHA256: page.SHA256, Rows: page.Rows, Bytes: page.Bytes,
+		Kind: manifest.KindRows, Dataset: dataset.Name, Format: p.fileFormat(), SHA256: page.SHA256, Rows: page.Rows, Bytes: page.Bytes, Schema: extract.Fingerprint(p.columns(dataset, page)),
 		AsOf: events.AsOf{Epoch: walk.Epoch, SourceClock: page.Clock}, At: page.At.String(), From: a.From, To: a.To,
 	}, options)
 }

@@ -34,6 +34,8 @@ type Page struct {
 	SHA256      string
 	Clock       time.Time // the source's, before the rows were read
 	First, Last Place     // of its rows, in the order of places; zero when there are none
+	Misplaced   int64     // rows of it whose key or write_date cannot be read
+	Columns     []string  // as far as they are known
 	Unsorted    bool      // its rows do not come in that order
 	More        *bool     // what the server says; nil when it says nothing
 }

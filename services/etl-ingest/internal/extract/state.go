@@ -10,11 +10,12 @@ import (
 // State is what is remembered of a dataset between walks. It is bounded, whatever the dataset's size: of the rows in the look-back nothing is kept, only which
 // pages were seen; rows that come twice are sorted out by whoever loads them.
 type State struct {
-	Cursor   *events.Cursor `json:"cursor"`   // everything up to here was read; nil before the first row
-	Epoch    events.Epoch   `json:"epoch"`    // under which it was last moved
-	Clock    time.Time      `json:"clock"`    // the source's, at the last walk that was recorded
-	Sequence int64          `json:"sequence"` // of the last record of the manifest that was announced for the dataset
-	Seen     []Seen         `json:"seen"`     // the last pages, oldest first
+	Cursor   *events.Cursor `json:"cursor"`           // everything up to here was read; nil before the first row
+	Epoch    events.Epoch   `json:"epoch"`            // under which it was last moved
+	Clock    time.Time      `json:"clock"`            // the source's, at the last walk that was recorded
+	Sequence int64          `json:"sequence"`         // of the last record of the manifest that was announced for the dataset
+	Schema   string         `json:"schema,omitempty"` // Fingerprint of the last page's columns
+	Seen     []Seen         `json:"seen"`             // the last pages, oldest first
 }
 
 // Seen says what stood at a place when it was last read.
@@ -31,6 +32,7 @@ type Recorded struct {
 	Sequence int64
 	At       string // where the page was asked for; empty for a walk that found nothing
 	SHA256   string
+	Schema   string // empty when nothing is known of it
 	AsOf     events.AsOf
 	To       *events.Cursor
 }
@@ -44,6 +46,9 @@ func (s State) Advance(r Recorded) State {
 	s.Sequence, s.Clock, s.Epoch = r.Sequence, r.AsOf.SourceClock, max(s.Epoch, r.AsOf.Epoch)
 	if r.To != nil && (s.Cursor == nil || PlaceOf(*r.To).Compare(PlaceOf(*s.Cursor)) > 0) {
 		s.Cursor = r.To
+	}
+	if r.Schema != "" {
+		s.Schema = r.Schema
 	}
 	if r.At == "" {
 		return s

@@ -48,6 +48,7 @@ type Record struct {
 	EventID   string         `json:"event_id"`
 	EventTime time.Time      `json:"event_time"`
 
+	Schema      string `json:"schema,omitempty"`         // fingerprint of the columns, see extract.Fingerprint
 	Correlation string `json:"correlation_id,omitempty"` // of the event, when something else caused it
 	Causation   string `json:"causation_id,omitempty"`   // message id of that cause
 }

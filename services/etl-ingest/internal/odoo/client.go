@@ -76,6 +76,9 @@ type Request struct {
 	Limit   int
 	IDs     []int64 // these rows as they are now, in place of At and Limit
 
+	// Frozen, when set, are the columns that the page must have, and no others.
+	Frozen []string
+
 	// Visit, when set, is called at the beginning, and what it returns for each row.
 	Visit func() func(extract.Place) error
 }
@@ -83,7 +86,7 @@ type Request struct {
 // Page writes a page's plain bytes to sink as they arrive and says what they are. On an error, what sink got is worth nothing. Errors are
 // *extract.PullError, except ErrNotOffered, the context's and those of Visit.
 func (c *Client) Page(ctx context.Context, r Request, sink io.Writer) (extract.Page, error) {
-	counted := &rows{format: r.Format, columns: r.Columns}
+	counted := &rows{format: r.Format, columns: r.Columns, names: map[string]bool{}}
 	if r.Visit != nil {
 		counted.visit = r.Visit()
 	}
@@ -96,7 +99,10 @@ func (c *Client) Page(ctx context.Context, r Request, sink io.Writer) (extract.P
 		if page.SHA256, page.Bytes, err = receive(a.body, counted, sink); err != nil {
 			return err
 		}
-		return complete(&page, counted, a.response)
+		if err := complete(&page, counted, a.response); err != nil {
+			return err
+		}
+		return r.frozen(page)
 	})
 	return page, err
 }
@@ -229,11 +235,30 @@ func complete(page *extract.Page, counted *rows, response *http.Response) error 
 	if counted.format == "csv" && counted.header == nil && page.Bytes > 0 {
 		return schema("there is no header line")
 	}
-	page.Rows = counted.count
+	page.Rows, page.Columns = counted.count, counted.columnsSeen()
 	if said := response.Header.Get(headerRows); said != "" && said != strconv.FormatInt(page.Rows, 10) {
 		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: fmt.Sprintf("the body has %d rows, %s says %.20q", page.Rows, headerRows, said)}
 	}
-	return counted.order.end(counted, page)
+	if err := counted.order.end(counted, page); err != nil {
+		return err
+	}
+	page.Misplaced = counted.misplaced
+	return counted.placed()
+}
+
+// frozen is an error when the page has other columns than it must have. JSON leaves columns out as it likes.
+func (r Request) frozen(page extract.Page) error {
+	if r.Frozen == nil || page.Rows == 0 {
+		return nil
+	}
+	drift := extract.Compare(r.Frozen, page.Columns)
+	if r.Format == "json" {
+		drift.Missing = nil
+	}
+	if !drift.Any() {
+		return nil
+	}
+	return schema("the columns are not those of the models (%s) and the dataset is frozen", drift)
 }
 
 // framed says that the end of a body is known, so that one that was cut off is an error by itself.

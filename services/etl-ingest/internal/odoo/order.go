@@ -12,25 +12,27 @@ type order struct {
 	least, greatest extract.Place
 	some            bool // least and greatest are places
 	unsorted        bool
-	row             []byte // the last row, when greatest does not have it yet
+	row, before     []byte // the last row, when greatest does not have it yet, and the one before it, should the last one turn out to be none
 	moment          []byte // its write_date, as written
 }
 
 // see takes a row.
 func (o *order) see(r *rows, row []byte) error {
-	_, moment, _ := r.quick(row)
-	if !o.some || len(moment) == 0 || len(moment) != len(o.moment) || bytes.Compare(moment, o.moment) <= 0 {
+	id, moment, _ := r.quick(row)
+	if !o.some || !isNumber(id) || len(moment) == 0 || len(moment) != len(o.moment) || bytes.Compare(moment, o.moment) <= 0 {
 		if err := o.settle(r); err != nil {
 			return err
 		}
 		place, err := r.place(row)
 		if err != nil {
-			return err
+			r.misplace(err)
+			return nil
 		}
 		o.placed(place)
 		o.moment = append(o.moment[:0], moment...)
 		return nil
 	}
+	o.row, o.before = o.before, o.row
 	o.row, o.moment = append(o.row[:0], row...), append(o.moment[:0], moment...)
 	return nil
 }
@@ -42,11 +44,27 @@ func (o *order) settle(r *rows) error {
 	}
 	place, err := r.place(o.row)
 	if err != nil {
-		return err
+		r.misplace(err)
+		if len(o.before) > 0 {
+			place, err = r.place(o.before)
+		}
 	}
-	o.row = o.row[:0]
+	o.row, o.before = o.row[:0], o.before[:0]
+	if err != nil {
+		return nil //nolint:nilerr // it was counted
+	}
 	o.placed(place)
 	return nil
+}
+
+// isNumber says that a key is one as far as its digits go; those that are not are looked at closely.
+func isNumber(id []byte) bool {
+	for _, c := range id {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(id) > 0 && len(id) < 19
 }
 
 func (o *order) placed(p extract.Place) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -33,6 +34,10 @@ type rows struct {
 	quotes  int    // in the row so far; while it is odd, a line end belongs to a field
 	count   int64
 	order   order
+
+	misplaced int64           // rows whose place cannot be read
+	why       error           // of the last one of those
+	names     map[string]bool // of all objects of a body of JSON, when it is not nil
 }
 
 // Write implements io.Writer.
@@ -95,13 +100,40 @@ func (r *rows) whole(row []byte) error {
 	}
 	place, err := r.place(row)
 	if err != nil {
-		return err
+		r.misplace(err)
+		if r.lines == nil {
+			return nil
+		}
+		place = r.order.greatest // it stands behind the row before it
+	} else {
+		r.order.placed(place)
 	}
-	r.order.placed(place)
 	if r.lines != nil {
 		return r.lines(row, &place)
 	}
 	return r.visit(place)
+}
+
+// misplace passes over a row without a place: it is kept with its page, for whoever loads that to reject, and one bad row does not hold up all others.
+func (r *rows) misplace(why error) {
+	r.misplaced++
+	r.why = why
+}
+
+// placed is an error when no row has a place: then it is not a bad row, but not the export that was asked for.
+func (r *rows) placed() error {
+	if r.misplaced > 0 && r.misplaced == r.count {
+		return r.why
+	}
+	return nil
+}
+
+// columnsSeen are the header of a CSV, or the names in a body of JSON.
+func (r *rows) columnsSeen() []string {
+	if r.format == "csv" {
+		return r.header
+	}
+	return slices.Sorted(maps.Keys(r.names))
 }
 
 // close takes the row without a line end that a body may end with. framed says that the body's length was known, so that the row is whole.
@@ -112,7 +144,17 @@ func (r *rows) close(framed bool) error {
 	if r.quotes%2 == 1 || !framed {
 		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body ends within a row"}
 	}
-	return r.row(nil)
+	before := r.misplaced
+	if err := r.row(nil); err != nil {
+		return err
+	}
+	if err := r.order.settle(r); err != nil {
+		return err
+	}
+	if r.misplaced > before {
+		return &extract.PullError{Code: extract.CodeTruncated, Status: 200, Again: true, Reason: "the body ends within a row: " + r.why.Error()}
+	}
+	return nil
 }
 
 func (r *rows) readHeader(row []byte) error {
@@ -146,6 +188,11 @@ func (r *rows) place(row []byte) (extract.Place, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(row, &object); err != nil {
 		return extract.Place{}, schema("a line is not a JSON object")
+	}
+	if r.names != nil {
+		for name := range object {
+			r.names[name] = true
+		}
 	}
 	return r.placeOf(plain(object[r.columns.Key]), plain(object[r.columns.Cursor]))
 }
@@ -213,7 +260,10 @@ func (r *rows) all(file io.Reader) error {
 	if _, err := io.CopyBuffer(r, struct{ io.Reader }{file}, make([]byte, 128<<10)); err != nil {
 		return err
 	}
-	return r.close(true)
+	if err := r.close(true); err != nil {
+		return err
+	}
+	return r.placed()
 }
 
 func fieldsOf(row []byte) ([]string, error) {

@@ -43,6 +43,46 @@ func mustBeTwoRows(t *testing.T, format, body string) {
 	}
 }
 
+func TestOneBadRowDoesNotHoldUpTheOthers(t *testing.T) {
+	const head = "invoice_id,name,write_date\n"
+	for name, body := range map[string]string{
+		"key is NULL":            head + "1,a,2026-11-24T12:00:00Z\n,b,2026-11-24T12:00:02Z\n3,c,2026-11-24T12:00:01Z\n",
+		"key is no number":       head + "x7,b,2026-11-24T12:00:00Z\n1,a,2026-11-24T12:00:00Z\n3,c,2026-11-24T12:00:01Z\n",
+		"no moment":              head + "1,a,2026-11-24T12:00:00Z\n3,c,2026-11-24T12:00:01Z\n4,d,2026-11-99T12:00:01Z\n",
+		"a column too few":       head + "1,a,2026-11-24T12:00:00Z\n2,b\n3,c,2026-11-24T12:00:01Z\n",
+		"a column too many":      head + "1,a,2026-11-24T12:00:00Z\n2,b,2026-11-24T12:00:02Z,x\n3,c,2026-11-24T12:00:01Z\n",
+		"a key out of all reach": head + "1,a,2026-11-24T12:00:00Z\n99999999999999999999,b,2026-11-24T12:00:02Z\n3,c,2026-11-24T12:00:01Z\n",
+	} {
+		r := &rows{format: "csv", columns: columns}
+		_, err := io.WriteString(r, body)
+		if err == nil {
+			err = r.close(true)
+		}
+		var page extract.Page
+		if err == nil {
+			err = r.order.end(r, &page)
+		}
+		if err == nil {
+			err = r.placed()
+		}
+		if err != nil || r.misplaced != 1 || r.count != 3 || page.Last.String() != "2026-11-24T12:00:01.000000Z#3" {
+			t.Errorf("%s: %d of %d rows misplaced, the last one at %s, %v", name, r.misplaced, r.count, page.Last, err)
+		}
+		seen := 0
+		if err := Places(strings.NewReader(body), "csv", columns, func(extract.Place) error { seen++; return nil }); err != nil || seen != 2 {
+			t.Errorf("%s: %d places, %v", name, seen, err)
+		}
+	}
+}
+
+func TestABodyThatEndsWithinARowIsCutOff(t *testing.T) {
+	err := Places(strings.NewReader("invoice_id,name,write_date\n1,a,2026-11-24T12:00:00Z\n2,b,2026-1"), "csv", columns, func(extract.Place) error { return nil })
+	var failure *extract.PullError
+	if !errors.As(err, &failure) || failure.Code != extract.CodeTruncated {
+		t.Errorf("it says %v", err)
+	}
+}
+
 func TestRowsThatCannotBeWorkedWithAreRefusedWithoutShowingThem(t *testing.T) {
 	for name, body := range map[string]string{
 		"no key column":      "name,write_date\nsecret,2026-11-24T12:00:00Z\n",
