@@ -68,6 +68,7 @@ var Definitions = []Definition{
 	define[FailoverResumed](StreamFacts, by(ServiceArbiter), to(ServiceConsole), audit, external, "An operator told the arbiters to decide again."),
 	define[FailoverOverridden](StreamFacts, by(ServiceArbiter), to(ServiceConsole), audit, external, "An operator took a decision that a rule held back."),
 	define[FailoverAcknowledged](StreamFacts, by(ServiceArbiter), to(ServiceConsole), audit, external, "An operator has seen the last failover; its cooldown ends."),
+	define[FailoverSynchronized](StreamFacts, by(ServiceArbiter), to(ServiceConsole), audit, external, "Synchronous replication was asked for, given up, or is in force again."),
 
 	define[CredentialRotated](StreamFacts, by(ServiceRotator), to(ServiceDeployer, ServiceConsole), audit, "A new version of a credential is tested and staged."),
 	define[CredentialRenewed](StreamFacts, by(ServiceRotator), to(ServiceDeployer, ServiceConsole), audit, "The lease of a version in use was prolonged."),

@@ -25,6 +25,7 @@ failover.paused.v1         failover-arbiter  console           FACTS
 failover.resumed.v1        failover-arbiter  console           FACTS
 failover.overridden.v1     failover-arbiter  console           FACTS
 failover.acknowledged.v1   failover-arbiter  console           FACTS
+failover.synchronized.v1   failover-arbiter  console           FACTS
 credential.rotated.v1      rotator           deployer,console  FACTS
 credential.renewed.v1      rotator           deployer,console  FACTS
 credential.revoked.v1      rotator           deployer,console  FACTS

@@ -61,6 +61,8 @@ type FailoverOverridden struct {
 	To   Region    `json:"to"`
 	Rule string    `json:"rule" jsonschema:"description=code of the rule that was overridden"`
 	Loss LossBound `json:"loss" jsonschema:"description=the bound that the operator was shown"`
+
+	Attested string `json:"attested,omitempty" jsonschema:"description=what the operator has made sure of; only where the target is no standby"`
 }
 
 // Type implements Payload.
@@ -72,6 +74,9 @@ func (p FailoverOverridden) Validate() error {
 	c.DataRegion("to", p.To)
 	c.Token("rule", p.Rule)
 	c.Part("loss", p.Loss.Problems())
+	if p.Attested != "" {
+		c.Text("attested", p.Attested, 1000)
+	}
 	return invalid(p, c.problems)
 }
 

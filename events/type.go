@@ -26,6 +26,7 @@ const (
 	TypeFailoverResumed      Type = "com.ofitec.failover.resumed.v1"
 	TypeFailoverOverridden   Type = "com.ofitec.failover.overridden.v1"
 	TypeFailoverAcknowledged Type = "com.ofitec.failover.acknowledged.v1"
+	TypeFailoverSynchronized Type = "com.ofitec.failover.synchronized.v1"
 
 	TypeCredentialRotated    Type = "com.ofitec.credential.rotated.v1"
 	TypeCredentialRenewed    Type = "com.ofitec.credential.renewed.v1"

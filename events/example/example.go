@@ -122,6 +122,7 @@ func acts() []events.Payload {
 		events.FailoverResumed{ManualFailover: manual("req-2")},
 		events.FailoverOverridden{ManualFailover: manual("req-3"), To: events.RegionA, Rule: "lag", Loss: events.LossBound{Seconds: pointer(901.0)}},
 		events.FailoverAcknowledged{ManualFailover: manual("req-4"), Failover: 7},
+		events.FailoverSynchronized{Epoch: 7, Active: events.RegionB, Standby: events.RegionA, Mode: "joining", Wanted: true, Cause: "standby-back", At: after(30), Leader: events.RegionC},
 	}
 }
 

@@ -32,9 +32,12 @@ type Failover struct {
 	Intent   *Intent       `json:"intent,omitempty"`   // set in all phases but steady
 	Cooldown *Cooldown     `json:"cooldown,omitempty"` // after a failover
 	Pause    *Pause        `json:"pause,omitempty"`    // nothing is decided while it stands; a started failover is finished
-	Sync     SyncMode      `json:"sync,omitempty"`     // synchronous replication; empty is off
+	Sync     SyncMode      `json:"sync,omitempty"`     // synchronous replication as it is in force; empty is off
 	Rejoin   *Rejoin       `json:"rejoin,omitempty"`   // a region that must not serve before it is a standby again
 	Held     *Held         `json:"held,omitempty"`     // a rule that keeps the arbiters from doing what is called for
+
+	SyncWanted  SyncMode      `json:"sync_wanted,omitempty"`  // what an operator has asked for; empty is off
+	SyncStandby events.Region `json:"sync_standby,omitempty"` // the standby of SyncJoining and SyncOn
 }
 
 // Held is an alarm that stands: it is announced once, by whichever leader sees it begin.
@@ -47,11 +50,16 @@ type Held struct {
 // SyncMode is the switch of synchronous replication.
 type SyncMode string
 
-// The modes. In SyncOn only the synchronous standby may be promoted.
+// The modes. From SyncJoining on the primary acknowledges no commit that the standby has not flushed, and goes on so until it reads SyncOff. In SyncOn, which follows
+// once the standby has all that was acknowledged before, only that standby may be promoted.
 const (
-	SyncOff SyncMode = "off"
-	SyncOn  SyncMode = "on"
+	SyncOff     SyncMode = "off"
+	SyncJoining SyncMode = "joining"
+	SyncOn      SyncMode = "on"
 )
+
+// Waits says whether commits wait for the standby.
+func (m SyncMode) Waits() bool { return m == SyncJoining || m == SyncOn }
 
 // Intent is a decided failover and what of it is done.
 type Intent struct {
@@ -69,6 +77,7 @@ type Intent struct {
 	Decision        string           `json:"decision"`            // message id of the failover.started event, with the evidence
 	Suspected       *time.Time       `json:"suspected,omitempty"` // the first failed check, on its observer's clock; nil where nothing was observed
 	Detected        *time.Time       `json:"detected,omitempty"`  // when the majority stood, on the leader's clock
+	Diverged        bool             `json:"diverged,omitempty"`  // the target is no standby: it lost the mandate before and has not rejoined, and an operator takes it as it is
 }
 
 // Step is a completed step.
@@ -122,8 +131,12 @@ func (f Failover) Validate() error {
 	c.That((f.Active == "") == (f.Epoch == 0), "epoch", uint64(f.Epoch), "0 exactly when nobody is active")
 	c.That((f.Phase == PhaseSteady) == (f.Intent == nil), "intent", f.Intent != nil, "set in every phase but steady")
 	if f.Sync != "" {
-		events.OneOf(&c, "sync", f.Sync, SyncOff, SyncOn)
+		events.OneOf(&c, "sync", f.Sync, SyncOff, SyncJoining, SyncOn)
 	}
+	if f.SyncWanted != "" {
+		events.OneOf(&c, "sync_wanted", f.SyncWanted, SyncOff, SyncOn)
+	}
+	c.That(!f.Sync.Waits() || f.SyncStandby.HoldsData() && f.SyncStandby != f.Active, "sync_standby", f.SyncStandby, "the region that commits wait for")
 	if f.Intent != nil {
 		c.Part("intent", f.Intent.problems(f))
 	}
@@ -239,6 +252,7 @@ const (
 	VerbResume      Verb = "resume"
 	VerbOverride    Verb = "override"
 	VerbAcknowledge Verb = "acknowledge"
+	VerbSynchronous Verb = "synchronous"
 )
 
 // Request is a manual act, compared and swapped into /ofitec/failover/requests/<id> so that it works without the bus.
@@ -248,7 +262,9 @@ type Request struct {
 	To      events.Region `json:"to,omitempty"` // switchover, override
 	Epoch   events.Epoch  `json:"epoch"`        // that the operator saw; a request for another epoch is refused
 	DryRun  bool          `json:"dry_run,omitempty"`
-	Until   *time.Time    `json:"until,omitempty"` // pause
+	Until   *time.Time    `json:"until,omitempty"`  // pause
+	Mode    SyncMode      `json:"mode,omitempty"`   // synchronous
+	Attest  string        `json:"attest,omitempty"` // override to a region that is no standby: what the operator has made sure of
 	Act     events.Act    `json:"act"`
 	Answer  *Answer       `json:"answer,omitempty"` // by the leader
 }
@@ -267,11 +283,16 @@ func (Request) Kind() string { return "failover request" }
 // Validate implements Document.
 func (r Request) Validate() error {
 	var c events.Check
-	events.OneOf(&c, "verb", r.Verb, VerbSwitchover, VerbPause, VerbResume, VerbOverride, VerbAcknowledge)
+	events.OneOf(&c, "verb", r.Verb, VerbSwitchover, VerbPause, VerbResume, VerbOverride, VerbAcknowledge, VerbSynchronous)
 	moves := r.Verb == VerbSwitchover || r.Verb == VerbOverride
 	c.That(moves == (r.To != ""), "to", r.To, "set exactly for switchover and override")
 	c.That(r.To == "" || r.To.HoldsData(), "to", r.To, "one of a, b")
 	c.That(r.Until == nil || r.Verb == VerbPause, "until", r.Until != nil, "set only for pause")
+	c.That(r.Verb != VerbSynchronous && r.Mode == "" || r.Verb == VerbSynchronous && (r.Mode == SyncOn || r.Mode == SyncOff), "mode", r.Mode, "on or off, exactly for synchronous")
+	c.That(r.Attest == "" || r.Verb == VerbOverride, "attest", r.Attest != "", "set only for override")
+	if r.Attest != "" {
+		c.Text("attest", r.Attest, 1000)
+	}
 	c.Part("act", r.Act.Problems())
 	if r.Answer != nil {
 		c.Text("answer.reason", r.Answer.Reason, 1000)
