@@ -25,10 +25,12 @@ type Mart struct {
 	Reads []string
 	// Amount is the column whose sum says how much is missing when rows are in quarantine; empty for none.
 	Amount string
+	// Traces say what columns are made of, for `etl trace`; a column without one is traced to all that the mart reads.
+	Traces []Trace
 	File   string
 }
 
-var martFields = []string{"mart", "description", "grain", "driven_by", "key", "reads", "amount"}
+var martFields = []string{"mart", "description", "grain", "driven_by", "key", "reads", "amount", "trace"}
 
 type parsedMart struct {
 	Mart
@@ -47,6 +49,7 @@ func parseMart(layer fs.FS, file string, text []byte) (parsedMart, []Problem) {
 	m.DrivenBy, m.Key = r.optionalText(fields, "", "driven_by"), r.optionalText(fields, "", "key")
 	m.Amount = r.optionalText(fields, "", "amount")
 	m.Grain, m.Reads = r.names(fields["grain"], "grain"), r.names(fields["reads"], "reads")
+	m.Traces = r.traces(fields["trace"])
 	if (m.DrivenBy == "") != (m.Key == "") {
 		r.problem(root, "driven_by", "and key belong together: have both or none")
 	}
@@ -88,6 +91,9 @@ func orderMarts(parsed []parsedMart, vaults []parsedVault) ([]Mart, []Problem) {
 				problems = append(problems, Problem{File: m.File, Line: m.lines["reads"], Field: fmt.Sprintf("reads[%d]", i), Text: fmt.Sprintf("%q is neither a dataset of the vault nor a mart", read)})
 			}
 		}
+	}
+	for _, m := range parsed {
+		problems = append(problems, m.wrongTraces(byName)...)
 	}
 	var ordered []Mart
 	state := map[string]int{} // 1 being placed, 2 placed

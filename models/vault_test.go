@@ -48,6 +48,13 @@ func TestAMistakeInAVaultAMartOrTheChecksIsToldWithFileLineAndField(t *testing.T
 		{"a mart with half a driver", "marts/mart_crane.yml", "reads:", "key: hk_crane\nreads:", "driven_by: and key belong together"},
 		{"tests as a map, which checked nothing", "checks.yml", "      - not_null: [hk_crane]", "      not_null: [hk_crane]", "checks.yml:2: checks[0].tests: must be a list of maps"},
 		{"an unknown test", "checks.yml", "not_null:", "notnull:", "checks.yml:4: checks[0].tests[0].notnull: is not a kind of test"},
+		{"a range without bounds", "checks.yml", "not_null: [hk_crane]", "accepted_range: {column: x}", "checks.yml:4: checks[0].tests[0].accepted_range: needs min, max or both"},
+		{"a bound that is no number", "checks.yml", "not_null: [hk_crane]", "accepted_range: {column: x, min: much}", `checks.yml:4: checks[0].tests[0].accepted_range.min: "much" is not a decimal`},
+		{"a pattern that is none", "checks.yml", "not_null: [hk_crane]", "regex: {column: x, pattern: '('}", "checks.yml:4: checks[0].tests[0].regex.pattern: is not a regular expression"},
+		{"a relationship to nowhere", "checks.yml", "not_null: [hk_crane]", "relationships: {column: x, to: y}", `checks.yml:4: checks[0].tests[0].relationships.to: "y" is not <table>.<column>`},
+		{"a freshness without a time", "checks.yml", "not_null: [hk_crane]", "freshness: {column: x, within: soon}", `checks.yml:4: checks[0].tests[0].freshness.within: "soon" is not a time`},
+		{"a query that tests nothing", "checks.yml", "not_null: [hk_crane]", "sql: {name: x, query: SELECT 1}", "checks.yml:4: checks[0].tests[0].sql.query: does not have {table}"},
+		{"a severity that is none", "checks.yml", "not_null: [hk_crane]", "not_null: {columns: [hk_crane], severity: fatal}", `checks.yml:4: checks[0].tests[0].not_null.severity: is "fatal"; want error or warn`},
 		{"an enum without values", "checks.yml", "not_null: [hk_crane]", "enum: {column: x}", "checks.yml:4: checks[0].tests[0].enum.values: must be a list"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -38,6 +38,7 @@ type MartResult struct {
 	Rows        int64
 	Passed      int
 	Failed      int
+	Warned      int
 	Quarantined int64
 	Missing     string // amount
 	BlockedBy   string // check that holds the mart back; empty when it was refreshed

@@ -3,6 +3,7 @@ package warehouse
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -96,12 +97,13 @@ func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, d
 		return result, err
 	}
 	checks := check.Of(w.o.Models.Checks(), m.Name)
-	tests := check.Rows(checks)
-	if err := w.blockingChecks(ctx, tx, m, checks, only, driven, &result); err != nil {
+	tests := check.Rows(check.Errors(checks))
+	outcomes, err := w.tableChecks(ctx, tx, m, checks, only, driven, &result)
+	if err != nil {
 		return result, err
 	}
 	if result.BlockedBy != "" {
-		return result, w.saveMart(ctx, tx, result, s.load)
+		return result, errors.Join(w.saveMart(ctx, tx, result, s.load), w.saveOutcomes(ctx, tx, m.Name, outcomes, load))
 	}
 	statements := []string{fmt.Sprintf("DELETE FROM etl_quarantine WHERE layer = 'mart' AND name = %s AND %s", canon.Literal(m.Name), scope)}
 	for _, t := range tests {
@@ -114,36 +116,67 @@ func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, d
 	if err := run(ctx, tx, statements...); err != nil {
 		return result, err
 	}
-	if err := w.count(ctx, tx, tests, &result); err != nil {
+	rows, err := w.count(ctx, tx, checks, &result)
+	if err != nil {
 		return result, err
 	}
 	result.Kept = load
-	return result, w.saveMart(ctx, tx, result, load)
+	return result, errors.Join(w.saveMart(ctx, tx, result, load), w.saveOutcomes(ctx, tx, m.Name, append(outcomes, rows...), load))
 }
 
-// blockingChecks looks at the mart as it would be.
-func (w *Warehouse) blockingChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, only string, driven bool, result *MartResult) error {
-	failing := check.AnyFailing(check.Rows(checks))
+// outcome is what a check found in a mart: a row of etl_check.
+type outcome struct {
+	check   models.Check
+	failing int64
+}
+
+// note counts an outcome.
+func (r *MartResult) note(o outcome) {
+	switch {
+	case o.failing == 0:
+		r.Passed++
+	case o.check.Severity == models.Warns:
+		r.Warned++
+	default:
+		r.Failed++
+	}
+}
+
+// tableChecks looks at the mart as it would be. The first error holds it back.
+func (w *Warehouse) tableChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, only string, driven bool, result *MartResult) ([]outcome, error) {
+	failing := check.AnyFailing(check.Rows(check.Errors(checks)))
 	relation := fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s))", candidate, failing)
 	if driven {
 		relation = fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s) UNION ALL BY NAME SELECT * FROM %s WHERE NOT (%s))", candidate, failing, m.Name, only)
 	}
+	var outcomes []outcome
 	for _, c := range checks {
 		if c.Kind.OfRows() {
 			continue
 		}
 		rows, err := number(ctx, tx, check.Table(c, relation))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if rows == 0 {
-			result.Passed++
-			continue
-		}
-		result.Failed++
-		if result.BlockedBy == "" {
+		o := outcome{c, rows}
+		outcomes = append(outcomes, o)
+		result.note(o)
+		if rows > 0 && c.Severity != models.Warns && result.BlockedBy == "" {
 			result.BlockedBy, result.Failing = c.Name(), rows
 			result.Reason = fmt.Sprintf("%d rows break %s", rows, c.Name())
+		}
+	}
+	return outcomes, nil
+}
+
+// saveOutcomes replaces what the checks have found before.
+func (w *Warehouse) saveOutcomes(ctx context.Context, tx *sql.Tx, mart string, outcomes []outcome, load int64) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM etl_check WHERE mart = ?", mart); err != nil {
+		return fmt.Errorf("write outcome of checks: %w", err)
+	}
+	for _, o := range outcomes {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO etl_check VALUES (?, ?, ?, ?, ?)", mart, o.check.Name(), string(o.check.Severity), o.failing, load); err != nil {
+			return fmt.Errorf("write outcome of checks: %w", err)
 		}
 	}
 	return nil
@@ -167,39 +200,37 @@ SELECT 'mart', %s, %s, %s, %s, left(CAST(%s AS VARCHAR), 200), %s, %s, %d FROM %
 		canon.Quote(t.Column), canon.Literal(t.Check.Name()+": "+t.Reason), amount, load, candidate, t.Failing)
 }
 
-// count tells what the checks found in the mart as it is now.
-func (w *Warehouse) count(ctx context.Context, tx *sql.Tx, tests []check.RowTest, result *MartResult) error {
+// count tells what the checks of rows found in the mart as it is now.
+func (w *Warehouse) count(ctx context.Context, tx *sql.Tx, checks []models.Check, result *MartResult) ([]outcome, error) {
 	var err error
 	if result.Rows, err = number(ctx, tx, "SELECT count(*) FROM "+result.Mart); err != nil {
-		return err
+		return nil, err
 	}
 	var missing sql.NullString
 	err = tx.QueryRowContext(ctx, `SELECT count(*), CAST(sum(CAST(amount AS DECIMAL(38,2))) AS VARCHAR) FROM (
 		SELECT row_key, any_value(amount) AS amount FROM etl_quarantine WHERE layer = 'mart' AND name = ? GROUP BY row_key)`, result.Mart).Scan(&result.Quarantined, &missing)
 	if err != nil {
-		return fmt.Errorf("count quarantine of %s: %w", result.Mart, err)
+		return nil, fmt.Errorf("count quarantine of %s: %w", result.Mart, err)
 	}
 	result.Missing = missing.String
-	failed := map[string]bool{}
-	for _, t := range tests {
-		name := t.Check.Name()
-		if _, seen := failed[name]; !seen {
-			failed[name] = false
+	var outcomes []outcome
+	for _, c := range checks {
+		if !c.Kind.OfRows() {
+			continue
 		}
-		rows, err := number(ctx, tx, "SELECT count(*) FROM etl_quarantine WHERE layer = 'mart' AND name = ? AND starts_with(reason, ?)", result.Mart, name+": ")
-		if err != nil {
-			return err
-		}
-		failed[name] = failed[name] || rows > 0
-	}
-	for _, bad := range failed {
-		if bad {
-			result.Failed++
+		o := outcome{check: c}
+		if c.Severity == models.Warns { // its rows are in the mart
+			o.failing, err = number(ctx, tx, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s", result.Mart, check.AnyFailing(check.Rows([]models.Check{c}))))
 		} else {
-			result.Passed++
+			o.failing, err = number(ctx, tx, "SELECT count(*) FROM etl_quarantine WHERE layer = 'mart' AND name = ? AND starts_with(reason, ?)", result.Mart, c.Name()+": ")
 		}
+		if err != nil {
+			return nil, err
+		}
+		outcomes = append(outcomes, o)
+		result.note(o)
 	}
-	return nil
+	return outcomes, nil
 }
 
 func (w *Warehouse) saveMart(ctx context.Context, tx *sql.Tx, r MartResult, load int64) error {

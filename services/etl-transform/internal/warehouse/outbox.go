@@ -67,7 +67,7 @@ func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Re
 	checked := events.WarehouseChecked{Load: load, Checked: now, Version: w.o.Models.Version()}
 	payloads := []events.Payload{loaded}
 	for _, m := range r.Marts {
-		checked.Marts = append(checked.Marts, events.CheckCount{Mart: m.Mart, Passed: m.Passed, Failed: m.Failed, Quarantined: m.Quarantined, Missing: m.Missing})
+		checked.Marts = append(checked.Marts, events.CheckCount{Mart: m.Mart, Passed: m.Passed, Failed: m.Failed, Warned: m.Warned, Quarantined: m.Quarantined, Missing: m.Missing})
 		if m.BlockedBy != "" {
 			payloads = append(payloads, events.WarehouseRejected{Load: load, Mart: m.Mart, Check: m.BlockedBy, Reason: m.Reason, Failing: m.Failing, Rejected: now, Kept: m.Kept})
 		}

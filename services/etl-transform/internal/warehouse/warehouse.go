@@ -52,7 +52,7 @@ type Warehouse struct {
 var ErrOtherRules = errors.New("the warehouse was made by other models, another token key or another version of the rules")
 
 // rules is the version of what this program makes of the same raw files: a change of it makes every warehouse anew.
-const rules = "3"
+const rules = "4"
 
 // functions are what the marts' SQL may use beside the engine's own: a decimal divided by a decimal would be a float. Amounts have two digits behind the point; results are rounded
 // once, half away from zero. ratio is NULL when d is 0 or the result has more than 12 digits before the point; share is a x b / c.
@@ -71,6 +71,8 @@ var tables = []string{
 	`CREATE TABLE IF NOT EXISTS etl_quarantine (layer VARCHAR, name VARCHAR, row_key VARCHAR, hk UHUGEINT, column_name VARCHAR, value VARCHAR, reason VARCHAR, amount VARCHAR,
 		raw_url VARCHAR, raw_line BIGINT, raw_sequence BIGINT, load BIGINT)`,
 	`CREATE TABLE IF NOT EXISTS etl_mart (mart VARCHAR, load BIGINT, rows BIGINT, blocked_by VARCHAR, reason VARCHAR)`,
+	`CREATE TABLE IF NOT EXISTS etl_check (mart VARCHAR, name VARCHAR, severity VARCHAR, failing BIGINT, load BIGINT)`,
+	`CREATE TABLE IF NOT EXISTS etl_model (kind VARCHAR, name VARCHAR, file VARCHAR, definition VARCHAR)`,
 	`CREATE TABLE IF NOT EXISTS etl_outbox (id BIGINT, data VARCHAR)`,
 	`CREATE SEQUENCE IF NOT EXISTS etl_outbox_id`,
 }
@@ -139,9 +141,14 @@ func (w *Warehouse) prepare(ctx context.Context) error {
 			if err := run(ctx, tx, fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM (%s) LIMIT 0", m.Name, m.SQL)); err != nil {
 				return fmt.Errorf("make mart %s (%s): %w", m.Name, m.File, err)
 			}
+		}
+		for _, m := range w.o.Models.Marts() {
 			if err := w.tryChecks(ctx, tx, m); err != nil {
 				return err
 			}
+		}
+		if err := w.saveModels(ctx, tx); err != nil {
+			return err
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO etl_state VALUES ('version', ?)", w.version()); err != nil {
 			return fmt.Errorf("write version: %w", err)
