@@ -29,7 +29,7 @@ func (s *Stack) postgresSettings(r layout.Region) deploy.Postgres {
 		Name: "region_" + string(r), Listen: a.Addr(r, layout.PortPostgres), SocketDir: s.layout.PostgresSocketDir(r),
 		ConfDir: s.layout.PostgresConfDir(r), DataDir: s.layout.PostgresDataDir(r), TLS: s.serverTLS(r, "postgres"),
 		ProxySource: a.ProxySource[r], SuperuserOSUsers: []string{"postgres"},
-		Upstream: a.Addr(r.Peer(), layout.PortPostgres), PassFile: filepath.Join(s.layout.PostgresConfDir(r), "replication.pgpass"),
+		Archiving: true, Upstream: a.Addr(r.Peer(), layout.PortPostgres), PassFile: filepath.Join(s.layout.PostgresConfDir(r), "replication.pgpass"),
 	}
 	if os.Geteuid() == 0 {
 		settings.SuperuserOSUsers = []string{"postgres", "root"}
@@ -51,7 +51,7 @@ func (s *Stack) postgresSettings(r layout.Region) deploy.Postgres {
 // configurePostgres writes what stands outside PGDATA. The hba in force is not touched here.
 func (s *Stack) configurePostgres(r layout.Region) error {
 	settings, owner := s.postgresSettings(r), s.owners.of("postgres")
-	for _, dir := range []string{s.layout.ComponentDir(r, "postgres"), settings.ConfDir} {
+	for _, dir := range []string{s.layout.ComponentDir(r, "postgres"), settings.ConfDir, filepath.Join(settings.ConfDir, "pgbackrest")} {
 		if err := makeDir(dir, 0o700, owner); err != nil {
 			return err
 		}
@@ -74,6 +74,7 @@ func (s *Stack) configurePostgres(r layout.Region) error {
 		"pg_hba.fenced.conf": settings.RenderHBAFenced,
 		"pg_ident.conf":      settings.RenderIdent,
 		"replication.pgpass": func() ([]byte, error) { return []byte(lines), nil },
+		archiveFile:          func() ([]byte, error) { return s.archive(r, settings) },
 	}
 	for name, render := range files {
 		content, err := render()
@@ -85,6 +86,26 @@ func (s *Stack) configurePostgres(r layout.Region) error {
 		}
 	}
 	return nil
+}
+
+// archiveFile is pgBackRest's configuration beside PostgreSQL's.
+const archiveFile = "pgbackrest.conf"
+
+// archive is where a region's WAL and backups go: the object store outside all regions.
+func (s *Stack) archive(r layout.Region, settings deploy.Postgres) ([]byte, error) {
+	secret, err := identity.Master(s.layout, identity.ArchiveSecret(r))
+	if err != nil {
+		return nil, err
+	}
+	passphrase, err := identity.Master(s.layout, identity.ArchivePassphrase)
+	if err != nil {
+		return nil, err
+	}
+	return deploy.Archive{
+		Endpoint: s.outside(layout.PortObjects), Bucket: deploy.MinIOArchive, CAFile: settings.TLS.CA,
+		Key: identity.ArchiveUser(r), Secret: string(secret), Passphrase: string(passphrase),
+		DataDir: settings.DataDir, SocketDir: settings.SocketDir, Port: layout.PortPostgres, LockDir: filepath.Join(settings.ConfDir, "pgbackrest"),
+	}.Render()
 }
 
 // fence puts the closed hba in force: a server that boots lets nobody commit until its arbiter holds the mandate.

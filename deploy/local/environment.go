@@ -48,6 +48,7 @@ func (s *Stack) arbiterEnv(r layout.Region) []string {
 		"OFITEC_POSTGRES_SOCKET_DIR="+s.layout.PostgresSocketDir(r),
 		"OFITEC_POSTGRES_CONF_DIR="+s.layout.PostgresConfDir(r),
 		"OFITEC_SUPERVISOR_SOCKET="+s.layout.SupervisorSocket(r),
+		"OFITEC_ARCHIVE_FILE="+filepath.Join(postgres.ConfDir, archiveFile),
 	)
 }
 

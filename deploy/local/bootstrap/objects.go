@@ -20,7 +20,10 @@ const RawBucket = "ofitec-raw"
 
 const rawPolicy = "ofitec-raw"
 
-// Objects makes the bucket of raw files, which keeps every version, and a user for each data region, which can add and read and never delete.
+const archivePolicy = deploy.MinIOArchive
+
+// Objects makes the bucket of raw files, which keeps every version, and a user for each data region, which can add and read and never delete. Beside it stands the
+// bucket of WAL and backups, with users of its own.
 // address is host:port of MinIO.
 func Objects(ctx context.Context, l layout.Layout, address string, config *tls.Config) error {
 	user, err := identity.Master(l, "minio-root-user")
@@ -40,6 +43,13 @@ func Objects(ctx context.Context, l layout.Layout, address string, config *tls.C
 	if err := ensureBucket(ctx, client); err != nil {
 		return err
 	}
+	if exists, err := client.BucketExists(ctx, deploy.MinIOArchive); err != nil {
+		return fmt.Errorf("look for bucket %s: %w", deploy.MinIOArchive, err)
+	} else if !exists {
+		if err := client.MakeBucket(ctx, deploy.MinIOArchive, minio.MakeBucketOptions{}); err != nil {
+			return fmt.Errorf("make bucket %s: %w", deploy.MinIOArchive, err)
+		}
+	}
 	admin := objectAdmin{http: &http.Client{Transport: transport}, address: address, user: string(user), password: string(password)}
 	policy, err := deploy.MinIOBucket{Bucket: RawBucket}.RenderRawPolicy()
 	if err != nil {
@@ -48,7 +58,16 @@ func Objects(ctx context.Context, l layout.Layout, address string, config *tls.C
 	if err := admin.putPolicy(ctx, rawPolicy, bytes.TrimSpace(policy)); err != nil {
 		return err
 	}
+	if policy, err = (deploy.MinIOBucket{}).RenderArchivePolicy(); err != nil {
+		return err
+	}
+	if err := admin.putPolicy(ctx, archivePolicy, bytes.TrimSpace(policy)); err != nil {
+		return err
+	}
 	for _, r := range layout.DataRegions {
+		if err := ensureArchiveUser(ctx, admin, l, r); err != nil {
+			return fmt.Errorf("make archive user of region %s: %w", r, err)
+		}
 		if err := ensureObjectUser(ctx, admin, l, r); err != nil {
 			return fmt.Errorf("make object store user of region %s: %w", r, err)
 		}
@@ -90,4 +109,15 @@ func ensureObjectUser(ctx context.Context, admin objectAdmin, l layout.Layout, r
 		return err
 	}
 	return admin.setPolicy(ctx, user, rawPolicy)
+}
+
+func ensureArchiveUser(ctx context.Context, admin objectAdmin, l layout.Layout, r layout.Region) error {
+	secret, err := identity.Master(l, identity.ArchiveSecret(r))
+	if err != nil {
+		return err
+	}
+	if err := admin.putUser(ctx, identity.ArchiveUser(r), string(secret)); err != nil {
+		return err
+	}
+	return admin.setPolicy(ctx, identity.ArchiveUser(r), archivePolicy)
 }

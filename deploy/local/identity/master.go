@@ -9,7 +9,7 @@ import (
 )
 
 // Master reads the operator's copy of a secret that Ensure has made: "postgres-<role>", "token-key", "export-token", "minio-root-user",
-// "minio-root-password", "s3-secret-key-<region>".
+// "minio-root-password", "s3-secret-key-<region>", ArchiveSecret, ArchivePassphrase.
 func Master(l layout.Layout, name string) ([]byte, error) {
 	path := filepath.Join(l.OperatorDir(), "secrets", name)
 	content, found, err := read(path)

@@ -147,7 +147,9 @@ func secrets(l layout.Layout, owners Owners) []kept {
 		rootUser,
 		{name: "minio-root-password", fresh: word(30), check: isWord, copies: minio("root-password")},
 	}
+	list = append(list, kept{name: ArchivePassphrase, fresh: word(32), check: isWord})
 	for _, r := range data {
+		list = append(list, kept{name: ArchiveSecret(r), fresh: word(30), check: isWord})
 		user := fixed(ObjectUser(r))
 		user.name, user.copies = "s3-access-key-"+string(r), append(in("etl-ingest", "s3-access-key", r), in("etl-transform", "s3-access-key", r)...)
 		list = append(list, user, kept{
@@ -160,6 +162,16 @@ func secrets(l layout.Layout, owners Owners) []kept {
 
 // ObjectUser is a data region's access key at the object store.
 func ObjectUser(r layout.Region) string { return "ofitec-" + string(r) }
+
+// ArchiveUser is a data region's access key for WAL and backups; ArchiveSecret names the master of its secret, and ArchivePassphrase that of what both regions
+// encrypt them with. They stand in the database's own pgbackrest.conf.
+func ArchiveUser(r layout.Region) string { return "ofitec-archive-" + string(r) }
+
+// ArchiveSecret is the master's name.
+func ArchiveSecret(r layout.Region) string { return "archive-secret-key-" + string(r) }
+
+// ArchivePassphrase is the master's name.
+const ArchivePassphrase = "archive-passphrase"
 
 func objectSecret(r layout.Region) string { return "s3-secret-key-" + string(r) }
 
