@@ -35,6 +35,9 @@ type Credential struct {
 	Versions []CredentialVersion   `json:"versions"` // oldest first
 	NextAt   *time.Time            `json:"next_rotation_at,omitempty"`
 	Alarm    string                `json:"alarm,omitempty"`
+
+	Attempt float64 `json:"attempt_seconds,omitempty"` // what one rollout takes, gate and all: so many fit before a version's deadline
+	Grace   float64 `json:"grace_seconds,omitempty"`   // between a switch and the end of the old version
 }
 
 // CredentialVersion is one version and its lease.

@@ -25,7 +25,7 @@ type decision struct {
 // first that is not waiting for its back-off. The results in the observation are used up by the stored state. The given state is not changed.
 func Decide(s state.Credential, o Observation, p Policy, now time.Time) (next state.Credential, with, then []Action) {
 	s.Versions = slices.Clone(s.Versions)
-	s.Name, s.Method = p.Name, p.Kind
+	s.Name, s.Method, s.Attempt, s.Grace = p.Name, p.Kind, p.Attempt.Seconds(), p.Grace.Seconds()
 	d := &decision{state: s, policy: p, seen: o, now: now}
 	d.adopt()
 	d.learn()
