@@ -91,11 +91,11 @@ func gauge(address, name string) (float64, bool) {
 	return value, err == nil
 }
 
-// startArchiving starts a database that archives once it is let, every 2 s.
-func startArchiving(t *testing.T) *database {
+// startArchiving starts a database that archives once it is let, and no later than after a time.
+func startArchiving(t *testing.T, timeout time.Duration) *database {
 	t.Helper()
 	d := newDatabase(t, "region_a", nil)
-	d.Archiving, d.ArchiveTimeout = true, 2*time.Second
+	d.Archiving, d.ArchiveTimeout = true, timeout
 	d.Configure(t, false)
 	d.Init(t)
 	d.Start(t)
@@ -113,7 +113,7 @@ func (d *database) filled(t *testing.T, segments int) {
 }
 
 func TestAPointInTimeIsRestoredFromTheArchiveIntoANewFolder(t *testing.T) {
-	d := startArchiving(t)
+	d := startArchiving(t, 2*time.Second)
 	s := newStore(t, d)
 	s.start(t)
 	r := startRegionOn(t, d)
@@ -176,7 +176,7 @@ func TestWithoutItsStoreTheDatabaseKeepsWALToABoundAndABackupClosesTheHole(t *te
 	if os.Getenv("OFITEC_DRILLS") == "" {
 		t.Skip("takes two minutes: OFITEC_DRILLS=1")
 	}
-	d := startArchiving(t)
+	d := startArchiving(t, time.Minute)
 	s := newStore(t, d)
 	s.start(t)
 	r := startRegionOn(t, d)

@@ -19,7 +19,7 @@ func Decide(s State, o Observation, now Instant) (State, []Action) {
 	case Named:
 		s.named = o
 	case Read:
-		s = s.read(o, now)
+		s = s.read(o, now).reflect(now)
 		if s.term == 0 || !s.trusted() {
 			return s, nil
 		}
@@ -50,6 +50,9 @@ func (s State) lead(now Instant) (State, []Action) {
 			if swap := s.start(call, target, nil, now); swap != nil {
 				return s, []Action{*swap}
 			}
+		}
+		if swap := s.synchronize(now); swap != nil { // also while a failover is held back: writes that wait for a standby may be what calls for it
+			return s, []Action{*swap}
 		}
 		if rule == "" || held != "" && call.cause != "" {
 			rule, reason, called = held, why, call.cause != ""

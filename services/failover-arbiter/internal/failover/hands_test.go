@@ -136,6 +136,12 @@ func (w *world) rejoin(p *place, f *state.Failover) {
 	}
 }
 
+// streams says whether a standby gets the other region's WAL.
+func (w *world) streams(p *place) bool {
+	peer := w.places[p.region.Peer()]
+	return p.standby && !p.dead && !p.crashed && !peer.dead && !peer.crashed && !peer.standby && w.linked(p.region, peer.region) && p.rejoining == 0
+}
+
 // report writes what a region says of itself.
 func (w *world) report(p *place) {
 	p.number++
@@ -155,6 +161,10 @@ func (w *world) report(p *place) {
 		r.Database.Condition = state.DatabaseRejoining
 	case p.standby:
 		r.Database.Condition = state.DatabaseStandby
+		r.Database.Streaming = w.streams(p)
+	default:
+		seen := p.keeper.Seen()
+		r.Database.Mirrored = seen != nil && seen.Failover != nil && seen.Failover.Sync.Waits() && w.streams(w.places[seen.Failover.SyncStandby])
 	}
 	if err := r.Validate(); err != nil {
 		w.violate("a report does not hold together: %v", err)
@@ -175,6 +185,8 @@ func tellEvent(p events.Payload) string {
 		return fmt.Sprintf("says failover.started: %s by %s, %s, on %d observations", e.Cause, e.Rule, bound(e.Loss), len(e.Evidence))
 	case events.FailoverFenced:
 		return fmt.Sprintf("says failover.fenced: %s after %.1f s, %s", e.Manner, e.Waited, bound(e.Loss))
+	case events.FailoverSynchronized:
+		return fmt.Sprintf("says failover.synchronized: %s, %s", e.Mode, e.Cause)
 	case events.FailoverPromoted:
 		return fmt.Sprintf("says failover.promoted: timeline %d", e.Timeline)
 	case events.FailoverSwitched:

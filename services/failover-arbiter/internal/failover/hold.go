@@ -76,6 +76,8 @@ func (s State) against(c call, target events.Region, now Instant) (rule, reason 
 		return RulePaused, fmt.Sprintf("paused by %s: %s", f.Pause.Act.Actor, f.Pause.Act.Reason)
 	case f.Rejoin != nil && f.Rejoin.Region == target:
 		return RuleRejoin, fmt.Sprintf("region %s is not a standby again since epoch %d", target, f.Rejoin.Epoch)
+	case f.Sync == state.SyncOn && f.SyncStandby != target:
+		return RuleSynchronous, fmt.Sprintf("commits wait for region %s: only it has all of them", f.SyncStandby)
 	case f.Cooldown != nil && f.Cooldown.Acknowledged == nil && now.Wall.Before(f.Cooldown.Until):
 		return RuleCooldown, fmt.Sprintf("the failover of epoch %d is followed by a cooldown until %s", f.Cooldown.Epoch, f.Cooldown.Until.Format(time.RFC3339))
 	case f.Intent != nil && unfinished > 0:

@@ -98,6 +98,8 @@ func (s State) obey(r Requested, now Instant) verdict {
 		payload = events.FailoverResumed{ManualFailover: manual}
 	case state.VerbAcknowledge:
 		return s.acknowledge(manual, now)
+	case state.VerbSynchronous:
+		return s.switchSync(r.Request.Mode, act, now)
 	case state.VerbSwitchover, state.VerbOverride:
 		return s.move(r.Request, manual, now)
 	}

@@ -27,6 +27,7 @@ type State struct {
 	down         map[events.Region]time.Time     // since when a majority says so
 	red          map[events.Region]time.Duration // since when a majority says that its gates are red
 
+	mirror  mirror
 	opened  opening
 	asked   asking // the oldest request that is not answered
 	named   Named

@@ -129,6 +129,7 @@ func (s State) promote(now Instant) *Swap {
 	next.Epoch, next.Active = i.Epoch, i.To
 	next.Rejoin = &state.Rejoin{Region: i.From, Epoch: f.Epoch, Timeline: p.Timeline, ForkLSN: &p.LSN}
 	swap.announce(events.FailoverPromoted{Failover: name(*next.Intent), PromotedAt: now.Wall, Timeline: p.Timeline, LSN: p.LSN})
+	s.desynchronize(swap, now)
 	swap.Why = "region " + string(i.To) + " owns the mandate"
 	return swap
 }

@@ -73,7 +73,7 @@ func (w *world) happen(verb string, args []string) bool {
 	case "name-server":
 		w.nameBroken = argument(0) == "away"
 		return true
-	case "pause", "resume", "acknowledge", "override", "switchover":
+	case "pause", "resume", "acknowledge", "override", "switchover", "synchronous":
 		w.request(verb, args)
 		return true
 	}
@@ -171,6 +171,8 @@ func (w *world) request(verb string, args []string) {
 			r.Until = &end
 		case err == nil:
 			r.Epoch = events.Epoch(epoch)
+		case arg == "on", arg == "off":
+			r.Mode = state.SyncMode(arg)
 		case arg == "dry":
 			r.DryRun = true
 		default:

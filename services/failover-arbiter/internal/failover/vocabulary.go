@@ -50,6 +50,9 @@ type Settings struct {
 	PromoteIn time.Duration // what a promotion may take
 	SwitchIn  time.Duration // after how long a name that did not follow, or an owner that did not renew, is an alarm
 	Names     bool          // a DNS name has to follow
+
+	SyncPatience time.Duration // how long commits wait for a standby that is away before synchronous replication is given up
+	SyncStrict   bool          // it is not given up, neither then nor by a failover: writes wait until a standby is back
 }
 
 // priority is how much a region is wanted as the next active one.
@@ -193,6 +196,7 @@ const (
 	RuleLag          = "lag"             // too much would be lost
 	RuleName         = "dns"             // the name does not follow
 	RuleOwner        = "owner-silent"    // the new owner does not renew
+	RuleSynchronous  = "synchronous"     // the target is not the standby that commits wait for
 )
 
 // The rules that start one; they are codes of failover.started.

@@ -92,6 +92,7 @@ func testSettings(region events.Region) Settings {
 		Every: 500 * time.Millisecond, Failures: 3, Window: 1500 * time.Millisecond,
 		Restart: 3 * time.Second, Fresh: 2 * time.Second, GatesRed: 20 * time.Second, MaxLoss: 900 * time.Second, Cooldown: 2 * time.Minute,
 		HandOver: 15 * time.Second, PromoteIn: 10 * time.Second, SwitchIn: 10 * time.Second, Names: true,
+		SyncPatience: 3 * time.Second,
 	}
 }
 
