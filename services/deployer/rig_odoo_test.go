@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
@@ -12,22 +13,18 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ofitec/ofitec/services/deployer/internal/dotenv"
 )
 
-// accounts is the "database" of the test's Odoo: who may log in, and how it behaves. It is a file that the test rewrites and each request reads.
-type accounts struct {
-	Users    map[string]string // password by user
-	ReadOnly bool
-	Slow     map[string]time.Duration // by user
-}
+// slowFile says in milliseconds how slow each colour is; each request reads it.
+const slowFile = "slow.json"
 
-const accountsFile = "accounts.json"
-
-// serveOdoo is one colour: a process that reads its environment file once, at its start, as Odoo does. It ends by SIGTERM after its open requests.
+// serveOdoo is one colour: a process that reads its environment file once, at its start, as Odoo does, keeps a pool of sessions, and ends by SIGTERM after its open
+// requests.
 func serveOdoo(address, env, dir string) {
 	content, err := os.ReadFile(env)
 	if err != nil {
@@ -37,37 +34,68 @@ func serveOdoo(address, env, dir string) {
 	if err != nil {
 		os.Exit(1)
 	}
-	database := func() (a accounts, ok bool) {
-		text, err := os.ReadFile(filepath.Join(dir, accountsFile))
-		if err != nil || json.Unmarshal(text, &a) != nil {
-			return a, false
-		}
-		time.Sleep(a.Slow[login[0].Text])
-		return a, a.Users[login[0].Text] == login[1].Text
+	settings, err := pgxpool.ParseConfig(os.Getenv("DEPLOYER_TEST_DATABASE"))
+	if err != nil {
+		os.Exit(1)
+	}
+	settings.ConnConfig.User, settings.ConnConfig.Password, settings.MaxConns = login[0].Text, login[1].Text, 6
+	pool, err := pgxpool.NewWithConfig(context.Background(), settings)
+	if err != nil {
+		os.Exit(1)
+	}
+	colour := filepath.Base(filepath.Dir(env))
+	dawdle := func() {
+		var slow map[string]int
+		text, _ := os.ReadFile(filepath.Join(dir, slowFile)) // nothing is slow without it
+		_ = json.Unmarshal(text, &slow)
+		time.Sleep(time.Duration(slow[colour]) * time.Millisecond)
 	}
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "odoo_http_request_duration_seconds", Help: "Time to answer.", Buckets: []float64{.05, .5, 1.2, 5}}, []string{"method", "route", "code"})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(durations)
 	mux := http.NewServeMux()
-	handle := func(route string, work func(w http.ResponseWriter, r *http.Request, a accounts) int) {
+	handle := func(route string, work func(r *http.Request) error) {
 		mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
-			began := time.Now()
-			code := http.StatusServiceUnavailable
-			if a, ok := database(); ok {
-				code = work(w, r, a)
+			began, code := time.Now(), http.StatusOK
+			dawdle()
+			err := work(r)
+			if err != nil {
+				code = http.StatusServiceUnavailable
 			}
 			w.Header().Set("X-User", login[0].Text)
 			w.WriteHeader(code)
+			if err != nil {
+				fmt.Fprintln(w, err)
+			}
 			durations.WithLabelValues(r.Method, route, strconv.Itoa(code)).Observe(time.Since(began).Seconds())
 		})
 	}
-	handle("/web/health", func(http.ResponseWriter, *http.Request, accounts) int { return 200 })
-	handle("/of/ledger", func(_ http.ResponseWriter, r *http.Request, a accounts) int {
-		if r.Method == http.MethodPost && a.ReadOnly {
-			return 503
+	handle("/web/health", func(r *http.Request) error {
+		var role string
+		if err := pool.QueryRow(r.Context(), "SELECT current_user").Scan(&role); err != nil || role != "odoo_owner" {
+			return fmt.Errorf("the role is %q: %w", role, err)
 		}
+		return nil
+	})
+	handle("/of/ledger", func(r *http.Request) error {
 		time.Sleep(20 * time.Millisecond) // so that there is something to drain
-		return 200
+		if r.Method == http.MethodPost {
+			var entry struct {
+				Writer string
+				Seq    int64
+			}
+			if err := json.NewDecoder(r.Body).Decode(&entry); err != nil {
+				return err
+			}
+			_, err := pool.Exec(r.Context(), "INSERT INTO entry VALUES ($1, $2) ON CONFLICT DO NOTHING", entry.Writer, entry.Seq)
+			return err
+		}
+		var entries int
+		return pool.QueryRow(r.Context(), "SELECT count(*) FROM entry WHERE writer = $1", r.FormValue("writer")).Scan(&entries)
+	})
+	handle("/upgrade", func(r *http.Request) error {
+		_, err := pool.Exec(r.Context(), upgrade(r.FormValue("n")))
+		return err
 	})
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Addr: address, Handler: mux}
@@ -85,6 +113,20 @@ func serveOdoo(address, env, dir string) {
 	<-ended
 }
 
+// upgrade is what an upgrade of a module does to the database: a table is made, one that another user has made is altered, and so is one that is in use.
+func upgrade(n string) string {
+	const statements = `CREATE TABLE module_@N (id serial PRIMARY KEY, name text);
+CREATE VIEW module_view_@N AS SELECT name FROM module_@N;
+CREATE FUNCTION module_function_@N() RETURNS int LANGUAGE sql AS 'SELECT @N';
+INSERT INTO module_@N (name) VALUES ('made by an upgrade');
+ALTER TABLE entry ADD COLUMN module_@N int;
+DO $$ BEGIN IF to_regclass('module_' || (@N - 1)) IS NOT NULL THEN
+  EXECUTE 'ALTER TABLE module_' || (@N - 1) || ' ADD COLUMN upgraded int';
+  EXECUTE 'DROP FUNCTION module_function_' || (@N - 1) || '()';
+END IF; END $$`
+	return strings.ReplaceAll(statements, "@N", n)
+}
+
 // startScript starts a colour anew: it ends the process before, waits until that is gone, starts another and returns. What it was asked for stands in starts.
 const startScript = `#!/bin/sh
 set -eu
@@ -98,10 +140,10 @@ case $COLOUR in
   blue) address=@BLUE ;;
   green) address=@GREEN ;;
 esac
-DEPLOYER_TEST_ODOO=$address DEPLOYER_TEST_ENV="@DIR/$COLOUR/.env" DEPLOYER_TEST_DIR="@DIR" setsid "@PROGRAM" > "$COLOUR.log" 2>&1 &
+DEPLOYER_TEST_ODOO=$address DEPLOYER_TEST_ENV="@DIR/$COLOUR/.env" DEPLOYER_TEST_DIR="@DIR" DEPLOYER_TEST_DATABASE="@DATABASE" setsid "@PROGRAM" > "$COLOUR.log" 2>&1 &
 echo $! > "$COLOUR.pid"
 `
 
-func scriptFor(dir, blue, green, program string) string {
-	return strings.NewReplacer("@DIR", dir, "@BLUE", blue, "@GREEN", green, "@PROGRAM", program).Replace(startScript)
+func scriptFor(dir, blue, green, program, database string) string {
+	return strings.NewReplacer("@DIR", dir, "@BLUE", blue, "@GREEN", green, "@PROGRAM", program, "@DATABASE", database).Replace(startScript)
 }

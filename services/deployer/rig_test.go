@@ -29,6 +29,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/chassis/etcd/etcdtest"
 	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/events/state"
@@ -41,19 +42,23 @@ const (
 	credentialPath = "ofitec/credentials/odoo-app"
 )
 
-// rig is everything that a deployer stands on. HAProxy with the stack's own configuration, Prometheus, NATS, etcd and Vault are real, Odoo is two small processes, and
-// the arbiter a switch.
+// rig is everything that a deployer stands on. HAProxy with the stack's own configuration, Prometheus, NATS, etcd, PostgreSQL and Vault with its database engine are
+// real, Odoo is two small processes on that PostgreSQL, the arbiter a switch, and the rotator the test.
 type rig struct {
-	dir, web   string
-	proxy      haproxy.Proxy
-	etcd       *clientv3.Client
-	js         jetstream.JetStream
-	vault      *api.Client
-	vaultPID   int
-	prometheus string
-	env        []string
-	standby    atomic.Bool
-	secrets    []string // that must be found nowhere
+	database      *postgrestest.Database
+	databaseProxy string
+	made          []minted // by the test as the rotator
+	dir, web      string
+	odoo          map[state.Colour]string // addresses
+	proxy         haproxy.Proxy
+	etcd          *clientv3.Client
+	js            jetstream.JetStream
+	vault         *api.Client
+	vaultPID      int
+	prometheus    string
+	env           []string
+	standby       atomic.Bool
+	secrets       []string // that must be found nowhere
 }
 
 func must(t *testing.T, err error) {
@@ -144,8 +149,10 @@ func startRig(t *testing.T) *rig {
 	dir, err := os.MkdirTemp("", "of") // a socket's path must be short
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{dir: dir, secrets: []string{"first-secret-word"}}
+	r := &rig{dir: dir, secrets: []string{postgrestest.Password}}
+	r.startDatabase(t)
 	blue, green := chassistest.FreeAddr(t), chassistest.FreeAddr(t)
+	r.odoo = map[state.Colour]string{state.Blue: blue, state.Green: green}
 	r.startOdoo(t, blue, green)
 	arbiter := r.startArbiter(t)
 	r.startProxy(t, programs["haproxy"], blue, green, arbiter)
@@ -185,10 +192,9 @@ func (r *rig) envFile(c state.Colour) string { return filepath.Join(r.dir, strin
 
 func (r *rig) startOdoo(t *testing.T, blue, green string) {
 	t.Helper()
-	r.database(t, accounts{Users: map[string]string{"odoo_bootstrap": r.secrets[0]}})
 	self, err := os.Executable()
 	must(t, err)
-	must(t, os.WriteFile(r.dir+"/start", []byte(scriptFor(r.dir, blue, green, self)), 0o700))
+	must(t, os.WriteFile(r.dir+"/start", []byte(scriptFor(r.dir, blue, green, self, "postgres://"+r.databaseProxy+"/ofitec_prod?sslmode=verify-full&sslrootcert="+r.database.TLS.CA)), 0o700))
 	for _, colour := range []state.Colour{state.Blue, state.Green} {
 		must(t, os.MkdirAll(filepath.Dir(r.envFile(colour)), 0o700))
 		must(t, os.WriteFile(r.envFile(colour), []byte("# "+string(colour)+"\nPOSTGRES_USER=odoo_bootstrap\nPOSTGRES_PASSWORD="+r.secrets[0]+"\nLAST=1\n"), 0o600))
@@ -208,22 +214,14 @@ func (r *rig) startOdoo(t *testing.T, blue, green string) {
 	})
 }
 
-// database says who may log in.
-func (r *rig) database(t *testing.T, a accounts) {
+// slow says how many milliseconds each colour dawdles.
+func (r *rig) slow(t *testing.T, colours map[state.Colour]int) {
 	t.Helper()
-	content, err := json.Marshal(a)
+	content, err := json.Marshal(colours)
 	must(t, err)
-	file := filepath.Join(r.dir, accountsFile)
+	file := filepath.Join(r.dir, slowFile)
 	must(t, os.WriteFile(file+".new", content, 0o600))
 	must(t, os.Rename(file+".new", file))
-}
-
-func (r *rig) accounts(t *testing.T) (a accounts) {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(r.dir, accountsFile))
-	must(t, err)
-	must(t, json.Unmarshal(content, &a))
-	return a
 }
 
 func (r *rig) startArbiter(t *testing.T) string {
@@ -261,6 +259,17 @@ func (r *rig) get(path string) int {
 	}
 	response.Body.Close()
 	return response.StatusCode
+}
+
+// upgrade upgrades a module on a colour, beside the proxy.
+func (r *rig) upgrade(t *testing.T, on state.Colour, n int) {
+	t.Helper()
+	response, err := http.Post(fmt.Sprintf("http://%s/upgrade?n=%d", r.odoo[on], n), "", nil)
+	must(t, err)
+	defer response.Body.Close()
+	if said, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
+		t.Errorf("upgrade of module %d on %s: %d %s", n, on, response.StatusCode, said)
+	}
 }
 
 func (r *rig) startPrometheus(t *testing.T, prometheusProgram, blue, green string) {
@@ -315,6 +324,7 @@ func (r *rig) startVault(t *testing.T, vaultProgram string) string {
 	for name, content := range map[string]any{"role": id.Data["role_id"], "secret": secret.Data["secret_id"]} {
 		must(t, os.WriteFile(filepath.Join(r.dir, name), []byte(content.(string)), 0o600))
 	}
+	r.startEngine(t)
 	r.stage(t, "odoo_bootstrap", r.secrets[0])
 	return "http://" + address
 }
@@ -334,18 +344,20 @@ func (r *rig) deployer(t *testing.T, more ...string) *chassistest.Process {
 	return chassistest.Start(t, append(slices.Clone(r.env), more...)...)
 }
 
-func userOf(n int) string { return fmt.Sprintf("v-odoo-%d", n) }
-
-// rotate does what the rotator does: a user, a version, an event. Known says whether the database knows the user.
+// rotate does what the rotator does: a user, a version, an event. Known says whether the user may log in.
 func (r *rig) rotate(t *testing.T, known bool) (events.Event, int64) {
 	t.Helper()
-	user, secret := userOf(len(r.secrets)), fmt.Sprintf("it's secret-word $%d", len(r.secrets))
-	r.secrets = append(r.secrets, secret)
-	if known {
-		a := r.accounts(t)
-		a.Users[user] = secret
-		r.database(t, a)
+	m := r.mint(t)
+	r.made = append(r.made, m)
+	if !known {
+		r.super(t, fmt.Sprintf(`ALTER ROLE "%s" NOLOGIN`, m.user))
 	}
+	return r.publish(t, m.user, m.password)
+}
+
+// publish stages a login and says so.
+func (r *rig) publish(t *testing.T, user, secret string) (events.Event, int64) {
+	t.Helper()
 	version := r.stage(t, user, secret)
 	now := time.Now().UTC()
 	event, err := events.New(events.Origin{Region: events.RegionA, Service: events.ServiceRotator}, now, events.CredentialRotated{
