@@ -45,6 +45,7 @@ type FailoverStarted struct {
 	Gates     *Gates     `json:"target_gates,omitempty" jsonschema:"description=the target's gates at the decision"`
 	Evidence  []Evidence `json:"evidence,omitempty"`
 	Act       *Act       `json:"act,omitempty" jsonschema:"description=when it was asked for by hand"`
+	Founded
 }
 
 // Type implements Payload.
@@ -69,6 +70,7 @@ func (p FailoverStarted) Validate() error {
 	if p.Act != nil {
 		c.Part("act", p.Act.Problems())
 	}
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -86,6 +88,7 @@ type FailoverFenced struct {
 	Receipt  *Receipt  `json:"receipt,omitempty"`
 	Loss     LossBound `json:"loss"`
 	Waited   float64   `json:"waited_seconds"`
+	Founded
 }
 
 // Type implements Payload.
@@ -102,6 +105,7 @@ func (p FailoverFenced) Validate() error {
 	}
 	c.Part("loss", p.Loss.Problems())
 	NotNegative(&c, "waited_seconds", p.Waited)
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -111,6 +115,7 @@ type FailoverPromoted struct {
 	PromotedAt time.Time `json:"promoted_at"`
 	Timeline   int       `json:"timeline"`
 	LSN        LSN       `json:"lsn" jsonschema:"description=where the new timeline begins"`
+	Founded
 }
 
 // Type implements Payload.
@@ -122,6 +127,7 @@ func (p FailoverPromoted) Validate() error {
 	c.Time("promoted_at", p.PromotedAt)
 	AtLeastOne(&c, "timeline", p.Timeline)
 	c.That(p.LSN > 0, "lsn", p.LSN, "a WAL position")
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -133,6 +139,7 @@ type FailoverSwitched struct {
 	Address    string    `json:"address" jsonschema:"description=read back from the authoritative server"`
 	TTLSeconds int       `json:"ttl_seconds"`
 	Provider   string    `json:"provider"`
+	Founded
 }
 
 // Type implements Payload.
@@ -146,6 +153,7 @@ func (p FailoverSwitched) Validate() error {
 	c.Text("address", p.Address, 64)
 	AtLeastOne(&c, "ttl_seconds", p.TTLSeconds)
 	c.Token("provider", p.Provider)
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -156,6 +164,7 @@ type FailoverCompleted struct {
 	Times           RecoveryTimes `json:"times"`
 	Loss            LossBound     `json:"loss"`
 	CooldownSeconds float64       `json:"cooldown_seconds"`
+	Founded
 }
 
 // Type implements Payload.
@@ -168,6 +177,7 @@ func (p FailoverCompleted) Validate() error {
 	c.Part("times", p.Times.Problems())
 	c.Part("loss", p.Loss.Problems())
 	NotNegative(&c, "cooldown_seconds", p.CooldownSeconds)
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -179,6 +189,7 @@ type FailoverAborted struct {
 	Code      string    `json:"code" jsonschema:"description=code of the reason"`
 	Reason    string    `json:"reason"`
 	NextEpoch Epoch     `json:"next_epoch" jsonschema:"description=epoch of what follows; 0 when nothing is decided"`
+	Founded
 }
 
 // Type implements Payload.
@@ -192,6 +203,7 @@ func (p FailoverAborted) Validate() error {
 	c.Token("code", p.Code)
 	c.Text("reason", p.Reason, 1000)
 	c.That(p.NextEpoch == 0 || p.NextEpoch > p.Epoch, "next_epoch", uint64(p.NextEpoch), "0, or more than epoch")
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -206,6 +218,7 @@ type FailoverHeld struct {
 	Term     int64      `json:"term"`
 	Loss     LossBound  `json:"loss"`
 	Evidence []Evidence `json:"evidence,omitempty"`
+	Founded
 }
 
 // Type implements Payload.
@@ -233,6 +246,7 @@ func (p FailoverHeld) Validate() error {
 	AtLeastOne(&c, "term", p.Term)
 	c.Part("loss", p.Loss.Problems())
 	evidence(&c, p.Evidence)
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -246,6 +260,7 @@ type FailoverRejoined struct {
 	ForkLSN    LSN       `json:"fork_lsn" jsonschema:"description=where the timelines parted"`
 	Discarded  int64     `json:"discarded_bytes" jsonschema:"description=WAL of its own that it gave up"`
 	Kept       string    `json:"kept,omitempty" jsonschema:"description=where the discarded WAL is kept; a path without secrets"`
+	Founded
 }
 
 // Type implements Payload.
@@ -270,5 +285,6 @@ func (p FailoverRejoined) Validate() error {
 	OneOf(&c, "manner", p.Manner, "followed", "rewound", "rebuilt")
 	AtLeastOne(&c, "timeline", p.Timeline)
 	NotNegative(&c, "discarded_bytes", p.Discarded)
+	p.basis(&c)
 	return invalid(p, c.problems)
 }

@@ -30,6 +30,7 @@ func (m ManualFailover) Problems() []Problem {
 type FailoverPaused struct {
 	ManualFailover
 	Until *time.Time `json:"until,omitempty" jsonschema:"description=absent: until resumed"`
+	Founded
 }
 
 // Type implements Payload.
@@ -41,19 +42,25 @@ func (p FailoverPaused) Validate() error {
 	if p.Until != nil {
 		c.Order("until", *p.Until, "act.at", p.Act.At)
 	}
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
 // FailoverResumed: the arbiters decide again.
 type FailoverResumed struct {
 	ManualFailover
+	Founded
 }
 
 // Type implements Payload.
 func (FailoverResumed) Type() Type { return TypeFailoverResumed }
 
 // Validate implements Payload.
-func (p FailoverResumed) Validate() error { return invalid(p, p.Problems()) }
+func (p FailoverResumed) Validate() error {
+	c := Check{problems: p.Problems()}
+	p.basis(&c)
+	return invalid(p, c.problems)
+}
 
 // FailoverOverridden: an operator took a decision that a rule held back, knowing what it may lose.
 type FailoverOverridden struct {
@@ -63,6 +70,7 @@ type FailoverOverridden struct {
 	Loss LossBound `json:"loss" jsonschema:"description=the bound that the operator was shown"`
 
 	Attested string `json:"attested,omitempty" jsonschema:"description=what the operator has made sure of; only where the target is no standby"`
+	Founded
 }
 
 // Type implements Payload.
@@ -77,6 +85,7 @@ func (p FailoverOverridden) Validate() error {
 	if p.Attested != "" {
 		c.Text("attested", p.Attested, 1000)
 	}
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
 
@@ -84,6 +93,7 @@ func (p FailoverOverridden) Validate() error {
 type FailoverAcknowledged struct {
 	ManualFailover
 	Failover Epoch `json:"failover" jsonschema:"description=epoch of the failover that is acknowledged"`
+	Founded
 }
 
 // Type implements Payload.
@@ -94,5 +104,6 @@ func (p FailoverAcknowledged) Validate() error {
 	c := Check{problems: p.Problems()}
 	c.Epoch("failover", p.Failover)
 	c.That(p.Failover <= p.Epoch, "failover", uint64(p.Failover), "at most the epoch in force")
+	p.basis(&c)
 	return invalid(p, c.problems)
 }
