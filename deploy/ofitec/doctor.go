@@ -59,6 +59,7 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	outputFlag(command)
+	command.AddCommand(newDoctorExport())
 	return command
 }
 
