@@ -69,6 +69,9 @@ func FoundedOn(p Payload, b *Basis) Payload {
 	case FailoverAcknowledged:
 		e.Basis = b
 		return e
+	case FailoverSynchronized:
+		e.Basis = b
+		return e
 	}
 	return p
 }
@@ -105,6 +108,8 @@ func BasisOf(p Payload) *Basis {
 	case FailoverOverridden:
 		return e.Basis
 	case FailoverAcknowledged:
+		return e.Basis
+	case FailoverSynchronized:
 		return e.Basis
 	}
 	return nil

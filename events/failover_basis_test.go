@@ -43,8 +43,8 @@ func TestEachDecidedFailoverEventCarriesItsBasisThere(t *testing.T) {
 			t.Errorf("%s is known by %s with a basis, and by %s without", payload.Type(), event.ID, events.ID(payload))
 		}
 	}
-	if carried != 12 {
-		t.Errorf("%d types carry a basis, want the twelve that an arbiter decides", carried)
+	if carried != 13 {
+		t.Errorf("%d types carry a basis, want the thirteen that an arbiter decides", carried)
 	}
 	bad := events.FoundedOn(example.Payloads()[0], basis)
 	for _, payload := range example.Payloads() {

@@ -17,6 +17,8 @@ type FailoverSynchronized struct {
 	At      time.Time `json:"at"`
 	Leader  Region    `json:"leader"`
 	Act     *Act      `json:"act,omitempty" jsonschema:"description=when it was asked for"`
+
+	Founded
 }
 
 // SyncCauses are the causes of failover.synchronized.
@@ -49,5 +51,6 @@ func (p FailoverSynchronized) Validate() error {
 	if p.Act != nil {
 		c.Part("act", p.Act.Problems())
 	}
+	p.basis(&c)
 	return invalid(p, c.problems)
 }

@@ -23,7 +23,7 @@ func Decide(s State, o Observation, now Instant) (State, []Action) {
 		if s.term == 0 || !s.trusted() {
 			return s, nil
 		}
-		return s.lead(now)
+		return s.decide(now)
 	}
 	return s, nil
 }

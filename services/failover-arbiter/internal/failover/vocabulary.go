@@ -12,8 +12,8 @@ import (
 
 // Instant is one moment on this machine's two clocks. Waiting is counted on Boot, which goes on while the machine is suspended; what is written down is Wall.
 type Instant struct {
-	Boot time.Duration // CLOCK_BOOTTIME
-	Wall time.Time
+	Boot time.Duration `json:"boot"` // CLOCK_BOOTTIME
+	Wall time.Time     `json:"wall"`
 }
 
 // apart is how far the two clocks have moved apart between two moments.

@@ -1,0 +1,92 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+var life = flag.Int64("life", -1, "play this life only, and tell it: the seed of a failure")
+
+// TestWhateverHappensTheInvariantsHold plays lives from seeds until its time is over: a quarter of a minute, or, with OFITEC_DRILLS=1, ten minutes with evidence.
+func TestWhateverHappensTheInvariantsHold(t *testing.T) {
+	if *life >= 0 {
+		w := live(uint64(*life), removal{}, true)
+		t.Logf("%s\n%s", w.epitaph(), w.story.String())
+		if len(w.violations) > 0 {
+			t.Fail()
+		}
+		return
+	}
+	patience, drilling := 15*time.Second, os.Getenv("OFITEC_DRILLS") != ""
+	switch {
+	case drilling:
+		patience = 10 * time.Minute
+	case testing.Short():
+		patience = 5 * time.Second
+	}
+	first := uint64(0)
+	if drilling { // other lives each day, and the same ones all day
+		first = uint64(time.Now().Unix()/86400) * 1_000_000
+	}
+	sum, seed, started := tally{}, first, time.Now()
+	steps := 0
+	for ; time.Since(started) < patience || seed < first+20; seed++ {
+		w := live(seed, removal{}, false)
+		if len(w.violations) > 0 {
+			w = live(seed, removal{}, true)
+			t.Fatalf("%s\nplay it again: go test -run TestWhateverHappens -life %d ./internal/simulation\n%s", w.epitaph(), seed, w.story.String())
+		}
+		steps += w.steps
+		sum.add(w.tally)
+	}
+	lives := int(seed - first)
+	t.Logf("%d lives, %d steps in %s: %s", lives, steps, time.Since(started).Round(time.Second), sum)
+	if sum.failovers < lives/4 || sum.aborts == 0 || sum.holds == 0 || sum.switchovers == 0 {
+		t.Errorf("%s in %d lives: they are too quiet to show anything", sum, lives)
+	}
+	if drilling {
+		testify(t, fmt.Sprintf("%d lives, seeds %d to %d, %.0f million steps in %s: %s. No invariant was violated, and each life ended with a region that commits or with an alarm.",
+			lives, first, seed-1, float64(steps)/1e6, time.Since(started).Round(time.Second), sum))
+	}
+}
+
+func (t *tally) add(o tally) {
+	t.failovers, t.aborts, t.holds, t.switchovers = t.failovers+o.failovers, t.aborts+o.aborts, t.holds+o.holds, t.switchovers+o.switchovers
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d failovers completed (%d of them switchovers), %d given up, %d held back", t.failovers, t.switchovers, t.aborts, t.holds)
+}
+
+// TestTheSameSeedIsTheSameLife is what makes a failure's seed worth printing.
+func TestTheSameSeedIsTheSameLife(t *testing.T) {
+	for seed := uint64(40); seed < 44; seed++ {
+		first, second := live(seed, removal{}, true), live(seed, removal{}, true)
+		if first.steps != second.steps || first.story.String() != second.story.String() {
+			t.Errorf("life %d went two ways: %d and %d steps", seed, first.steps, second.steps)
+		}
+	}
+}
+
+// testify writes dated evidence.
+func testify(t *testing.T, text string) {
+	t.Helper()
+	commit := "unknown"
+	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+		commit = strings.TrimSpace(string(out))
+	}
+	now := time.Now().UTC()
+	content := fmt.Sprintf("# Simulation of the failover's decisions\n\n%s, commit %s, %d cores, %s, %s.\n\n%s\n\nAgain: `cd services/failover-arbiter && OFITEC_DRILLS=1 go test -timeout 30m -run 'TestWhatever' -v ./internal/simulation`\n",
+		now.Format("2006-01-02 15:04"), commit, runtime.NumCPU(), runtime.Version(), runtime.GOARCH, text)
+	path := filepath.Join("../../../../docs/evidence", now.Format(time.DateOnly)+"-simulation.md")
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatalf("write evidence: %v", err)
+	}
+}
