@@ -22,10 +22,10 @@ import (
 
 func newETL() *cobra.Command {
 	command := &cobra.Command{
-		Use: "etl", Short: "Bring the warehouse up to date now, see how fresh it is",
+		Use: "etl", Short: "Bring the warehouse up to date now, see how fresh it is; verify, rebuild, check and trace it",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	command.AddCommand(newETLRun(), newETLStatus())
+	command.AddCommand(newETLRun(), newETLStatus(), newETLVerify(), newETLRebuild(), newETLTrace(), newETLCheck(), newETLPlan())
 	return command
 }
 

@@ -20,6 +20,9 @@ type command struct {
 var commands = map[string]command{
 	"rebuild": {run: runRebuild},
 	"verify":  {run: runVerify},
+	"plan":    {run: runPlan},
+	"check":   {run: runCheck},
+	"trace":   {run: runTrace},
 }
 
 // arguments are a command's flags and the words beside them.

@@ -34,6 +34,9 @@ func checkSQL(c models.Check) string {
 	return check.Table(c, c.Table)
 }
 
+// Checks are those of the models.
+func (w *Warehouse) Checks() []models.Check { return w.o.Models.Checks() }
+
 // Audit runs checks against marts as the vault would make them, and against other tables as they are. Every check gives one finding a column, also when it passes.
 func (w *Warehouse) Audit(ctx context.Context, checks []models.Check) ([]Finding, error) {
 	w.mu.Lock()
@@ -73,7 +76,7 @@ func keyText(columns []string) string {
 	for i, name := range columns {
 		text := "CAST(" + canon.Quote(name) + " AS VARCHAR)"
 		if strings.HasPrefix(name, "hk_") {
-			text = uuid(canon.Quote(name))
+			text = "CAST(CAST(" + uuid(canon.Quote(name)) + " AS UUID) AS VARCHAR)"
 		}
 		parts[i] = fmt.Sprintf("%s || coalesce(%s, 'NULL')", canon.Literal(name+"="), text)
 	}
