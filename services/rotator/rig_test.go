@@ -66,10 +66,7 @@ func startRig(t *testing.T, ttl, most string) *rig {
 	r.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second})
 	must(t, err)
 	t.Cleanup(func() { _ = r.etcd.Close() })
-	active, err := state.EncodeActive(events.RegionA)
-	must(t, err)
-	_, err = r.etcd.Put(t.Context(), state.KeyActive, string(active))
-	must(t, err)
+	r.activate(t, events.RegionA)
 	r.epoch(t, 1)
 	conn, err := nats.Connect(address)
 	must(t, err)
@@ -88,6 +85,15 @@ func startRig(t *testing.T, ttl, most string) *rig {
 	}
 	r.deploy(t)
 	return r
+}
+
+// activate says who may write; nobody, while the region is empty.
+func (r *rig) activate(t *testing.T, region events.Region) {
+	t.Helper()
+	active, err := state.EncodeActive(region)
+	must(t, err)
+	_, err = r.etcd.Put(t.Context(), state.KeyActive, string(active))
+	must(t, err)
 }
 
 // epoch is the arbiters' word that a mandate was granted.
@@ -115,8 +121,12 @@ func (r *rig) deploy(t *testing.T) {
 		defer close(ended)
 		_ = r.bus.Consume(ctx, consumer, func(ctx context.Context, d bus.Delivery) error { // ends with ctx only
 			rotated, ok := d.Payload.(events.CredentialRotated)
-			if !ok || rotated.Name != credential {
+			if !ok || rotated.Region == "" {
 				return nil
+			}
+			if rotated.Name != credential { // one that the test's deployer takes as it is
+				_, err := r.bus.Publish(ctx, result(t, d.Event, rotated, rotated.Region, "deployed"))
+				return err
 			}
 			return r.roll(ctx, t, d.Event, rotated)
 		})

@@ -70,12 +70,7 @@ func startVault(t *testing.T, ttl, most string, d *postgrestest.Database, proxy 
 	must(t, err)
 	must(t, v.root.Sys().PutPolicy("rotator", policies["rotator"]))
 	v.login(t)
-	url, err := deploy.VaultDatabase{Proxies: []string{chassistest.FreeAddr(t), proxy}, CAFile: d.TLS.CA}.ConnectionURL()
-	must(t, err)
-	v.write(t, "database/config/ofitec", map[string]any{
-		"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app,rotator-fence", "connection_url": url, "username": "vault_admin",
-		"password": postgrestest.Password, "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
-	})
+	v.reach(t, d, chassistest.FreeAddr(t), proxy)
 	fence, err := deploy.VaultFenceRole()
 	must(t, err)
 	v.databaseRole(t, "rotator-fence", "5m", "15m", fence)
@@ -84,6 +79,17 @@ func startVault(t *testing.T, ttl, most string, d *postgrestest.Database, proxy 
 	v.databaseRole(t, "odoo-app", ttl, most, odoo)
 	v.write(t, "secret/data/"+path, map[string]any{"data": map[string]any{"username": "odoo_bootstrap", "password": postgrestest.Password}})
 	return v
+}
+
+// reach tells Vault through which proxies the database is found.
+func (v *vaultServer) reach(t *testing.T, d *postgrestest.Database, proxies ...string) {
+	t.Helper()
+	url, err := deploy.VaultDatabase{Proxies: proxies, CAFile: d.TLS.CA}.ConnectionURL()
+	must(t, err)
+	v.write(t, "database/config/ofitec", map[string]any{
+		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": url, "username": "vault_admin",
+		"password": postgrestest.Password, "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
+	})
 }
 
 // login makes the rotator's AppRole, with no more than its policy.

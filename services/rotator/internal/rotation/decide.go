@@ -204,17 +204,22 @@ func (d *decision) renewed(o Renewed) {
 	d.announce(v, events.CredentialRenewed{Credential: d.reference(*v), Lease: leaseOf(*v), Renewal: v.Renewals})
 }
 
-// verified notes whether a failover has left the user in use; one that it has lost is replaced at once.
+// verified notes whether a failover has left the user in use; one that it has lost is replaced at once. A canary that it has lost never gets the traffic.
 func (d *decision) verified(o Verified) {
 	v := d.version(o.Number)
-	if v == nil || v.Stage != state.StageCurrent {
+	if v == nil || v.Stage != state.StageCurrent && v.Stage != state.StageCanary {
 		return
 	}
 	v.Verified, v.Missing = o.Epoch, o.Problem != ""
-	if v.Missing {
-		v.Reason = clip("the failover has lost its user: " + o.Problem)
-		d.state.NextAt = &d.now
+	if !v.Missing {
+		return
 	}
+	reason := "the failover has lost its user: " + o.Problem
+	if v.Stage == state.StageCanary {
+		d.doom(v, state.StageRolledBack, "rolledback", reason)
+	}
+	v.Reason = clip(reason)
+	d.state.NextAt = &d.now
 }
 
 func (d *decision) ended(o Ended) {

@@ -23,8 +23,11 @@ func (d *decision) todo() []Action {
 			todo = append(todo, Renew{v.Number, v.Lease, seconds(v.TTL)})
 		}
 	}
-	if v := d.current(); v != nil && v.Lease != "" && d.seen.Active != "" && d.seen.Epoch > max(v.Epoch, v.Verified) {
-		todo = append(todo, Verify{v.Number, d.seen.Epoch})
+	for _, v := range d.state.Versions {
+		inUse := v.Stage == state.StageCurrent || v.Stage == state.StageCanary && d.policy.Kind == events.CredentialDatabase
+		if inUse && v.Lease != "" && d.policy.writes() && d.seen.Active != "" && d.seen.Epoch > max(v.Epoch, v.Verified) {
+			todo = append(todo, Verify{v.Number, d.seen.Epoch})
+		}
 	}
 	unused := false // a number that KV v2 does not know
 	for _, v := range d.state.Versions {
