@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/ofitec/ofitec/deploy/local/control"
@@ -108,22 +109,15 @@ func runFault(ctx context.Context, o *operator, client *control.Client, within t
 	return d.run(ctx, config)
 }
 
-// steady reads how the stack stands and refuses to harm one that is not whole.
+// steady waits for a stack that is whole, refuses to harm one that does not become so, and reads its timing.
 func (d *faultDrill) steady(ctx context.Context) (state.Config, error) {
-	var err error
-	if d.before, d.revision, err = readFailover(ctx, d.cells); err != nil {
-		return state.Config{}, err
-	}
-	if d.before.Active == "" || d.before.Phase != state.PhaseSteady || d.before.Rejoin != nil {
-		return state.Config{}, fmt.Errorf("drill: region %q is active in phase %s, rejoin under way: %v; wait until a region is active and steady and the other one its standby",
-			d.before.Active, d.before.Phase, d.before.Rejoin != nil)
-	}
-	status, err := d.client.Status(ctx)
-	if err == nil && !status.Ready {
-		err = errors.New("drill: not all components are ready; look at ofitec status")
-	}
+	why := ""
+	err := d.await(ctx, d.within, "", func() bool {
+		why = d.unsteady(ctx)
+		return why == ""
+	})
 	if err != nil {
-		return state.Config{}, err
+		return state.Config{}, fmt.Errorf("drill: the stack is not whole: %s; look at ofitec status", why)
 	}
 	value, _, err := d.cells.Read(ctx, state.KeyConfig)
 	if err != nil {
@@ -135,13 +129,30 @@ func (d *faultDrill) steady(ctx context.Context) (state.Config, error) {
 	return state.Decode[state.Config](value)
 }
 
+func (d *faultDrill) unsteady(ctx context.Context) string {
+	limited, cancel := context.WithTimeout(ctx, etcdAnswer)
+	defer cancel()
+	var err error
+	if d.before, d.revision, err = readFailover(limited, d.cells); err != nil {
+		return err.Error()
+	}
+	status, err := d.client.Status(limited)
+	switch {
+	case err != nil:
+		return err.Error()
+	case d.before.Active == "":
+		return "no region is active"
+	}
+	return or(d.underWay(limited, d.before), unready(status))
+}
+
 // run is the drill itself.
 func (d *faultDrill) run(ctx context.Context, config state.Config) (faultReport, error) {
 	watched := observe(ctx, d.cells, d.before, d.revision)
 	defer watched.stop(d.fault.silences)
-	w := startWriters(ctx, time.Now().UTC().Format("drill-20060102T150405"), d.layout, layout.DataRegions...)
+	w := startWriters(ctx, time.Now().UTC().Format("drill-20060102T150405"), d.layout, true, layout.DataRegions...)
 	defer w.stop()
-	if err := d.await(ctx, 30*time.Second, "the writers do not get through", func() bool { return len(w.seen()) >= 40 }); err != nil {
+	if err := d.await(ctx, 30*time.Second, "the writers do not get through", func() bool { return len(w.seen()) >= 40 && w.held(layout.Region(d.before.Active)) }); err != nil {
 		return faultReport{}, err
 	}
 	peer := layout.Region(d.before.Active).Peer()
@@ -195,9 +206,12 @@ func (d *faultDrill) harm(ctx context.Context, began time.Time, watched *observe
 
 // settle waits until the stack is whole: steady, the other region a standby that streams, everything ready. It gives when that was, or why it is not.
 func (d *faultDrill) settle(ctx context.Context, watched *observer) (time.Time, string) {
-	why := ""
+	why, said := "", time.Now()
 	err := d.await(ctx, d.within, "", func() bool {
-		why = d.unsettled(ctx, watched)
+		if why = d.unsettled(ctx, watched); why != "" && time.Since(said) > 5*time.Second {
+			said = time.Now()
+			d.say("not whole yet: %s", why)
+		}
 		return why == ""
 	})
 	if err != nil {
@@ -208,31 +222,41 @@ func (d *faultDrill) settle(ctx context.Context, watched *observer) (time.Time, 
 }
 
 func (d *faultDrill) unsettled(ctx context.Context, watched *observer) string {
-	now := watched.last()
+	status, err := d.client.Status(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	return or(d.underWay(ctx, watched.last()), unready(status))
+}
+
+// underWay says what of a failover or a rejoin is not over yet; empty when all is.
+func (d *faultDrill) underWay(ctx context.Context, now state.Failover) string {
+	active := layout.Region(now.Active)
+	answers := func(r layout.Region, path string) bool {
+		return d.answers(ctx, "http://"+d.layout.Addressing.Addr(r, layout.PortArbiter)+path)
+	}
 	switch {
 	case now.Phase != state.PhaseSteady:
 		return "phase " + string(now.Phase) + heldBack(now)
 	case now.Rejoin != nil:
 		return "region " + string(now.Rejoin.Region) + " is no standby yet"
+	case !answers(active, "/mandate"):
+		return "region " + string(active) + " does not hold its mandate"
+	case !answers(active.Peer(), "/standby"):
+		return "region " + string(active.Peer()) + " is no standby that streams"
 	}
-	status, err := d.client.Status(ctx)
-	if err != nil {
-		return err.Error()
-	}
+	return ""
+}
+
+// essential is what a failover needs and what carries the users' work. The rotator, the deployer and the ETL come back in their own time, by their own retries.
+var essential = []string{"nats", "etcd", "postgres", "haproxy-db", "haproxy-web", "failover-arbiter", "health-probe", "odoo-blue", "odoo-green", "bind"}
+
+// unready names an essential component that is not ready; empty when all are.
+func unready(status control.Status) string {
 	for _, c := range status.Components {
-		if !c.Ready {
+		if !c.Ready && slices.Contains(essential, c.Name) {
 			return fmt.Sprintf("%s/%s is not ready: %s", or(c.Region, "outside"), c.Name, c.Reason)
 		}
-	}
-	active := layout.Region(now.Active)
-	address := func(r layout.Region, path string) string {
-		return "http://" + d.layout.Addressing.Addr(r, layout.PortArbiter) + path
-	}
-	switch {
-	case !d.answers(ctx, address(active, "/mandate")):
-		return "region " + string(active) + " does not hold its mandate"
-	case !d.answers(ctx, address(active.Peer(), "/standby")):
-		return "region " + string(active.Peer()) + " is no standby that streams"
 	}
 	return ""
 }
@@ -242,8 +266,7 @@ func (d *faultDrill) read(ctx context.Context, e *faultEvidence, w *writers) {
 	e.After = e.Course.states[len(e.Course.states)-1]
 	active := layout.Region(e.After.Active)
 	e.Stored, e.Standby = map[string]map[int64]bool{}, map[string]map[int64]bool{}
-	for _, door := range layout.DataRegions {
-		writer := w.writer(door)
+	for _, writer := range w.names() {
 		var err error
 		if e.Stored[writer], err = stored(ctx, d.layout, active, layout.PortWebProxy, writer); err != nil {
 			d.say("%v", err)

@@ -43,7 +43,7 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	if err := d.prepare(ctx); err != nil {
 		return lossReport{}, err
 	}
-	w := startWriters(ctx, time.Now().UTC().Format("drill-20060102T150405"), o.layout, layout.DataRegions...)
+	w := startWriters(ctx, time.Now().UTC().Format("drill-20060102T150405"), o.layout, false, layout.DataRegions...)
 	defer w.stop()
 	if err := d.await(ctx, 30*time.Second, "the writers do not get through", func() bool { return len(w.seen()) >= 40 }); err != nil {
 		return lossReport{}, err

@@ -73,7 +73,7 @@ func judgeFault(e faultEvidence) []check {
 		{"the outage of writes is within its bound", outage > 0 && outage <= e.Must.maxOutage,
 			fmt.Sprintf("%.2f s, at most %.1f s, from %s to %s", outage.Seconds(), e.Must.maxOutage.Seconds(), from.Format("15:04:05.000"), to.Format("15:04:05.000"))},
 		{"the name leads to the active region", e.Address != "" && e.Address == e.Want, fmt.Sprintf("%s, want %s", or(e.Address, "no answer"), e.Want)},
-		{"everything is whole again", e.Unsettled == "", or(e.Unsettled, "both databases stream, every component is ready")},
+		{"everything is whole again", e.Unsettled == "", or(e.Unsettled, "the other region is a standby that streams, and what a failover needs is ready")},
 		{"writes go on afterwards", countAfter(e.Acks, e.Ended) > 0, fmt.Sprintf("%d acknowledged after it was taken back", countAfter(e.Acks, e.Ended))},
 	}
 	for _, r := range e.Must.closed {

@@ -47,7 +47,8 @@ type writers struct {
 	failed map[layout.Region]int // by door
 }
 
-func startWriters(ctx context.Context, run string, l layout.Layout, doors ...layout.Region) *writers {
+// startWriters begins at the doors, each with a database session that is held open beside the requests where sessions says so.
+func startWriters(ctx context.Context, run string, l layout.Layout, sessions bool, doors ...layout.Region) *writers {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &writers{
 		run: run, cancel: cancel, failed: map[layout.Region]int{},
@@ -55,6 +56,9 @@ func startWriters(ctx context.Context, run string, l layout.Layout, doors ...lay
 	}
 	for _, door := range doors {
 		address := "http://" + l.Addressing.Addr(door, layout.PortWebProxy) + "/of/ledger"
+		if sessions {
+			w.wait.Go(func() { w.session(ctx, l, door) })
+		}
 		seq := &atomic.Int64{}
 		for range writeWorkers {
 			w.wait.Go(func() {
