@@ -39,13 +39,14 @@ type Config struct {
 	PriorityA int `env:"OFITEC_REGION_A_PRIORITY" yaml:"region_a_priority" doc:"how much region a is wanted as the active one; 0: it is never promoted, not by hand either"`
 	PriorityB int `env:"OFITEC_REGION_B_PRIORITY" yaml:"region_b_priority" doc:"the same of region b"`
 
-	DNS     DNS     `yaml:"dns"`
-	Archive Archive `yaml:"archive"`
+	DNS     DNS         `yaml:"dns"`
+	Archive Archive     `yaml:"archive"`
+	Sync    Synchronous `yaml:"synchronous"`
 }
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
-	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, GatesRed: time.Minute, MaxLoss: 15 * time.Minute, PriorityA: 1, PriorityB: 1, DNS: newDNS(), Archive: newArchive()}
+	c := &Config{Settings: chassis.NewSettings(), FirstActive: "a", Timing: "local", PostgresPort: 5433, GatesRed: time.Minute, MaxLoss: 15 * time.Minute, PriorityA: 1, PriorityB: 1, DNS: newDNS(), Archive: newArchive(), Sync: newSynchronous()}
 	c.HTTPAddr = "127.0.0.1:8702"
 	return c
 }
@@ -82,6 +83,7 @@ func (c *Config) Problems() []error {
 	}
 	problems = append(problems, c.DNS.problems()...)
 	problems = append(problems, c.Archive.problems(c.holdsData())...)
+	problems = append(problems, c.Sync.problems(c.holdsData())...)
 	for variable, path := range c.hands() {
 		switch {
 		case path == "" && c.holdsData():

@@ -50,5 +50,6 @@ func (c *Config) judging(p timing.Profile) failover.Settings {
 		Restart: p.PostgresRestart, Fresh: 2*p.Renew + 2*p.RenewDeadline + p.SeenLatency, GatesRed: c.GatesRed, MaxLoss: c.MaxLoss, Cooldown: cooldown,
 		// The formulas of the outage count X and Y once; a starved machine gets more before a step is given up or an alarm is raised.
 		HandOver: p.Mandate + 5*p.Promote, PromoteIn: 5 * p.Promote, SwitchIn: 5*p.DNSUpdate + 2*p.Mandate, Names: c.DNS.Server != "",
+		SyncPatience: c.Sync.Patience, SyncStrict: c.Sync.Away == "strict",
 	}
 }

@@ -83,6 +83,8 @@ var (
 	descAlarm     = prometheus.NewDesc(prefix+"held", "1 for the rule that holds a failover back, as the state in etcd has it; missing when none does.", []string{"rule"}, nil)
 	descFresh     = prometheus.NewDesc(prefix+"fresh_observers", "Observers of a region that were heard lately.", []string{"target"}, nil)
 	descFailing   = prometheus.NewDesc(prefix+"failing_observers", "Observers of a region that were heard lately and have seen enough failures in a row.", []string{"target"}, nil)
+	descWitness   = prometheus.NewDesc(prefix+"witness_attached", "1 while this arbiter confirms the commits of its database, else 0; only where it is a witness.", nil, nil)
+	descSync      = prometheus.NewDesc(prefix+"synchronous", "Synchronous replication, as the state in etcd has it: 1 for wanted when an operator has asked for it, for waits when commits wait for the standby, for promised when the standby has everything that was acknowledged.", []string{"is"}, nil)
 	descArchived  = prometheus.NewDesc(prefix+"archived_timestamp_seconds", "When a segment of WAL was last archived; only of the region that holds the mandate, missing until one was.", nil, nil)
 	descWaiting   = prometheus.NewDesc(prefix+"archive_waiting_segments", "Segments of WAL that wait to be archived; only of the region that holds the mandate.", nil, nil)
 	descHoles     = prometheus.NewDesc(prefix+"archive_missing_segments", "Segments of WAL that the archive lacks since the newest base backup, when it was last looked at; only of the region that holds the mandate.", nil, nil)
@@ -97,7 +99,7 @@ type collector struct{ *arbiter }
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descHolds, descRenewed, descEpoch, descRemaining, descStandby, descActs, descLeads, descPhase, descDeadline, descAlarm, descFresh, descFailing,
-		descArchived, descWaiting, descHoles, descBackup,
+		descWitness, descSync, descArchived, descWaiting, descHoles, descBackup,
 	} {
 		to <- d
 	}
@@ -121,6 +123,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	c.kept(gauge)
+	if c.witness != nil {
+		gauge(descWitness, one(c.witness.Attached()))
+	}
 	standby, _ := c.hands.Standby()
 	gauge(descStandby, one(standby))
 	counts := c.hands.Counts()
@@ -176,6 +181,9 @@ func (c *collector) judged(gauge func(*prometheus.Desc, float64), to chan<- prom
 	for _, phase := range state.Phases {
 		labelled(descPhase, one(f.Phase == phase), string(phase))
 	}
+	labelled(descSync, one(f.SyncWanted == state.SyncOn), "wanted")
+	labelled(descSync, one(f.Sync.Waits()), "waits")
+	labelled(descSync, one(f.Sync == state.SyncOn), "promised")
 	if f.Intent != nil {
 		gauge(descDeadline, float64(f.Intent.Deadline.UnixNano())/1e9)
 	}

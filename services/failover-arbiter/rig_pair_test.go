@@ -84,7 +84,7 @@ func newSide(t *testing.T, d *database, region events.Region, current *atomic.Po
 	must(t, err)
 	p := timing.Local()
 	s.options = hands.Options{
-		Region: region, Proxy: pairProxy{s}, Database: server, Branching: server, Door: postgres.Door{Address: d.Listen, Source: d.ProxySource},
+		Region: region, Proxy: pairProxy{s}, Database: server, Branching: server, Mirror: server, Door: postgres.Door{Address: d.Listen, Source: d.ProxySource},
 		Supervisor: supervisor.New(s.supervise(t)), Cluster: s.files, Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot, Rewind: rewind}, Epochs: epochs,
 		Reports: pairReports{s}, Incarnation: "f.p", State: current.Load, Now: clock.Now, Log: slog.New(slog.NewTextHandler(logOf{t, string(region)}, nil)),
 		Learned: func(context.Context, mandate.Learned) {}, Every: 100 * time.Millisecond, Deadline: 2 * time.Second, FenceIn: p.Fence, Pause: p.AuthenticationTimeout,

@@ -35,7 +35,8 @@ type arbiter struct {
 	metrics *metrics
 
 	judgement *judgement
-	archivist *archivist // nil where nothing is archived
+	archivist *archivist        // nil where nothing is archived
+	witness   *postgres.Witness // nil where commits need none
 }
 
 // serve runs the arbiter until ctx ends. etcd, database and proxy may be away at the start: it is then alive, closed, and not ready.
@@ -73,6 +74,7 @@ func serve(ctx context.Context, c *Config) error {
 			return err
 		}
 		a.addArchive(database)
+		a.addWitness(database)
 	}
 	a.addKeeper(store, self.Incarnation)
 	leave, err := a.addJudgement(ctx, store)
@@ -100,7 +102,7 @@ func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, st
 		return err
 	}
 	options := hands.Options{
-		Region: region, Proxy: haproxy.New(c.ProxySocket), Database: database, Branching: database, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
+		Region: region, Proxy: haproxy.New(c.ProxySocket), Database: database, Branching: database, Mirror: database, Witness: c.Sync.Witness, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
 		Door: postgres.Door{Address: c.PostgresAddress, Source: c.ProxySource}, Cluster: cluster.New(c.PostgresBinDir, c.PostgresDataDir),
 		Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot, Rewind: rewind},
 		Reports: etcd.NewReports(store.Endpoints(), region), Incarnation: self.String(), State: a.stateRead,
@@ -114,6 +116,18 @@ func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, st
 	a.service.Health.Register("postgres", func(context.Context) error { return a.hands.Answers() })
 	a.service.Add("hands", a.hands.Run)
 	return nil
+}
+
+// addWitness makes commits need this arbiter's mandate, where that is configured.
+func (a *arbiter) addWitness(database *postgres.Server) {
+	if !a.config.Sync.Witness {
+		return
+	}
+	a.witness = postgres.NewWitness(database, func() bool {
+		yes, _ := a.keeper.View().Answer.Yes(clock.Now())
+		return yes
+	}, a.service.Log)
+	a.service.Add("witness", a.witness.Run)
 }
 
 // stateRead is the failover's state while it is no older than a mandate may be: the hands do nothing about one that has not been read for so long.

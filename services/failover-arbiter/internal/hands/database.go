@@ -45,6 +45,8 @@ type keeping struct {
 	rejoinAt     time.Duration // not before, on the boot clock
 	forgot       bool          // the note about the last rejoin, which everybody has read
 	lonely       time.Duration // since when a standby that should follow does not
+
+	mirroring
 }
 
 // runDatabase looks at the database every r, and brings it to where the order wants it: open under the mandate, open as a standby for readers, else fenced.
@@ -78,6 +80,7 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		}
 		k.served = k.served && !look.Standby
 		h.pulse(ctx, k, look)
+		h.unmirrored.Note(h.mirror(ctx, k, look))
 	}
 	h.say(ctx, k, look, err)
 	h.prepareSwitchover(ctx, k, look, err)

@@ -50,6 +50,12 @@ type Branching interface {
 	Pulse(ctx context.Context) (postgres.Pulse, error)
 }
 
+// Mirror is whom commits of the region's PostgreSQL wait for.
+type Mirror interface {
+	WaitFor(ctx context.Context, names string) (changed bool, err error)
+	Follower(ctx context.Context, name string) (postgres.Follower, error)
+}
+
 // Door is tried as an application would.
 type Door interface {
 	Refuses(ctx context.Context) error
@@ -97,6 +103,7 @@ var (
 	_ Proxy      = (*haproxy.Proxy)(nil)
 	_ Database   = (*postgres.Server)(nil)
 	_ Branching  = (*postgres.Server)(nil)
+	_ Mirror     = (*postgres.Server)(nil)
 	_ Door       = postgres.Door{}
 	_ Supervisor = (*supervisor.Supervisor)(nil)
 	_ Cluster    = (*cluster.Cluster)(nil)
@@ -110,6 +117,8 @@ type Options struct {
 	Proxy      Proxy
 	Database   Database
 	Branching  Branching
+	Mirror     Mirror
+	Witness    bool // commits wait for this arbiter, too
 	Door       Door
 	Supervisor Supervisor // nil: a database that cannot be fenced is tried again
 	Cluster    Cluster
@@ -148,7 +157,7 @@ type Hands struct {
 
 	counts Counts
 
-	unfenced, unstopped, unclosed *notice.Notice
+	unfenced, unstopped, unclosed, unmirrored *notice.Notice
 }
 
 // order is what the arbiter wants.
@@ -194,6 +203,7 @@ func New(o Options) *Hands {
 	h.unfenced = notice.New(o.Log, "cannot fence", nil)
 	h.unstopped = notice.New(o.Log, "cannot stop PostgreSQL, which cannot be fenced", nil)
 	h.unclosed = notice.New(o.Log, "a pool of the database proxy is not closed: its own check of /mandate or /standby will do it", nil)
+	h.unmirrored = notice.New(o.Log, "whom commits wait for cannot be changed or seen", nil)
 	h.order.Store(&order{since: o.Now().Boot})
 	h.condition.Store(&condition{err: errNotLooked, said: state.DatabaseReport{Condition: state.DatabaseUnknown, Reason: errNotLooked.Error()}})
 	return h

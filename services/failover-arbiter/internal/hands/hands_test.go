@@ -31,6 +31,7 @@ type world struct {
 	failover *state.Failover
 	found    cluster.Condition
 	ahead    postgres.Branch
+	follower postgres.Follower
 	status   supervisor.Status
 	lets     error // of a login
 	stuck    error // of a rewind
@@ -103,6 +104,16 @@ func (d database) Bar() error                  { d.did("bar"); return nil }
 func (d database) Fence(ctx context.Context, _, _ time.Duration) ([]int, error) {
 	d.did("fence")
 	return d.fence(ctx)
+}
+
+func (d database) WaitFor(_ context.Context, names string) (bool, error) {
+	d.did("wait for " + names)
+	return true, nil
+}
+func (d database) Follower(context.Context, string) (postgres.Follower, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.follower, nil
 }
 
 func (d database) Withdraw(context.Context) error { d.did("withdraw"); return nil }
@@ -228,7 +239,7 @@ func run(t *testing.T, w *world) *Hands {
 	}
 	h := New(Options{
 		Region: events.RegionA, Proxy: proxy{w}, Database: database{w}, Supervisor: boss{w}, Epochs: epochs{}, Now: clock.Now, Log: slog.New(slog.DiscardHandler),
-		Branching: database{w}, Door: door{w}, Cluster: files{w}, Upstream: upstream{w}, Reports: reports{w}, Incarnation: "f.p",
+		Branching: database{w}, Mirror: database{w}, Door: door{w}, Cluster: files{w}, Upstream: upstream{w}, Reports: reports{w}, Incarnation: "f.p",
 		State: func() *state.Failover { w.mu.Lock(); defer w.mu.Unlock(); return w.failover },
 		Learned: func(_ context.Context, o mandate.Learned) {
 			w.mu.Lock()

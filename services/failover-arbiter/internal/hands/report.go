@@ -51,7 +51,7 @@ func (h *Hands) say(ctx context.Context, k *keeping, look postgres.Condition, er
 	case err == nil && look.Standby:
 		said.Condition, said.Streaming = state.DatabaseStandby, look.Receiving
 	case err == nil:
-		said.Condition = state.DatabasePrimary
+		said.Condition, said.Mirrored = state.DatabasePrimary, k.mirrored
 	default:
 		said.Condition, said.Reason = h.unseen(ctx, k, err)
 	}

@@ -103,21 +103,24 @@ func (s *Server) reload(ctx context.Context) error {
 	})
 }
 
-// install copies a version of the rules over those in force: a crash leaves one or the other, on the disk. The copy belongs to the owner of the original.
+// install copies a version of the rules over those in force.
 func (s *Server) install(version string) error {
-	source := filepath.Join(s.confDir, version)
-	content, err := os.ReadFile(source)
+	content, err := os.ReadFile(filepath.Join(s.confDir, version))
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(s.confDir, rules)
+	return s.replace(filepath.Join(s.confDir, rules), content)
+}
+
+// replace leaves the old file or the new one, on the disk, whatever happens. It belongs to the owner of the rules.
+func (s *Server) replace(target string, content []byte) error {
 	temporary, err := os.OpenFile(target+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = temporary.Write(content)
 	if err == nil {
-		err = sameOwner(temporary, source)
+		err = sameOwner(temporary, filepath.Join(s.confDir, fencedRules))
 	}
 	if err == nil {
 		err = temporary.Sync()
