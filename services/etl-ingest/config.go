@@ -24,9 +24,16 @@ type Config struct {
 	RawKey    config.Secret `env:"OFITEC_RAW_KEY" yaml:"-" doc:"secret keys of age, one a line: the first one encrypts raw files, all of them open them; raw files are not encrypted when empty"`
 	Models    string        `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
 
-	Odoo   OdooSettings   `yaml:"odoo"`
-	S3     S3Settings     `yaml:"s3"`
-	Export ExportSettings `yaml:"export"`
+	Odoo    OdooSettings    `yaml:"odoo"`
+	S3      S3Settings      `yaml:"s3"`
+	Export  ExportSettings  `yaml:"export"`
+	Webhook WebhookSettings `yaml:"-"`
+}
+
+// WebhookSettings say who may announce an export.
+type WebhookSettings struct {
+	Secret   config.Secret `env:"OFITEC_WEBHOOK_SECRET" yaml:"-" doc:"secret that Odoo signs its announcements with, 16 characters or more; there is no webhook when empty"`
+	Previous config.Secret `env:"OFITEC_WEBHOOK_SECRET_PREVIOUS" yaml:"-" doc:"the secret before it, good as well while it is being replaced"`
 }
 
 // OdooSettings says where the export is.
@@ -65,6 +72,8 @@ type ExportSettings struct {
 const (
 	defaultPageRows = 20_000
 	maxPageRows     = 100_000
+
+	minWebhookSecret = 16
 )
 
 // NewConfig gives the defaults.
@@ -103,6 +112,10 @@ func (c *Config) Problems() []error {
 	bad(e.Timeout < time.Second, "OFITEC_EXPORT_TIMEOUT", e.Timeout.String(), "1s or more")
 	bad(e.Attempts < 1, "OFITEC_EXPORT_ATTEMPTS", strconv.Itoa(e.Attempts), "1 or more")
 	bad(!events.IsToken(e.Bucket), "OFITEC_CURSOR_BUCKET", e.Bucket, "letters, digits, '-' and '_'")
+	for variable, secret := range map[string]config.Secret{"OFITEC_WEBHOOK_SECRET": c.Webhook.Secret, "OFITEC_WEBHOOK_SECRET_PREVIOUS": c.Webhook.Previous} {
+		bad(secret != "" && len(secret) < minWebhookSecret, variable, "...", "16 characters or more")
+	}
+	bad(c.Webhook.Secret == "" && c.Webhook.Previous != "", "OFITEC_WEBHOOK_SECRET", "", "the present secret, since OFITEC_WEBHOOK_SECRET_PREVIOUS is set")
 	return append(problems, c.storeProblems()...)
 }
 

@@ -35,8 +35,11 @@ type schedule struct {
 	mu      sync.Mutex
 	failing []string // what did not work in the last run
 	said    time.Time
-	full    time.Time    // when the last reconciliation began that no dataset failed in
-	epoch   events.Epoch // in which this region read last
+	full    time.Time       // when the last reconciliation began that no dataset failed in
+	epoch   events.Epoch    // in which this region read last
+	reading bool            // this region is the active one
+	asked   map[string]bool // datasets that Odoo has announced, and that wait to be pulled
+	wake    chan struct{}   // of one place; never closed. Something was asked for
 }
 
 // run works until ctx ends.
@@ -61,6 +64,11 @@ func (s *schedule) run(ctx context.Context) error {
 			failedInARow = (failedInARow + 1) * failed
 			due = extract.NextRun(time.Now(), s.interval, failedInARow, retryAfter)
 		}
+		if asked := s.takeAsked(); epoch != 0 && len(asked) > 0 {
+			if failed, retryAfter := s.pullAsked(ctx, asked); failed {
+				due = extract.NextRun(time.Now(), s.interval, 1, retryAfter)
+			}
+		}
 		wait := lookEvery
 		if epoch != 0 {
 			wait = min(wait, max(time.Until(due), 10*time.Millisecond))
@@ -68,9 +76,24 @@ func (s *schedule) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.wake:
 		case <-time.After(wait):
 		}
 	}
+}
+
+// pullAsked pulls what Odoo has announced. What fails is pulled again by the schedule, soon.
+func (s *schedule) pullAsked(ctx context.Context, datasets []string) (failed bool, retryAfter time.Duration) {
+	s.log.InfoContext(ctx, "pulling what was announced", "datasets", datasets)
+	outcomes, err := s.pull(ctx, datasets, pullOnly)
+	what, retryAfter := failedIn(outcomes)
+	if err != nil && !isFenced(err) {
+		what = append(what, err.Error())
+	}
+	if len(what) > 0 && ctx.Err() == nil {
+		s.note(ctx, what)
+	}
+	return len(what) > 0, retryAfter
 }
 
 // active is the epoch in which this region may read; 0 when it may not.
@@ -87,6 +110,9 @@ func (s *schedule) active(ctx context.Context) events.Epoch {
 // turn begins or ends a time in which this region reads. It begins with a reconciliation: what the other side read last may be lost here.
 func (s *schedule) turn(ctx context.Context, epoch events.Epoch) {
 	s.note(ctx, nil)
+	s.mu.Lock()
+	s.reading = epoch != 0
+	s.mu.Unlock()
 	if epoch == 0 {
 		s.log.InfoContext(ctx, "this region does not read any more")
 		return

@@ -38,6 +38,10 @@ func serve(ctx context.Context, c *Config) error {
 		runner: i.runner, interval: c.Export.Interval, fullEach: c.Export.Reconcile, prepare: i.provision, metrics: i.runner.metrics, log: i.service.Log,
 		jobs: func(ctx context.Context, handler bus.Handler) error { return i.bus.Consume(ctx, consumer, handler) },
 	}
+	s.asked, s.wake = map[string]bool{}, make(chan struct{}, 1)
+	if secrets := []string{c.Webhook.Secret.Reveal(), c.Webhook.Previous.Reveal()}; secrets[0] != "" {
+		i.service.HTTP.HandleFunc(webhookPath, announcements(s, secrets))
+	}
 	i.service.Health.Register("raw", i.store.Check)
 	i.service.Health.Register("export", s.check)
 	i.service.Add("schedule", s.run)
