@@ -26,6 +26,7 @@ const (
 const (
 	showEntries = 60 // of all domains together
 	showEnded   = 1  // versions that have ended
+	showSamples = 120
 )
 
 // Decide says what the page shows at a time. Nothing in the view is shared with the board that a later Apply would change.
@@ -214,7 +215,7 @@ func (b *Board) lag(r events.Region, now time.Time) *float64 {
 func (b *Board) credentials() []Credential {
 	list := []Credential{}
 	for _, c := range b.documents.credentials {
-		shown := Credential{Name: c.Name, Kind: string(c.Method), Alarm: c.Alarm, NextAt: c.NextAt, Versions: []Version{}, Rollouts: []Rollout{}}
+		shown := Credential{Name: c.Name, Kind: string(c.Method), Alarm: c.Alarm, NextAt: c.NextAt, Attempt: c.Attempt, Grace: c.Grace, Versions: []Version{}, Rollouts: []Rollout{}}
 		ended := 0
 		for _, v := range slices.Backward(c.Versions) {
 			version := versionOf(v)
@@ -227,7 +228,7 @@ func (b *Board) credentials() []Credential {
 		}
 		for _, d := range b.documents.deployments {
 			if d.Name == c.Name {
-				shown.Rollouts = append(shown.Rollouts, Rollout{d.Region, d.Number, string(d.Phase), string(d.Hot), d.Since, d.Reason})
+				shown.Rollouts = append(shown.Rollouts, rolloutOf(d))
 			}
 		}
 		slices.SortFunc(shown.Rollouts, func(x, y Rollout) int { return cmp.Compare(x.Region, y.Region) })
@@ -235,6 +236,14 @@ func (b *Board) credentials() []Credential {
 	}
 	slices.SortFunc(list, func(x, y Credential) int { return cmp.Compare(x.Name, y.Name) })
 	return list
+}
+
+// rolloutOf keeps the newest samples only: more than that nobody tells apart in a plot.
+func rolloutOf(d state.Deployment) Rollout {
+	return Rollout{
+		Region: d.Region, Version: d.Number, Phase: string(d.Phase), Hot: string(d.Hot), Since: d.Since, Reason: d.Reason,
+		Colour: string(d.Colour), Standby: d.Standby, Switched: d.SwitchedAt, Readings: d.Readings, Limits: d.Limits, Samples: d.Samples[max(len(d.Samples)-showSamples, 0):],
+	}
 }
 
 func versionOf(v state.CredentialVersion) Version {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 )
 
 // View is what the page shows, a section a field. It carries times, never ages: the browser counts, so that a section changes only when something has happened.
@@ -103,6 +104,8 @@ type Credential struct {
 	Kind     string     `json:"kind"`
 	Alarm    string     `json:"alarm,omitempty"`
 	NextAt   *time.Time `json:"next_rotation_at"`
+	Attempt  float64    `json:"attempt_seconds"` // what one rollout takes; 0 is unknown
+	Grace    float64    `json:"grace_seconds"`
 	Versions []Version  `json:"versions"`
 	Rollouts []Rollout  `json:"rollouts"`
 }
@@ -129,6 +132,13 @@ type Rollout struct {
 	Hot     string        `json:"hot"`
 	Since   time.Time     `json:"since"`
 	Reason  string        `json:"reason,omitempty"`
+
+	Colour   string           `json:"colour"`            // the canary
+	Standby  bool             `json:"standby,omitempty"` // writes were not tested
+	Switched *time.Time       `json:"switched_at,omitempty"`
+	Readings *events.Readings `json:"readings,omitempty"`
+	Limits   *state.Limits    `json:"limits,omitempty"`
+	Samples  []state.Sample   `json:"samples,omitempty"` // of the gates, oldest first
 }
 
 // Warehouse is how fresh the company's numbers are.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/console/internal/board"
 	"github.com/ofitec/ofitec/services/console/internal/board/boardtest"
 	"github.com/ofitec/ofitec/services/console/internal/page"
@@ -100,11 +101,11 @@ func TestABrowserShowsTheDayWithoutAnyComplaint(t *testing.T) {
 			for _, scheme := range []string{"light", "dark"} {
 				for _, size := range sizes {
 					b.open(s.link(t), size.width, size.height, scheme)
-					b.await(`!!document.querySelector(".u-wrap canvas") && document.querySelectorAll(".event").length > 8`)
+					b.await(`!!document.querySelector(".u-wrap canvas") && document.querySelectorAll(".event").length > 8 && document.querySelectorAll(".gate canvas").length === 4`)
 					text := b.eval("document.body.innerText")
 					for _, want := range map[string][]string{
-						"en": {"may write", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7.2 s without writes", "Live"},
-						"es": {"puede escribir", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7,2 s sin escrituras", "En vivo"},
+						"en": {"may write", "Gates of the last deployment", "52 min", "of 24 h", "69", "limit 1.2 s", "11 readings green, 0 red, 1 inconclusive", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7.2 s without writes", "Live"},
+						"es": {"puede escribir", "Pruebas del último despliegue", "de 24 h", "69", "límite 1,2 s", "11 mediciones en verde, 0 en rojo, 1 sin conclusión", "v-rotator-odoo-app-7fWm2T", "payment_allocation", "failover.completed", "7,2 s sin escrituras", "En vivo"},
 					}[language] {
 						if !strings.Contains(text, want) {
 							t.Errorf("%s: the page has no %q", size.name, want)
@@ -145,6 +146,54 @@ func TestABrowserShowsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestABrowserFollowsARolloutThatFails hears of a second credential with a canary that turns red, while the reader has the first one's gates open.
+func TestABrowserFollowsARolloutThatFails(t *testing.T) {
+	b := newBrowser(t, "en")
+	s := open(t, boardtest.Day(time.Now())...)
+	for _, size := range sizes {
+		b.open(s.link(t), size.width, size.height, "light")
+		b.await(`document.querySelectorAll(".gate canvas").length === 4`)
+	}
+	now := time.Now()
+	part := 0.04
+	begun, limit := now.Add(-20*time.Second), &state.Limits{ErrorRate: 0.01, P95: 1.2}
+	failed := state.Deployment{
+		Region: "a", Name: "odoo-master", Number: 9, Previous: 8, Hot: state.Blue, Colour: state.Green, Phase: state.DeploymentRolledBack, Since: now, Cause: "x", Step: "gate",
+		Reason: "4 % of the canary's requests failed", Started: &begun, Limits: limit, Readings: &events.Readings{Green: 1, Red: 1},
+		Samples: []state.Sample{{At: begun, Verdict: "green", Canary: state.Figures{ErrorRate: new(float64)}}, {At: now, Verdict: "red", Weight: 10, Reason: "errors", Canary: state.Figures{ErrorRate: &part}}},
+	}
+	none := state.Deployment{Region: "b", Name: "odoo-master", Number: 8, Hot: state.Blue, Phase: state.DeploymentDone, Since: begun, Cause: "y"} // of a deployer that kept no samples
+	s.board.Apply(board.Documents{
+		Credentials: []state.Credential{{Name: "odoo-master", Method: events.CredentialKV, Attempt: 1200, Grace: 30, Versions: []state.CredentialVersion{
+			{Number: 8, Stage: state.StageCurrent, MintedAt: now.Add(-23 * time.Hour), ExpiresAt: now.Add(time.Hour), DeadlineAt: now.Add(time.Hour), TTL: 3600},
+			{Number: 9, Stage: state.StageRolledBack, MintedAt: begun, Reason: failed.Reason},
+		}}},
+		Deployments: []state.Deployment{failed, none},
+	}, now)
+	s.publish(t)
+	b.await(`document.getElementById("credentials").innerText.includes("odoo-master")`)
+	b.await(`document.querySelectorAll(".gate canvas").length === 2`)
+	text := b.eval("document.getElementById('credentials').innerText")
+	for _, want := range []string{"rolled back", "4 % of the canary's requests failed", "1 readings green, 1 red, 0 inconclusive", "4.0%", "No reading of the gates is kept", "limit 1.0%"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page has no %q in %s", want, text)
+		}
+	}
+	if fit := b.eval(`document.querySelector(".attempts").className + " " + document.querySelector(".attempts").innerText`); fit != "attempts warn 2" {
+		t.Errorf("rollouts that fit are %q, want 2, in the colour of a warning", fit)
+	}
+	b.eval(`document.querySelector(".deployment > summary").click()`)
+	s.publish(t)
+	if open := b.eval(`document.querySelector(".deployment").open`); open != "false" {
+		t.Error("what the reader has closed is open again")
+	}
+	b.eval(`document.querySelector(".deployment > summary").click()`)
+	b.picture("failed-390")
+	if len(b.said) > 0 {
+		t.Errorf("the browser says %v", b.said)
+	}
+}
+
 func TestABrowserFollowsAFailoverAsItRuns(t *testing.T) {
 	b := newBrowser(t, "en")
 	now := time.Now()
@@ -160,7 +209,7 @@ func TestABrowserFollowsAFailoverAsItRuns(t *testing.T) {
 	}
 	hear(900, events.FailoverStarted{Failover: f, DecidedAt: now.Add(-3 * time.Second), Rule: "manual", Leader: "c", Term: 1, Act: act})
 	hear(901, events.FailoverFenced{Failover: f, FencedAt: now.Add(-time.Second), Manner: "receipt", Waited: 2, Receipt: &events.Receipt{Region: "b", Epoch: 2, Counts: []int{0, 0}, Refused: true, FlushLSN: 9, Timeline: 2, WrittenAt: now}})
-	s.board.Apply(board.Answer{Region: "b", Reached: true, Reason: "fenced for epoch 3"}, now)
+	s.board.Apply(board.Answer{Region: "b", Reached: true, Reason: "fenced for epoch 3"}, time.Now()) // not now: on a busy machine that was long ago
 	s.publish(t)
 	b.await(`document.getElementById("failover").innerText.includes("under way")`)
 	text := b.eval("document.body.innerText")

@@ -141,15 +141,37 @@ func (d *day) documents() {
 			{Region: "a", Incarnation: "x", Number: 1, At: d.now, Database: state.DatabaseReport{Condition: state.DatabaseStandby, Timeline: 2, Streaming: true, HeartbeatAt: &received}},
 			{Region: "b", Incarnation: "y", Number: 1, At: d.now, Database: state.DatabaseReport{Condition: state.DatabasePrimary, Timeline: 2}},
 		},
-		Credentials: []state.Credential{{Name: "odoo-app", Method: events.CredentialDatabase, Term: 4, NextAt: &next, Versions: []state.CredentialVersion{
+		Credentials: []state.Credential{{Name: "odoo-app", Method: events.CredentialDatabase, Term: 4, NextAt: &next, Attempt: 1200, Grace: 30, Versions: []state.CredentialVersion{
 			{Number: 2, Stage: state.StageRevoked, User: "v-rotator-odoo-app-Kq8ZcX", MintedAt: old, ExpiresAt: d.now.Add(-time.Hour), DeadlineAt: old.Add(24 * time.Hour), TTL: 3600},
 			{Number: 3, Stage: state.StageCurrent, User: "v-rotator-odoo-app-7fWm2T", MintedAt: minted, RenewedAt: p(minted.Add(40 * time.Minute)), ExpiresAt: minted.Add(100 * time.Minute), DeadlineAt: minted.Add(24 * time.Hour), TTL: 3600},
 		}}},
 		Deployments: []state.Deployment{
-			{Region: "a", Name: "odoo-app", Number: 3, Previous: 2, Hot: state.Green, Phase: state.DeploymentDone, Since: minted.Add(70 * time.Second), Cause: "x"},
-			{Region: "b", Name: "odoo-app", Number: 3, Previous: 2, Hot: state.Green, Phase: state.DeploymentDone, Since: minted.Add(35 * time.Second), Cause: "x"},
+			rollout("a", minted.Add(36*time.Second), true), rollout("b", minted.Add(time.Second), false),
 		},
 	})
+}
+
+// rollout is one that passed: the canary is slow at first, as it has just started, and one reading has no answer.
+func rollout(r events.Region, begun time.Time, standby bool) state.Deployment {
+	ended := begun.Add(34 * time.Second)
+	switched := begun.Add(30 * time.Second)
+	d := state.Deployment{
+		Region: r, Name: "odoo-app", Number: 3, Previous: 2, Hot: state.Green, Phase: state.DeploymentDone, Since: ended, Cause: "x", Colour: state.Green, Standby: standby,
+		Started: &begun, Ended: &ended, SwitchedAt: &switched, Readings: &events.Readings{Green: 11, Inconclusive: 1}, Limits: &state.Limits{ErrorRate: 0.01, P95: 1.2}, Settled: true,
+	}
+	for n := range 12 {
+		slow := 0.9 / float64(n+1)
+		s := state.Sample{
+			At: begun.Add(time.Duration(6+2*n) * time.Second), Verdict: "green",
+			Canary:  state.Figures{Up: p(true), ErrorRate: p(0.0), P95: p(0.05 + slow), Sent: 4, Slowest: 0.03 + slow},
+			Control: state.Figures{Up: p(true), ErrorRate: p(0.0), P95: p(0.042), Sent: 2, Slowest: 0.03},
+		}
+		if n == 0 {
+			s.Verdict, s.Reason, s.Canary.ErrorRate, s.Canary.P95 = "inconclusive", "odoo:p95_5m of green has no value yet", nil, nil
+		}
+		d.Samples = append(d.Samples, s)
+	}
+	return d
 }
 
 func (d *day) health(observer, target events.Region, number int64, at time.Time, verdict events.Outcome) events.HealthObserved {

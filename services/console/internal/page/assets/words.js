@@ -25,6 +25,7 @@ const locale = () => (language === "es" ? "es-CL" : "en-GB");
 export const number = (n, options) => (n == null ? "—" : new Intl.NumberFormat(locale(), options).format(n));
 export const percent = (n, digits = 1) => number(n, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const seconds = (s) => (s == null ? "—" : number(s, { minimumFractionDigits: s < 100 ? 1 : 0, maximumFractionDigits: s < 0.1 && s > 0 ? 2 : 1 }) + " s");
+export const milliseconds = (s) => (s < 1 ? number(s * 1000, { maximumFractionDigits: 0 }) + " ms" : number(s, { maximumFractionDigits: 2 }) + " s");
 export const compact = (n) => {
   const [divisor, unit] = Math.abs(n) >= 1e9 ? [1e9, language === "es" ? "mil M" : "B"] : Math.abs(n) >= 1e6 ? [1e6, "M"] : Math.abs(n) >= 1e3 ? [1e3, "k"] : [1, ""];
   return number(n / divisor, { maximumFractionDigits: Math.abs(n / divisor) < 10 && unit ? 1 : 0 }) + (unit && "\u202f" + unit);
