@@ -28,6 +28,7 @@ func newFailover() *cobra.Command {
 		newManual(manual{verb: state.VerbPause, short: "Let the arbiters decide nothing; a failover under way is finished"}),
 		newManual(manual{verb: state.VerbResume, short: "Let the arbiters decide again"}),
 		newManual(manual{verb: state.VerbAcknowledge, short: "Say that the last failover was seen; its cooldown ends"}),
+		newManual(manual{verb: state.VerbSynchronous, short: "Let each commit wait until the standby has it (on), or no longer (off)"}),
 		newHistory(),
 	)
 	return command
@@ -48,7 +49,8 @@ const byHand = "asked for by hand"
 
 // manualFlags are what the operator says.
 type manualFlags struct {
-	to, reason           string
+	to, reason, attest   string
+	mode                 state.SyncMode
 	dryRun               bool
 	pauseFor             time.Duration
 	answerIn, completeIn time.Duration
@@ -72,10 +74,13 @@ func newManual(m manual) *cobra.Command {
 	command := &cobra.Command{
 		Use: string(m.verb), Short: m.short,
 		Long: m.short + ".\n\nThe request is compared and swapped into etcd and works without the bus. The elected arbiter answers it; one that nobody answers in time is taken back.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			inJSON, err := asJSON(cmd)
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 {
+				given.mode = state.SyncMode(args[0])
 			}
 			if err := given.check(m); err != nil {
 				return err
@@ -114,6 +119,14 @@ func newManual(m manual) *cobra.Command {
 		flags.DurationVar(&given.completeIn, "within", time.Minute, "how long the change may take")
 		flags.DurationVar(&given.retryFor, "retry-for", 20*time.Second, "how long to ask again when it is refused because observations are missing")
 	}
+	if m.verb == state.VerbOverride {
+		flags.StringVar(&given.attest, "attest", "", "to a region that is no standby again: what you have made sure of, such as \"region b is switched off and its disks are lost\"; recorded for ever")
+	}
+	if m.verb == state.VerbSynchronous {
+		command.Use += " on|off"
+		command.Args = cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)
+		command.ValidArgs = []string{string(state.SyncOn), string(state.SyncOff)}
+	}
 	if m.verb == state.VerbPause {
 		flags.DurationVar(&given.pauseFor, "for", 0, "end of the pause, such as 30m; until resumed when not given")
 	}
@@ -127,6 +140,8 @@ func (f manualFlags) check(m manual) error {
 		return wrongUse{fmt.Errorf("--reason %q: must say why this is done", f.reason)}
 	case strings.TrimSpace(f.reason) == "":
 		return wrongUse{fmt.Errorf("failover %s: --reason is required: why is this done?", m.verb)}
+	case len(f.attest) > 1000:
+		return wrongUse{fmt.Errorf("--attest has %d bytes: at most 1000", len(f.attest))}
 	case len(f.reason) > 1000:
 		return wrongUse{fmt.Errorf("--reason has %d bytes: at most 1000", len(f.reason))}
 	case m.moves && !events.Region(f.to).HoldsData():
@@ -171,7 +186,7 @@ func (m manual) carryOut(ctx context.Context, c cells, given manualFlags, progre
 // ask hands requests in until one is answered for good.
 func (m manual) ask(ctx context.Context, c cells, given manualFlags, epoch events.Epoch, progress io.Writer) (state.Request, error) {
 	for began := time.Now(); ; {
-		request := state.Request{Verb: m.verb, Epoch: epoch, DryRun: given.dryRun, Act: act(given.reason, time.Now())}
+		request := state.Request{Verb: m.verb, Epoch: epoch, DryRun: given.dryRun, Mode: given.mode, Attest: given.attest, Act: act(given.reason, time.Now())}
 		if m.moves {
 			request.To = events.Region(given.to)
 		}

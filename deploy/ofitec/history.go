@@ -53,7 +53,7 @@ type pastFact struct {
 // failoverTypes are the facts that tell of failovers.
 var failoverTypes = []events.Type{
 	events.TypeFailoverStarted, events.TypeFailoverFenced, events.TypeFailoverPromoted, events.TypeFailoverSwitched, events.TypeFailoverCompleted, events.TypeFailoverAborted,
-	events.TypeFailoverHeld, events.TypeFailoverRejoined, events.TypeFailoverPaused, events.TypeFailoverResumed, events.TypeFailoverOverridden, events.TypeFailoverAcknowledged,
+	events.TypeFailoverHeld, events.TypeFailoverRejoined, events.TypeFailoverPaused, events.TypeFailoverResumed, events.TypeFailoverOverridden, events.TypeFailoverAcknowledged, events.TypeFailoverSynchronized,
 }
 
 func newHistory() *cobra.Command {
@@ -184,6 +184,11 @@ func other(event events.Event, payload events.Payload) pastFact {
 		manual(p.ManualFailover, "resumed")
 	case events.FailoverOverridden:
 		manual(p.ManualFailover, "rule "+p.Rule+" overridden")
+		if p.Attested != "" {
+			fact.Text += "; attested: " + p.Attested
+		}
+	case events.FailoverSynchronized:
+		fact.Act, fact.Text = p.Act, fmt.Sprintf("synchronous replication is %s: %s", p.Mode, p.Cause)
 	case events.FailoverAcknowledged:
 		manual(p.ManualFailover, fmt.Sprintf("failover of epoch %d acknowledged", uint64(p.Failover)))
 	}
