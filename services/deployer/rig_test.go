@@ -55,6 +55,7 @@ type rig struct {
 	js            jetstream.JetStream
 	vault         *api.Client
 	vaultPID      int
+	vaultSaid     func() string
 	prometheus    string
 	env           []string
 	standby       atomic.Bool
@@ -119,7 +120,7 @@ func (l *lockedOutput) String() string {
 }
 
 // start runs a server until the test's end.
-func start(t *testing.T, name string, args ...string) (pid int) {
+func start(t *testing.T, name string, args ...string) (pid int, said func() string) {
 	t.Helper()
 	out := &lockedOutput{}
 	cmd := exec.Command(name, args...)
@@ -134,7 +135,7 @@ func start(t *testing.T, name string, args ...string) (pid int) {
 			t.Logf("%s said:\n%s", name, text[max(0, len(text)-2000):])
 		}
 	})
-	return cmd.Process.Pid
+	return cmd.Process.Pid, out.String
 }
 
 func startRig(t *testing.T) *rig {
@@ -296,7 +297,7 @@ func (r *rig) startPrometheus(t *testing.T, prometheusProgram, blue, green strin
 func (r *rig) startVault(t *testing.T, vaultProgram string) string {
 	t.Helper()
 	address := chassistest.FreeAddr(t)
-	r.vaultPID = start(t, vaultProgram, "server", "-dev", "-dev-root-token-id=root", "-dev-listen-address="+address, "-dev-no-store-token")
+	r.vaultPID, r.vaultSaid = start(t, vaultProgram, "server", "-dev", "-dev-root-token-id=root", "-dev-listen-address="+address, "-dev-no-store-token")
 	settings := api.DefaultConfig()
 	settings.Address = "http://" + address
 	var err error
@@ -359,6 +360,12 @@ func (r *rig) rotate(t *testing.T, known bool) (events.Event, int64) {
 func (r *rig) publish(t *testing.T, user, secret string) (events.Event, int64) {
 	t.Helper()
 	version := r.stage(t, user, secret)
+	return r.say(t, version), version
+}
+
+// say tells the deployer of a version that is staged.
+func (r *rig) say(t *testing.T, version int64) events.Event {
+	t.Helper()
 	now := time.Now().UTC()
 	event, err := events.New(events.Origin{Region: events.RegionA, Service: events.ServiceRotator}, now, events.CredentialRotated{
 		Credential: events.Credential{Name: credentialName, Kind: events.CredentialDatabase, Version: version, Path: credentialPath, Fingerprint: strings.Repeat("ab", 32)},
@@ -366,7 +373,17 @@ func (r *rig) publish(t *testing.T, user, secret string) (events.Event, int64) {
 	})
 	must(t, err)
 	r.deliver(t, event)
-	return event, version
+	return event
+}
+
+// heard says that the deployer has acknowledged everything.
+func (r *rig) heard(t *testing.T) bool {
+	t.Helper()
+	durable, err := r.js.Consumer(t.Context(), events.StreamFacts, "deployer-a")
+	must(t, err)
+	info, err := durable.Info(t.Context())
+	must(t, err)
+	return info.NumPending == 0 && info.NumAckPending == 0
 }
 
 // deliver publishes without a message id, so that the stream takes it however often.

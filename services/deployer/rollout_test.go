@@ -82,13 +82,7 @@ func TestRotationsUnderLoadCostNoRequest(t *testing.T) {
 	for range 3 {
 		r.deliver(t, last)
 	}
-	await(t, 20*time.Second, "all deliveries are acknowledged", func() bool {
-		durable, err := r.js.Consumer(t.Context(), events.StreamFacts, "deployer-a")
-		must(t, err)
-		info, err := durable.Info(t.Context())
-		must(t, err)
-		return info.NumPending == 0 && info.NumAckPending == 0
-	})
+	await(t, 20*time.Second, "all deliveries are acknowledged", func() bool { return r.heard(t) })
 	if again := r.starts(t); again != starts {
 		t.Errorf("%d more starts", again-starts)
 	}
