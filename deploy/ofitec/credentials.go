@@ -19,10 +19,10 @@ import (
 
 func newCredentials() *cobra.Command {
 	command := &cobra.Command{
-		Use: "credentials", Short: "See the credentials that are rotated, rotate one now, read what became of them",
+		Use: "credentials", Short: "See the credentials that are rotated, rotate one now, read what became of them, take a user by hand",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	command.AddCommand(newCredentialsList(), newCredentialsShow(), newCredentialsRotate(), newCredentialsHistory())
+	command.AddCommand(newCredentialsList(), newCredentialsShow(), newCredentialsRotate(), newCredentialsHistory(), newCredentialsBreakGlass())
 	return command
 }
 

@@ -89,6 +89,9 @@ func factOf(event events.Event, payload events.Payload) credentialFact {
 	case events.CredentialRotated:
 		fact.Version, fact.Act = p.Version, p.Act
 		fact.Text = fmt.Sprintf("published after its test, by %s; version %d is before it", p.Trigger, p.Previous)
+		if p.Region != "" {
+			fact.Text = fmt.Sprintf("region %s is asked: %s", p.Region, fact.Text)
+		}
 		if p.Act != nil {
 			fact.Text += "; asked for by " + p.Act.Actor + ": " + p.Act.Reason
 		}

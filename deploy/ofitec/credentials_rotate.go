@@ -163,6 +163,9 @@ func stepOf(one rotated, act events.Act) rotationStep {
 
 // regions tells what each region has done with the version, and which have not ended yet.
 func (s *rotationStep) regions(one rotated, v state.CredentialVersion, say func(string, ...any)) (waiting []events.Region) {
+	if len(v.Asked) == 0 && len(v.Deployed) == 0 && v.Stage != state.StageStaged && v.Stage != state.StageCanary {
+		return nil // no deployer takes it: whoever reads KV v2 has it
+	}
 	for _, region := range events.DataRegions {
 		if rollout, ok := one.rollouts[region]; ok && rollout.Number == v.Number && rollout.Phase != state.DeploymentDone && rollout.Phase != state.DeploymentRolledBack {
 			say("region %s: %s", region, phaseText(rollout))
@@ -172,6 +175,8 @@ func (s *rotationStep) regions(one rotated, v state.CredentialVersion, say func(
 			say("region %s: in use", region)
 		case slices.Contains(v.RolledBack, region):
 			say("region %s: rolled back", region)
+		case v.Stage == state.StageRolledBack && len(v.Asked) > 0 && !slices.Contains(v.Asked, region):
+			say("region %s: not asked", region)
 		default:
 			waiting = append(waiting, region)
 		}
@@ -204,7 +209,7 @@ func (s *rotationStep) conclude(one rotated, v state.CredentialVersion, waiting 
 				say("version %d is revoked", other.Number)
 			}
 		}
-		s.ended = old == 0
+		s.ended = old == 0 || one.Method == events.CredentialSTS // which ends when it expires
 	}
 }
 

@@ -63,6 +63,8 @@ func TestARotationHasEndedWhenEachRegionHasSpokenAndTheOldVersionIsRevoked(t *te
 		{"one region keeps the old one", []state.CredentialVersion{plain(2, state.StageDraining), made(3, state.StageCurrent, deployedIn("a"), rolledBackIn("b"))}, true, "keeps the one before", "region b: rolled back"},
 		{"rolled back everywhere", []state.CredentialVersion{plain(2, state.StageCurrent), made(3, state.StageRolledBack, rolledBackIn("a", "b"), because("rolledback"))}, true, "5 of 100", "is rolled back"},
 		{"rolled back and revoked", []state.CredentialVersion{plain(2, state.StageCurrent), made(3, state.StageRevoked, rolledBackIn("a"), because("rolledback"))}, true, "rolledback", "is revoked"},
+		{"the standby rolls back", []state.CredentialVersion{plain(2, state.StageCurrent), made(3, state.StageRolledBack, rolledBackIn("b"), because("rolledback"), func(v *state.CredentialVersion) { v.Asked = []events.Region{"b"} })}, true, "rolled back", "region a: not asked"},
+		{"without a deployer", []state.CredentialVersion{plain(2, state.StageRevoked), made(3, state.StageCurrent)}, true, "", "version 2 is revoked"},
 		{"refused by its test", []state.CredentialVersion{plain(2, state.StageCurrent), made(3, state.StageRevoked, because("rejected"))}, true, "rejected", "is revoked"},
 		{"lost with its maker", []state.CredentialVersion{plain(2, state.StageCurrent), made(3, state.StageRevoked, because("lost"))}, false, "", "is revoked"},
 		{"made again after that", []state.CredentialVersion{plain(2, state.StageRevoked), made(3, state.StageRevoked, because("lost")), made(4, state.StageCurrent, deployedIn("a", "b"), func(v *state.CredentialVersion) { v.Previous = 2 })}, true, "", "version 2 is revoked"},
@@ -123,7 +125,7 @@ func TestACredentialThatIsNotThereIsNamedBesideThoseThatAre(t *testing.T) {
 
 func TestWrongUseOfCredentialsIsToldBeforeAnythingIsDone(t *testing.T) {
 	for _, args := range [][]string{{"credentials", "rotate"}, {"credentials", "rotate", "odoo-app", "--reason", " "},
-		{"credentials", "show"}, {"credentials", "history"}, {"credentials", "list", "-o", "yaml"}, {"credentials", "rotate", "odoo-app", "--reason", "r", "--within", "0s"}} {
+		{"credentials", "break-glass", "odoo-app"}, {"credentials", "break-glass", "--reason", "r"}, {"credentials", "show"}, {"credentials", "history"}, {"credentials", "list", "-o", "yaml"}, {"credentials", "rotate", "odoo-app", "--reason", "r", "--within", "0s"}} {
 		if status := run(t.Context(), append(args, "--data", t.TempDir())); status != exitUsage {
 			t.Errorf("%v: exit status %d", args, status)
 		}

@@ -46,7 +46,7 @@ func Vault(ctx context.Context, l layout.Layout, owners identity.Owners, config 
 	}
 	v := vaultSetup{client: client, layout: l, owners: owners}
 	// Logins come last: a rotator that can log in must find the first user as version 1, and not make one of its own.
-	for _, step := range []func(context.Context) error{v.autopilot, v.engines, v.policies, v.database, v.secrets, v.roles} {
+	for _, step := range []func(context.Context) error{v.autopilot, v.engines, v.policies, v.database, v.secrets, v.credentials, v.roles} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"path/filepath"
-	"reflect"
+	"slices"
 
 	vault "github.com/hashicorp/vault/api"
 
@@ -214,6 +214,9 @@ func (v vaultSetup) database(ctx context.Context) error {
 	if err := v.databaseRole(ctx, "odoo-app", "1h", "24h", deploy.VaultOdooRole); err != nil {
 		return err
 	}
+	if err := v.databaseRole(ctx, "break-glass", "15m", "15m", deploy.VaultBreakGlassRole); err != nil {
+		return err
+	}
 	return v.databaseRole(ctx, "rotator-fence", "5m", "15m", deploy.VaultFenceRole)
 }
 
@@ -222,7 +225,7 @@ func (v vaultSetup) database(ctx context.Context) error {
 const vaultCAFile = "/proc/self/cwd/ca.crt"
 
 // databaseRoles are the roles that may use the connection.
-var databaseRoles = []string{"odoo-app", "rotator-fence"}
+var databaseRoles = []string{"odoo-app", "rotator-fence", "break-glass"}
 
 func (v vaultSetup) databaseRole(ctx context.Context, name, ttl, most string, statements func() (deploy.VaultRole, error)) error {
 	role, err := statements()
@@ -242,7 +245,8 @@ func configured(have, want map[string]any) bool {
 			return false
 		}
 	}
-	return reflect.DeepEqual(have["allowed_roles"], []any{"odoo-app", "rotator-fence"})
+	roles, _ := have["allowed_roles"].([]any)
+	return slices.EqualFunc(roles, databaseRoles, func(have any, want string) bool { return have == want })
 }
 
 // secrets brings what the stack made before Vault was there: the key of personal-data tokens and the first database user.
