@@ -17,6 +17,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && analyses[args[0]] != nil {
+		return analyses[args[0]](args[1:], os.Stdin, os.Stdout)
+	}
 	if err := chassis.NoArguments(args); err != nil {
 		return err
 	}
