@@ -70,7 +70,7 @@ func TestTheTrafficComesInStepsWithAGateAfterEach(t *testing.T) {
 	}
 
 	shares = r.shares(t, state.Blue)
-	p = r.deployer(t, append(steps, "OFITEC_GATE_P95=1200ms", "OFITEC_GATE_FAILURES=1")...)
+	r.deployer(t, append(steps, "OFITEC_GATE_P95=1200ms", "OFITEC_GATE_FAILURES=1")...)
 	before := r.login(t, state.Green)
 	_, version = r.rotate(t, true)
 	await(t, 60*time.Second, "half of the traffic is on the canary", func() bool { return r.state(t).Weight == 50 })
