@@ -30,6 +30,8 @@ func newFailover() *cobra.Command {
 		newManual(manual{verb: state.VerbAcknowledge, short: "Say that the last failover was seen; its cooldown ends"}),
 		newManual(manual{verb: state.VerbSynchronous, short: "Let each commit wait until the standby has it (on), or no longer (off)"}),
 		newHistory(),
+		newExplain(),
+		newFailoverReplay(),
 	)
 	return command
 }
