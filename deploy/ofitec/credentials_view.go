@@ -53,6 +53,12 @@ type rolloutView struct {
 	Hot     state.Colour          `json:"hot"`
 	Since   time.Time             `json:"since"`
 	Reason  string                `json:"reason,omitempty"`
+
+	Started    *time.Time `json:"started_at,omitempty"`
+	WatchFrom  *time.Time `json:"watch_from,omitempty"`
+	WatchUntil *time.Time `json:"watch_until,omitempty"` // the gate's window; of the last step when the traffic comes in several
+	Switched   *time.Time `json:"switched_at,omitempty"`
+	Ended      *time.Time `json:"ended_at,omitempty"`
 }
 
 // onItsWay says that a version is between its birth and the verdict.
@@ -81,7 +87,9 @@ func viewOf(one rotated, now time.Time) credentialView {
 		}
 	}
 	for region, rollout := range one.rollouts {
-		view.Regions[string(region)] = rolloutView{rollout.Number, rollout.Phase, rollout.Hot, rollout.Since, rollout.Reason}
+		view.Regions[string(region)] = rolloutView{
+			rollout.Number, rollout.Phase, rollout.Hot, rollout.Since, rollout.Reason, rollout.Started, rollout.WatchFrom, rollout.WatchUntil, rollout.SwitchedAt, rollout.Ended,
+		}
 	}
 	return view
 }

@@ -150,6 +150,7 @@ type Deployment struct {
 
 	Weight      int        `json:"weight,omitempty"`       // percent of the traffic that the canary has been given, while it is watched
 	GreenBefore int        `json:"green_before,omitempty"` // green readings before the present step of weights
+	WatchFrom   *time.Time `json:"watch_from,omitempty"`   // when the canary had logged in
 	SwitchedAt  *time.Time `json:"switched_at,omitempty"`  // when the canary got all of the traffic
 	Limits      *Limits    `json:"limits,omitempty"`
 	Samples     []Sample   `json:"samples,omitempty"` // readings, oldest first

@@ -62,7 +62,7 @@ func (d *decision) again() {
 	s, at := &d.state, d.now
 	s.Hot, s.Colour, s.Started, s.Ended, s.Settled, s.Standby = d.seen.Hot, Other(d.seen.Hot), &at, nil, false, false
 	s.Readings, s.Inconclusive, s.Gates, s.WatchUntil, s.Step, s.Reason = nil, 0, nil, nil, "", "the region's folders are new"
-	s.Weight, s.GreenBefore, s.SwitchedAt, s.Samples = 0, 0, nil, nil
+	s.Weight, s.GreenBefore, s.WatchFrom, s.SwitchedAt, s.Samples = 0, 0, nil, nil, nil
 	d.enter(state.DeploymentPlanned)
 }
 

@@ -11,8 +11,8 @@ import (
 func (d *decision) answered(o Answered) {
 	s, l := &d.state, d.policy.Limits
 	if o.Ready {
-		until := d.now.Add(d.policy.Window)
-		s.WatchUntil, s.Standby, s.Readings, s.Inconclusive, s.Gates = &until, o.Standby, &events.Readings{}, 0, nil
+		from, until := d.now, d.now.Add(d.policy.Window)
+		s.WatchFrom, s.WatchUntil, s.Standby, s.Readings, s.Inconclusive, s.Gates = &from, &until, o.Standby, &events.Readings{}, 0, nil
 		s.Weight, s.GreenBefore, s.Samples, s.Limits = 0, 0, nil, &state.Limits{ErrorRate: l.ErrorRate, P95: l.P95.Seconds()}
 		d.enter(state.DeploymentWatching)
 		return
