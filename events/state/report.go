@@ -49,8 +49,8 @@ type DatabaseReport struct {
 	Condition       DatabaseCondition `json:"condition"`
 	Reason          string            `json:"reason,omitempty"` // why it is neither primary nor standby
 	Timeline        int               `json:"timeline"`
-	FlushLSN        events.LSN        `json:"flush_lsn"` // primary: flushed; standby: received and flushed
-	Streaming       bool              `json:"streaming"` // standby: a WAL receiver streams
+	FlushLSN        events.LSN        `json:"flush_lsn"`          // primary: flushed; standby: received and flushed
+	Streaming       bool              `json:"streaming"`          // standby: a WAL receiver streams
 	Mirrored        bool              `json:"mirrored,omitempty"` // primary: commits wait for the standby of SyncJoining, which has all that was acknowledged before
 	HeartbeatNumber int64             `json:"heartbeat_number"`
 	HeartbeatAt     *time.Time        `json:"heartbeat_at,omitempty"` // newest heartbeat that the database shows, on the primary's clock

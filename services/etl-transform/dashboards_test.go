@@ -76,8 +76,10 @@ func ofGrafana(t *testing.T) []query {
 	for _, file := range dashboards(t) {
 		var board struct {
 			Title      string
-			Templating struct{ List []struct{ Name, Query string } }
-			Panels     []struct {
+			Templating struct {
+				List []struct{ Name, Query string }
+			}
+			Panels []struct {
 				Title   string
 				Targets []struct{ RawSQL string }
 			}
