@@ -2,46 +2,22 @@ package rotation
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
+	"iter"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/chassistest/transcript"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the difference before you commit it")
-
 // TestTranscriptsStayAsTheyWereTold plays each story of testdata: a line that begins in the first column is what happens, the indented lines below are what is
 // announced, what is to be done, and where the versions stand when that has changed. Every state must be one that can be stored, every event one that can be sent.
-func TestTranscriptsStayAsTheyWereTold(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			told, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			played := play(t, told)
-			if *rewrite {
-				if err := os.WriteFile(path, played, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if !bytes.Equal(told, played) {
-				t.Errorf("the story goes another way now:\n%s", played)
-			}
-		})
-	}
-}
+func TestTranscriptsStayAsTheyWereTold(t *testing.T) { transcript.Tell(t, play) }
 
 var day = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
@@ -57,21 +33,14 @@ type player struct {
 	state  state.Credential
 	seen   Observation // what stays between two looks
 	said   string
-	out    bytes.Buffer
+	out    *bytes.Buffer
 }
 
-func play(t *testing.T, told []byte) []byte {
+func play(t *testing.T, happens iter.Seq[string], out *bytes.Buffer) {
 	t.Helper()
-	p := &player{policy: policy(), seen: Observation{Active: events.RegionA}}
-	for line := range strings.Lines(string(told)) {
-		line = strings.TrimRight(line, "\n")
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
-		p.out.WriteString(line + "\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
+	p := &player{out: out, policy: policy(), seen: Observation{Active: events.RegionA}}
+	for line := range happens {
+		out.WriteString(line + "\n")
 		if kind, ok := strings.CutPrefix(line, "kind "); ok { // without a deployer
 			p.policy.Kind, p.policy.Regions = events.CredentialKind(kind), nil
 			continue
@@ -94,7 +63,6 @@ func play(t *testing.T, told []byte) []byte {
 		}
 		p.happen(t, day.Add(at), fields[1], words)
 	}
-	return p.out.Bytes()
 }
 
 func (p *player) happen(t *testing.T, now time.Time, verb string, words map[string]string) {
@@ -203,7 +171,7 @@ func (p *player) say(t *testing.T, now time.Time, with, then []Action) {
 		}
 	}
 	for _, action := range then {
-		fmt.Fprintf(&p.out, "  %s %+v\n", strings.ToLower(reflect.TypeOf(action).Name()), action)
+		fmt.Fprintf(p.out, "  %s %+v\n", strings.ToLower(reflect.TypeOf(action).Name()), action)
 	}
 	line := ""
 	for _, v := range p.state.Versions {
