@@ -18,11 +18,13 @@ type command struct {
 
 // commands are those that the program knows beside serving; `ofitec etl` calls them.
 var commands = map[string]command{
-	"rebuild": {run: runRebuild},
-	"verify":  {run: runVerify},
-	"plan":    {run: runPlan},
-	"check":   {run: runCheck},
-	"trace":   {run: runTrace},
+	"rebuild":    {run: runRebuild},
+	"verify":     {run: runVerify},
+	"plan":       {run: runPlan},
+	"check":      {run: runCheck},
+	"trace":      {run: runTrace},
+	"quarantine": {run: runQuarantine},
+	"reveal":     {run: runReveal, speaks: true},
 }
 
 // arguments are a command's flags and the words beside them.

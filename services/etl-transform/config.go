@@ -27,6 +27,9 @@ type Config struct {
 	// TokenKeyFile is read as it is: the key is bytes, not text.
 	TokenKeyFile string `env:"OFITEC_TOKEN_KEY_FILE" yaml:"token_key_file" doc:"file with the key of the tokens, any 32 bytes or more"`
 
+	// RevealKeyFile is the same key for who may look behind tokens: another file, with another owner.
+	RevealKeyFile string `env:"OFITEC_REVEAL_KEY_FILE" yaml:"reveal_key_file" doc:"file with the key of the tokens for the subcommand reveal, which nothing else reads"`
+
 	Analytics AnalyticsSettings `yaml:"analytics"`
 	S3        S3Settings        `yaml:"s3"`
 	Engine    EngineSettings    `yaml:"engine"`

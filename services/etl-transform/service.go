@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/postgres"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
@@ -146,18 +148,24 @@ const (
 // errRebuilt ends serve when a rebuilt warehouse waits to take the place of the one that is open.
 var errRebuilt = errors.New("a rebuilt warehouse is there")
 
+// errReopen ends serve when the file that is open must be opened anew.
+var errReopen = errors.New("the warehouse must be opened anew")
+
 // adoptEvery is how often it is looked for one.
 const adoptEvery = 2 * time.Second
 
-// awaitRebuilt returns when a rebuilt warehouse is there, or when ctx ends.
-func (t *transform) awaitRebuilt(ctx context.Context) (there bool) {
+// awaitAnother returns when a rebuilt warehouse is there, when the engine has given up on the open one, or when ctx ends; and why, if not for the last.
+func (t *transform) awaitAnother(ctx context.Context) error {
 	for {
 		if _, err := os.Stat(t.config.next()); err == nil {
-			return true
+			return errRebuilt
+		}
+		if _, err := t.warehouse.LastLoad(ctx); duckdb.Broken(err) {
+			return fmt.Errorf("%w: %w", errReopen, err)
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return nil
 		case <-time.After(adoptEvery):
 		}
 	}
@@ -203,15 +211,12 @@ func serve(ctx context.Context, c *Config) error {
 		}
 		return t.bus.Consume(ctx, consumer, t.intake.consume)
 	})
-	var rebuilt atomic.Bool
-	t.service.Add("rebuilt", func(ctx context.Context) error {
-		rebuilt.Store(t.awaitRebuilt(ctx))
+	var why error
+	t.service.Add("another warehouse", func(ctx context.Context) error {
+		why = t.awaitAnother(ctx)
 		return nil // ends the service in either case
 	})
-	if err := t.service.Run(ctx); err != nil || !rebuilt.Load() {
-		return err
-	}
-	return errRebuilt
+	return cmp.Or(t.service.Run(ctx), why) // Run waits for its actors
 }
 
 // ready makes the streams when alone, and brings in what the manifest has: after the loss of the warehouse there may be nothing on the bus that would. Single files that

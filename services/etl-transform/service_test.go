@@ -258,10 +258,14 @@ func TestATransformThatIsKilledAgainAndAgainEndsWithTheWarehouseOfAnUndisturbedO
 	url := chassistest.NATS(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	var undisturbed map[string]string
-	for _, kills := range []int{0, 5} {
+	most := 20
+	if os.Getenv("OFITEC_DRILLS") != "" {
+		most = 200
+	}
+	for _, kills := range []int{0, most} {
 		folder, env := alone(t)
 		s := newSource(t, folder, url)
-		for f := range 6 {
+		for f := range most / 2 {
 			var invoice, project strings.Builder
 			invoice.WriteString(invoiceHeader)
 			project.WriteString("project_id,project_name,write_date\n")

@@ -29,6 +29,11 @@ var ErrInUse = errors.New("the warehouse is open in another process; one process
 // ErrDamaged says that the file cannot be read as a warehouse.
 var ErrDamaged = errors.New("the warehouse file is damaged; etl-transform rebuild (ofitec etl rebuild) makes it anew from the raw files")
 
+// Broken says that the engine has given up on the open file, as after a disk that was full while it wrote its log; opened anew it goes on from the last transaction.
+func Broken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "database has been invalidated")
+}
+
 var holder = regexp.MustCompile(`\(PID (\d+)\)`)
 
 // Open opens the file, or makes it. The caller closes the pool, which is safe for concurrent use. TEMP tables live in one connection only.
