@@ -59,7 +59,7 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	outputFlag(command)
-	command.AddCommand(newDoctorExport())
+	command.AddCommand(newDoctorExport(), newDoctorSecrets())
 	return command
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -279,42 +278,4 @@ func (s *stack) postgresIsBounded(t *testing.T) {
 			t.Errorf("the probe may: %s", statement)
 		}
 	}
-}
-
-// streamSecrets reads every stored message of every stream.
-func (s *stack) storedMessages(t *testing.T) []string {
-	o, err := newOperator(s.layout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, js, err := o.nats()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	var all []string
-	for _, stream := range events.Streams {
-		info, err := js.Stream(ctx, stream.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		left := info.CachedInfo().State.Msgs
-		if left == 0 {
-			continue
-		}
-		consumer, err := js.OrderedConsumer(ctx, stream.Name, jetstream.OrderedConsumerConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ; left > 0; left-- {
-			msg, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
-			if err != nil {
-				break
-			}
-			all = append(all, fmt.Sprint(msg.Subject(), msg.Headers(), string(msg.Data())))
-		}
-	}
-	return all
 }
