@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -490,12 +489,13 @@ func (r *rig) load(t *testing.T) (stop func() (sent int64, failures []string)) {
 				}
 				request, _ := http.NewRequest(method, "http://"+r.web+path, strings.NewReader(fmt.Sprintf(`{"writer":"w%d","seq":%d}`, worker, n))) // well formed
 				response, err := client.Do(request)
+				var said []byte
 				if err == nil {
-					_, err = io.Copy(io.Discard, response.Body)
+					said, err = io.ReadAll(response.Body)
 					response.Body.Close()
 				}
 				if err == nil && response.StatusCode != http.StatusOK {
-					err = errors.New(response.Status)
+					err = fmt.Errorf("%s %s %s by %q: %s", time.Now().Format(time.StampMilli), method, response.Status, response.Header.Get("X-User"), strings.TrimSpace(string(said)))
 				}
 				sent.Add(1)
 				if err != nil {
