@@ -139,7 +139,7 @@ func (c Credential) own(bad func(field, value, want string)) {
 	if (c.Connection != "") != (c.Kind == events.CredentialRoot) {
 		bad("connection", c.Connection, "Vault's database connection where the kind is vault-root, else nothing")
 	}
-	if c.deployed() && !(c.Kind == events.CredentialDatabase || c.Kind == events.CredentialKV) {
+	if c.deployed() && c.Kind != events.CredentialDatabase && c.Kind != events.CredentialKV {
 		bad("deploy", "true", "false: an sts session is read by its own helper, and vault-root by nobody")
 	}
 }

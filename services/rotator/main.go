@@ -17,6 +17,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "credential-process" {
+		return credentialProcess(ctx, args[1:], os.Stdout)
+	}
 	if err := chassis.NoArguments(args); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ var Packages = []Package{
 	{"bind9-dnsutils", "dig"},
 	{"iproute2", "ip"},
 	{"nftables", "nft"},
+	{"restic", "restic"},
 }
 
 // PostgresBin holds initdb, pg_ctl, pg_basebackup and pg_rewind of the version that the stack uses.

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/rotator/internal/sts"
+)
+
+const resticPlace = "ofitec/credentials/restic"
+
+// withSessions starts what a session of MinIO needs: the store, keys that may ask, and a rotator.
+func (r *rig) withSessions(t *testing.T, m minio) *chassistest.Process {
+	t.Helper()
+	m.user(t, "parent-one", "secret-of-parent-one")
+	m.user(t, "parent-two", "secret-of-parent-two")
+	r.parent(t, "one")
+	return r.rotator(t, events.RegionA, configFile(t, fmt.Sprintf("credentials:\n  - {name: restic, kind: sts, life: 15m, sts: {endpoint: %s, try: %s/backups}}\n", m.url, m.url)))
+}
+
+func (r *rig) parent(t *testing.T, which string) {
+	t.Helper()
+	r.vault.write(t, "secret/data/ofitec/rotator/restic", map[string]any{"data": map[string]any{"access_key_id": "parent-" + which, "secret_access_key": "secret-of-parent-" + which}})
+}
+
+// backupLogin is an AppRole with the policy backup.
+func (v *vaultServer) backupLogin(t *testing.T) (roleFile, secretFile string) {
+	t.Helper()
+	policies, err := deploy.VaultPolicies()
+	must(t, err)
+	must(t, v.root.Sys().PutPolicy("backup", policies["backup"]))
+	v.write(t, "auth/approle/role/backup", map[string]any{"token_policies": []string{"backup"}, "token_ttl": "5m", "token_no_default_policy": true})
+	id, err := v.root.Logical().Read("auth/approle/role/backup/role-id")
+	must(t, err)
+	secret, err := v.root.Logical().Write("auth/approle/role/backup/secret-id", nil)
+	must(t, err)
+	dir := shortDir(t)
+	roleFile, secretFile = dir+"/role", dir+"/secret"
+	must(t, os.WriteFile(roleFile, []byte(id.Data["role_id"].(string)), 0o600))
+	must(t, os.WriteFile(secretFile, []byte(secret.Data["secret_id"].(string)), 0o600))
+	return roleFile, secretFile
+}
+
+func (v *vaultServer) session(t *testing.T, version int64) sts.Session {
+	t.Helper()
+	return sts.Session{Keys: sts.Keys{Access: v.value(t, resticPlace, "access_key_id", version), Secret: config.Secret(v.value(t, resticPlace, "secret_access_key", version))},
+		Token: config.Secret(v.value(t, resticPlace, "session_token", version))}
+}
+
+func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
+	t.Parallel() // it mostly waits
+	restic, err := exec.LookPath("restic")
+	if err != nil {
+		t.Skip("restic is not installed: a backup is tested where it is")
+	}
+	r := startRig(t, "1h", "24h")
+	m := startMinIO(t)
+	p := r.withSessions(t, m)
+	first := r.inUse(t, "restic", 0)
+	roleFile, secretFile := r.vault.backupLogin(t)
+	dir := shortDir(t)
+	// The helper is the test's own program, which runs the service when it is told so by its environment, as chassistest does.
+	profile := fmt.Sprintf("[backup]\ncredential_process = %s credential-process --name restic --vault %s --role-id-file %s --secret-id-file %s --refresh-within 12s\n",
+		selfAsService(t), r.vault.addr, roleFile, secretFile)
+	must(t, os.WriteFile(dir+"/credentials", []byte(profile), 0o600))
+	must(t, os.WriteFile(dir+"/password", []byte("password-of-the-backup"), 0o600))
+	data := make([]byte, 24<<20)
+	_, _ = rand.Read(data) // never fails
+	must(t, os.WriteFile(dir+"/data", data, 0o600))
+	var out bytes.Buffer
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(restic, append([]string{"--no-cache", "-r", "s3:" + m.url + "/backups/restic", "--password-file", dir + "/password"}, args...)...)
+		// No AWS_ACCESS_KEY_ID: the environment outranks the profile.
+		cmd.Env = []string{"HOME=" + dir, "PATH=/usr/bin:/bin", "AWS_PROFILE=backup", "AWS_SHARED_CREDENTIALS_FILE=" + dir + "/credentials", "AWS_DEFAULT_REGION=us-east-1", "TMPDIR=" + dir}
+		cmd.Stdout, cmd.Stderr = &out, &out
+		return cmd
+	}
+	if err := command("init").Run(); err != nil {
+		t.Fatalf("restic init: %v\n%s", err, out.String())
+	}
+	begun := time.Now()
+	backup := command("--limit-upload", "700", "backup", dir+"/data") // KiB a second: 35 s
+	must(t, backup.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- backup.Wait() }()
+	// Keys of another user ask for the next session, so that the first one can be made to die: MinIO gives none that lives less than a quarter of an hour.
+	r.parent(t, "two")
+	r.jobFor(t, "restic", "r-1")
+	second := r.inUse(t, "restic", first.Number)
+	dead := r.vault.session(t, first.Number)
+	time.Sleep(max(0, 16*time.Second-time.Since(begun))) // longer than the helper lets restic keep what it was given
+	m.disable(t, "parent-one")
+	died := time.Since(begun)
+	service := sts.Service{Endpoint: m.url}
+	if problem, err := service.Try(t.Context(), dead, m.url+"/backups"); err != nil || problem == "" {
+		t.Fatalf("the first session still opens the bucket: %v", err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("the backup ended before the session did, so that nothing is shown: %v\n%s", err, out.String())
+	default:
+	}
+	select {
+	case err = <-ended:
+	case <-time.After(3 * time.Minute):
+		_ = backup.Process.Kill() // or it retries for a quarter of an hour
+		<-ended
+		t.Fatalf("the backup does not end:\n%s", out.String())
+	}
+	if err != nil {
+		t.Fatalf("restic backup: %v\n%s", err, out.String())
+	}
+	t.Logf("the session died after %s, the backup ended after %s", died.Round(time.Second), time.Since(begun).Round(time.Second))
+	if err := command("check", "--read-data").Run(); err != nil {
+		t.Errorf("restic check: %v\n%s", err, out.String())
+	}
+	r.passwords = append(r.passwords, dead.Secret.Reveal(), dead.Token.Reveal(), r.vault.session(t, second.Number).Secret.Reveal())
+	if strings.Contains(out.String(), dead.Secret.Reveal()) {
+		t.Error("restic's output holds a secret")
+	}
+	p.Terminate(t)
+	r.checkSecrets(t, p.Output())
+}
+
+// selfAsService is a program that is the service, whatever its environment.
+func selfAsService(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	path := filepath.Join(shortDir(t), "rotator")
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\nexec env OFITEC_TEST_RUN_AS_SERVICE=1 "+self+" \"$@\"\n"), 0o755)) //nolint:gosec // a program
+	return path
+}
+
+func TestASessionIsHandedOnWithItsEndAndIntoAFileOfItsOwn(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r := startRig(t, "1h", "24h")
+	m := startMinIO(t)
+	r.withSessions(t, m)
+	v := r.inUse(t, "restic", 0)
+	if life := v.ExpiresAt.Sub(v.MintedAt); life < 14*time.Minute || life > 16*time.Minute {
+		t.Errorf("the session lives %s", life)
+	}
+	roleFile, secretFile := r.vault.backupLogin(t)
+	args := []string{"credential-process", "--name", "restic", "--vault", r.vault.addr, "--role-id-file", roleFile, "--secret-id-file", secretFile}
+	status, printed, complaints := chassistest.Run(t, args)
+	var session processCredentials
+	if err := json.Unmarshal([]byte(printed), &session); status != 0 || err != nil {
+		t.Fatalf("exit status %d, %v: %s", status, err, complaints)
+	}
+	want := r.vault.session(t, v.Number)
+	if session.Version != 1 || session.AccessKeyID != want.Access || session.SessionToken != want.Token.Reveal() || session.Expiration.Sub(v.ExpiresAt).Abs() > 2*time.Second {
+		t.Error("what is printed is not the version in use")
+	}
+	status, printed, _ = chassistest.Run(t, append(args, "--refresh-within", "1m"))
+	must(t, json.Unmarshal([]byte(printed), &session))
+	if left := time.Until(session.Expiration); status != 0 || left > time.Minute {
+		t.Errorf("exit status %d; it is to be asked again after %s", status, left)
+	}
+	file := shortDir(t) + "/.env"
+	if status, printed, complaints = chassistest.Run(t, append(args, "--env", file)); status != 0 || printed != "" {
+		t.Fatalf("exit status %d, printed %q: %s", status, printed, complaints)
+	}
+	info, err := os.Stat(file)
+	must(t, err)
+	content, err := os.ReadFile(file)
+	must(t, err)
+	if info.Mode() != 0o600 || !strings.Contains(string(content), "AWS_SESSION_TOKEN="+want.Token.Reveal()+"\n") {
+		t.Errorf("the file has mode %s", info.Mode())
+	}
+	for _, wrong := range [][]string{args[:1], append(args[:1:1], "--name", "../x", "--vault", "v", "--role-id-file", "f", "--secret-id-file", "f")} {
+		if status, _, complaints := chassistest.Run(t, wrong); status != 2 || !strings.Contains(complaints, "--") {
+			t.Errorf("%v: exit status %d: %s", wrong, status, complaints)
+		}
+	}
+}
