@@ -113,6 +113,9 @@ func (d *database) signal(t *testing.T, word string, signal syscall.Signal) int 
 func (d *database) killAll(t *testing.T) {
 	t.Helper()
 	await(t, 10*time.Second, "no process of the database is left", func() bool { return d.signal(t, "", syscall.SIGKILL) == 0 })
+	// A dead process that nobody has waited for would be taken for a living one.
+	_ = os.Remove(filepath.Join(d.DataDir, "postmaster.pid"))
+	_ = os.Remove(filepath.Join(d.SocketDir, ".s.PGSQL."+d.Port+".lock"))
 }
 
 // mirrored brings a pair to where b has everything that a acknowledges.

@@ -180,6 +180,43 @@ func endOfCheckpoint(begin events.LSN, segment uint64) events.LSN {
 	return events.LSN(end)
 }
 
+// Branch moves a cluster that was shut down to a timeline that nobody has written on, for a region that is taken although it is no standby: what is written there
+// from now on is never taken for what another region wrote. It begins in a new segment; the WAL before it is removed. A call that died half way is repeated.
+func (c *Cluster) Branch(ctx context.Context, timeline int) error {
+	control, err := c.Control(ctx)
+	if err != nil {
+		return err
+	}
+	if !control.ShutDown {
+		return errors.New("begin another timeline: the cluster was not shut down")
+	}
+	history := []byte{}
+	if control.Timeline > 1 {
+		if history, err = os.ReadFile(c.history(control.Timeline)); err != nil {
+			return fmt.Errorf("begin another timeline: %w", err)
+		}
+	}
+	perID := uint64(1<<32) / control.Segment
+	next := uint64(control.End)/control.Segment + 1
+	if _, err := c.run(ctx, "pg_resetwal", "--pgdata="+c.dataDir, fmt.Sprintf("--next-wal-file=%08X%08X%08X", timeline, next/perID, next%perID)); err != nil {
+		return fmt.Errorf("begin another timeline: %w", err)
+	}
+	now, err := c.Control(ctx)
+	if err != nil {
+		return err
+	}
+	begin := uint64(now.End) / now.Segment * now.Segment
+	line := fmt.Sprintf("%d\t%s\ttaken as it was, by an operator\n", control.Timeline, events.LSN(begin))
+	if err := c.write(c.history(now.Timeline), append(history, line...)); err != nil {
+		return fmt.Errorf("begin another timeline: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) history(timeline int) string {
+	return filepath.Join(c.dataDir, "pg_wal", fmt.Sprintf("%08X.history", timeline))
+}
+
 // Follow makes a standby of the cluster: a server started on it follows the other region.
 func (c *Cluster) Follow() error {
 	if err := c.markStandby(c.dataDir); err != nil {

@@ -105,6 +105,10 @@ func (s State) loss(target events.Region, now Instant) events.LossBound {
 		}
 		bound.Bytes = &bytes
 	}
+	if r := s.view.Failover.Rejoin; r != nil && r.Region == target && r.ForkLSN != nil && r.Timeline == m.Timeline && m.FlushLSN >= *r.ForkLSN {
+		bytes := int64(m.FlushLSN - *r.ForkLSN) // all that was written on the other timeline
+		bound.Bytes = &bytes
+	}
 	if d.HeartbeatAt != nil {
 		seconds := max(m.RenewedAt.Sub(*d.HeartbeatAt).Seconds(), 0)
 		bound.Seconds = &seconds

@@ -91,7 +91,7 @@ func (w *world) handle(p *place) {
 		return
 	}
 	f := seen.Failover
-	if f.Phase == state.PhaseFenced && f.Intent.To == p.region && p.standby && (p.promotion == nil || p.promotion.Epoch != f.Intent.Epoch) && p.promising == 0 {
+	if f.Phase == state.PhaseFenced && f.Intent.To == p.region && (p.standby || f.Intent.Diverged) && (p.promotion == nil || p.promotion.Epoch != f.Intent.Epoch) && p.promising == 0 {
 		p.promising, p.noted = w.now+p.promotes, max(p.noted, f.Intent.Epoch)
 		if p.promotes < 0 {
 			p.promising = 0
@@ -102,6 +102,9 @@ func (w *world) handle(p *place) {
 	if p.promising != 0 && w.now >= p.promising {
 		p.promising = 0
 		p.standby, p.timeline = false, p.timeline+1
+		if f.Intent != nil && f.Intent.Diverged && f.Rejoin != nil {
+			p.timeline = f.Rejoin.Timeline + 1
+		}
 		if f.Phase == state.PhaseFenced && f.Intent.To == p.region {
 			p.promotion = &state.Promotion{Epoch: f.Intent.Epoch, Done: true, Timeline: p.timeline, LSN: max(p.flush, 1), At: began.Add(w.now)}
 			if w.reaches(p.region) {
@@ -206,7 +209,11 @@ func tellEvent(p events.Payload) string {
 	case events.FailoverRejoined:
 		return fmt.Sprintf("says failover.rejoined: %s %s, %d bytes discarded", e.Region, e.Manner, e.Discarded)
 	case events.FailoverOverridden:
-		return fmt.Sprintf("says failover.overridden: rule %s by %s (%s), %s", e.Rule, e.Act.Actor, e.Act.Reason, bound(e.Loss))
+		said := fmt.Sprintf("says failover.overridden: rule %s by %s (%s), %s", e.Rule, e.Act.Actor, e.Act.Reason, bound(e.Loss))
+		if e.Attested != "" {
+			said += ", attested: " + e.Attested
+		}
+		return said
 	}
 	return "says " + p.Type().Domain() + "." + p.Type().Fact()
 }

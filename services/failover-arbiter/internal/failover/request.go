@@ -139,7 +139,7 @@ func (s State) move(r state.Request, manual events.ManualFailover, now Instant) 
 	case r.To == f.Active:
 		return refused("region %s is active", r.To)
 	case f.Rejoin != nil && f.Rejoin.Region == r.To:
-		return refused("region %s is not a standby again since epoch %d", r.To, f.Rejoin.Epoch)
+		return s.take(r, manual, now)
 	}
 	if rule, why := s.standby(r.To, now); rule != "" {
 		return verdict{reason: why, passing: true}

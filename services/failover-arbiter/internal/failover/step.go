@@ -45,7 +45,11 @@ func (s State) fence(now Instant) *Swap {
 	default:
 		return s.abort("standby-behind", "region "+string(i.To)+" has not received everything in time", false, now)
 	}
-	swap := s.advance(state.PhaseFenced, s.settings.PromoteIn, now)
+	patience := s.settings.PromoteIn
+	if i.Diverged {
+		patience += branchIn
+	}
+	swap := s.advance(state.PhaseFenced, patience, now)
 	next := swap.Next.Intent
 	next.Receipt = receipt
 	next.Loss = s.finalLoss(receipt, now)

@@ -171,6 +171,8 @@ func (w *world) request(verb string, args []string) {
 			r.Until = &end
 		case err == nil:
 			r.Epoch = events.Epoch(epoch)
+		case arg == "attest":
+			r.Attest = "the other region is off"
 		case arg == "on", arg == "off":
 			r.Mode = state.SyncMode(arg)
 		case arg == "dry":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/cluster"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/duty"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/epochfile"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
@@ -45,7 +46,7 @@ func (h *Hands) perform(ctx context.Context, k *keeping, look postgres.Condition
 		Cluster: files.Exists, Signal: files.Standby, InProgress: files.InProgress, Stopped: files.Stopped,
 	}) {
 	case duty.Promote:
-		return h.promote(ctx, k, f.Intent, look, looked, files.Stopped)
+		return h.promote(ctx, k, f, look, looked, files)
 	case duty.HandOver:
 		return h.handOver(ctx, k, f)
 	case duty.Start:
@@ -94,17 +95,22 @@ func (h *Hands) witness(k *keeping, f *state.Failover) {
 
 // promote makes a primary of this region's standby, and answers the intent. It opens nothing: that is for the mandate. What is not done is tried again until the
 // leader's patience ends; a refusal is for good.
-func (h *Hands) promote(ctx context.Context, k *keeping, i *state.Intent, look postgres.Condition, looked error, stopped bool) error {
+func (h *Hands) promote(ctx context.Context, k *keeping, f *state.Failover, look postgres.Condition, looked error, files cluster.Condition) error {
+	i := f.Intent
 	refuse := func(reason string) error {
 		k.promotion = &state.Promotion{Epoch: i.Epoch, Refused: reason, At: h.Now().Wall}
 		return fmt.Errorf("promotion under epoch %d refused: %s", i.Epoch, reason)
 	}
 	var smaller *epochfile.SmallerError
 	switch returns := i.From == h.Region; {
-	case stopped:
+	case i.Diverged && files.InProgress:
+		return refuse("the copy of the other region is not whole; what it replaced is beside it, in data.diverged")
+	case files.Stopped:
 		return h.startAgain(ctx)
 	case looked != nil:
 		return looked
+	case !look.Standby && i.Diverged && h.Epochs.Seen() != i.Epoch:
+		return h.branch(ctx, k, f)
 	case !look.Standby && !returns && h.Epochs.Seen() != i.Epoch:
 		return refuse(fmt.Sprintf("the database is a primary on timeline %d already, and not by this intent", look.Timeline))
 	}
@@ -149,6 +155,35 @@ func (h *Hands) promote(ctx context.Context, k *keeping, i *state.Intent, look p
 	h.Log.Info("promoted", "epoch", i.Epoch, "timeline", branch.Timeline, "lsn", branch.LSN, "took", h.Now().Boot-began.Boot)
 	h.checkpoint(ctx)
 	return nil
+}
+
+// branch lets a fenced primary that an operator takes as it is go on, on a timeline of its own. The epoch is noted before the server starts: whoever finds it so has
+// branched already.
+func (h *Hands) branch(ctx context.Context, k *keeping, f *state.Failover) error {
+	if h.Supervisor == nil {
+		return errors.New("begin another timeline: there is no supervisor to stop the database")
+	}
+	if k.rules != barred || !k.refused {
+		return errors.New("begin another timeline: the database is not fenced yet")
+	}
+	if err := h.Cluster.NoteStop(); err != nil {
+		return err
+	}
+	if _, err := timed(ctx, handOverWithin, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Supervisor.StopFast(ctx) }); err != nil {
+		return err
+	}
+	timeline := k.facts.Timeline
+	if f.Rejoin != nil {
+		timeline = max(timeline, f.Rejoin.Timeline)
+	}
+	if err := h.Cluster.Branch(ctx, timeline+1); err != nil {
+		return errors.Join(err, h.startAgain(ctx))
+	}
+	if err := h.Epochs.Raise(f.Intent.Epoch); err != nil {
+		return err
+	}
+	h.Log.Warn("the database is taken as it is, on a timeline of its own", "epoch", f.Intent.Epoch, "timeline", timeline+1)
+	return h.startAgain(ctx)
 }
 
 // checkpoint lets the new timeline stand in pg_control soon: pg_rewind looks for it there. Nobody waits for it.

@@ -79,6 +79,7 @@ type Cluster interface {
 	Remade() (*cluster.Remade, error)
 	ForgetRemade() error
 	Follow() error
+	Branch(ctx context.Context, timeline int) error
 	Copy(ctx context.Context, from cluster.Source) (kept string, err error)
 	Rewind(ctx context.Context, connInfo string, control cluster.Control, fork events.LSN) (kept string, err error)
 }

@@ -162,6 +162,10 @@ func (f files) Control(context.Context) (cluster.Control, error) {
 func (f files) NoteStop() error   { f.did("note stop"); return nil }
 func (f files) ForgetStop() error { f.did("forget stop"); return nil }
 func (f files) Follow() error     { f.did("follow"); return nil }
+func (f files) Branch(context.Context, int) error {
+	f.did("branch")
+	return nil
+}
 func (f files) NoteRemade(r cluster.Remade) error {
 	f.set(func() { f.remade = &r })
 	return nil
