@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +37,7 @@ type Odoo struct {
 	Green       string        `env:"OFITEC_ODOO_GREEN_URL" yaml:"green" doc:"URL of the green instance itself"`
 	Supervisor  string        `env:"OFITEC_ODOO_SUPERVISOR_SOCKET" yaml:"supervisor" doc:"socket of a supervisor that writes the environment files and starts the colours, as the local stack has it; without it the files and the command below are used"`
 	BlueEnv     string        `env:"OFITEC_ODOO_BLUE_ENV_FILE" yaml:"blue_env" doc:"environment file of the blue instance"`
-	GreenEnv    string        `env:"OFITEC_ODOO_GREEN_ENV_FILE" yaml:"green_env" doc:"environment file of the green instance"`
+	GreenEnv    string        `env:"OFITEC_ODOO_GREEN_ENV_FILE" yaml:"green_env" doc:"environment file of the green instance; may be the blue one's, as infra/.env in the earlier delivery"`
 	Start       string        `env:"OFITEC_START_COMMAND" yaml:"start" doc:"command that starts a colour anew, split at blanks; $colour is replaced and COLOUR set"`
 	StartTime   time.Duration `env:"OFITEC_START_COMMAND_TIMEOUT" yaml:"start_timeout" doc:"how long the command may take"`
 	StartWithin time.Duration `env:"OFITEC_START_WITHIN" yaml:"start_within" doc:"how long the canary may take from its start until it has logged in"`
@@ -214,4 +215,9 @@ func (c *Config) hands() hands {
 		files:   map[state.Colour]string{state.Blue: c.Odoo.BlueEnv, state.Green: c.Odoo.GreenEnv},
 		command: command.Command{Args: strings.Fields(c.Odoo.Start), Timeout: c.Odoo.StartTime},
 	}
+}
+
+// oneFile says that both colours read the same file: it holds what the canary gets, and a roll-back gives it back what was there.
+func (c *Config) oneFile() bool {
+	return c.Odoo.Supervisor == "" && filepath.Clean(c.Odoo.BlueEnv) == filepath.Clean(c.Odoo.GreenEnv)
 }

@@ -86,13 +86,28 @@ func (t *term) settle(ctx context.Context, a rollout.Settle) (rollout.Outcome, e
 	if err := t.cold(ctx, a.Cold); err != nil {
 		return nil, err
 	}
-	if err := t.hands.Align(ctx, a.Cold); err != nil {
+	if err := t.align(ctx, a); err != nil {
 		return nil, err
 	}
 	if err := t.hands.Restart(ctx, a.Cold); err != nil {
 		return nil, err
 	}
 	return rollout.Settled{Number: a.Number}, nil
+}
+
+// align gives the cold colour's file the login of the hot one. Where both read one file, the version itself says what that was before a roll-back.
+func (t *term) align(ctx context.Context, a rollout.Settle) error {
+	if !t.oneFile {
+		return t.hands.Align(ctx, a.Cold)
+	}
+	if a.Version == a.Number { // the file has it
+		return nil
+	}
+	login, err := t.vault.Read(ctx, a.Path, a.Version)
+	if err != nil {
+		return fmt.Errorf("give the environment file version %d back: %w", a.Version, err)
+	}
+	return t.hands.Render(ctx, a.Cold, login)
 }
 
 // cold is the last look before a colour is touched: it must have no traffic now.

@@ -95,9 +95,10 @@ func TestTheTrafficComesInStepsWithAGateAfterEach(t *testing.T) {
 	}
 }
 
-// earlier is the layout of the earlier delivery: a Makefile with the target canary, and a switcher that moves the traffic to the other colour when it is run.
+// earlier is the layout of the earlier delivery: one .env for both colours, a Makefile with the target canary, and a switcher that moves the traffic to the other colour
+// when it is run.
 var earlier = map[string]string{
-	"infra/Makefile": ".PHONY: canary\ncanary:\n\t@sh @DIR/start\n",
+	"infra/Makefile": ".PHONY: canary\ncanary:\n\t@ENV_FILE=@DIR/infra/.env sh @DIR/start\n",
 	"infra/autoscaler/switcher.py": `#!/usr/bin/env python3
 import os, socket, sys
 if sys.argv[1:] != ['--one-shot']:
@@ -129,22 +130,29 @@ func TestTheEarlierDeliverysCommandsRunAsTheyStand(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Dir(file), 0o755))
 		must(t, os.WriteFile(file, []byte(strings.ReplaceAll(content, "@DIR", r.dir)), 0o755))
 	}
+	env1 := r.dir + "/infra/.env"
+	first, err := os.ReadFile(r.envFile(state.Blue))
+	must(t, err)
+	must(t, os.WriteFile(env1, first, 0o644))
 	must(t, os.WriteFile(r.dir+"/refuse", nil, 0o600))
 	must(t, os.WriteFile(r.dir+"/active", []byte("blue\n"), 0o600))
 	env := []string{
 		"OFITEC_START_COMMAND=" + makeProgram + " -C " + r.dir + "/infra canary", "OFITEC_WEB_PROXY=command",
 		"OFITEC_SWITCH_COMMAND=" + python + " " + r.dir + "/infra/autoscaler/switcher.py --one-shot", "OFITEC_DRAIN_WITHIN=1s",
+		"OFITEC_ODOO_BLUE_ENV_FILE=" + env1, "OFITEC_ODOO_GREEN_ENV_FILE=" + env1,
 	}
 	stop := r.load(t)
 	r.deployer(t, env...)
-	before := r.login(t, state.Blue)
 	_, version := r.rotate(t, true)
 	r.ended(t, version, state.DeploymentRolledBack)
 	if back, ok := r.saidOnce(t, version).(events.CredentialRolledBack); !ok || back.Step != "switch" || !strings.Contains(back.Reason, "exit status 1: gates are red") {
 		t.Errorf("said %+v", back)
 	}
-	if traffic, err := r.proxy.Traffic(t.Context()); err != nil || traffic.Hot != state.Blue || r.login(t, state.Blue) != before || r.login(t, state.Green) != before {
-		t.Errorf("the traffic is %+v, %v; blue has %q, green %q", traffic, err, r.login(t, state.Blue), r.login(t, state.Green))
+	if traffic, err := r.proxy.Traffic(t.Context()); err != nil || traffic.Hot != state.Blue {
+		t.Errorf("the traffic is %+v, %v", traffic, err)
+	}
+	if given, err := os.ReadFile(env1); err != nil || string(given) != string(first) {
+		t.Errorf("the file holds %q after the roll-back, %v", given, err)
 	}
 	if runs, _ := os.ReadFile(r.dir + "/switches"); strings.Count(string(runs), "run") != tries {
 		t.Errorf("a refused switch was tried %d times, want %d", strings.Count(string(runs), "run"), tries)
@@ -162,8 +170,16 @@ func TestTheEarlierDeliverysCommandsRunAsTheyStand(t *testing.T) {
 	if runs, _ := os.ReadFile(r.dir + "/switches"); string(runs) != "run\n" {
 		t.Errorf("the switcher ran %q", runs)
 	}
-	if backup, err := os.Stat(r.envFile(state.Green) + ".bak"); err != nil || backup.Mode() != 0o600 {
-		t.Errorf("the previous file: %v, %v", backup, err)
+	if content, err := os.ReadFile(env1); err != nil || !strings.Contains(string(content), r.made[1].user) {
+		t.Errorf("the file holds %q, %v", content, err)
+	}
+	if backup, err := os.ReadFile(env1 + ".bak"); err != nil || string(backup) != string(first) {
+		t.Errorf("the previous file holds %q, %v", backup, err)
+	}
+	for _, file := range []string{env1, env1 + ".bak"} {
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
 	}
 	if sent, failures := stop(); len(failures) > 0 {
 		t.Errorf("%d of %d requests failed: %v", len(failures), sent, slices.Compact(failures))

@@ -213,7 +213,12 @@ func TestWhileTheBusIsAwayARolloutIsFinishedAndItsResultSaidOnceLater(t *testing
 	older.ID = strings.Replace(event.ID, fmt.Sprintf(".%d", version), fmt.Sprintf(".%d", version-1), 1)
 	older.Data = bytes.ReplaceAll(event.Data, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, version-1))
 	older.Data = bytes.ReplaceAll(older.Data, fmt.Appendf(nil, `"previous_version":%d`, version-1), []byte(`"previous_version":0`))
-	for _, again := range []events.Event{older, event, older, event} {
+	// So does the turn of another region, and a credential of another name.
+	elsewhere := event
+	elsewhere.ID, elsewhere.Data = strings.Replace(event.ID, "-a", "-b", 1), bytes.Replace(event.Data, []byte(`"region":"a"`), []byte(`"region":"b"`), 1)
+	elsewhere.Data = bytes.ReplaceAll(elsewhere.Data, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, version+1))
+	elsewhere.ID = strings.Replace(elsewhere.ID, fmt.Sprintf(".%d-", version), fmt.Sprintf(".%d-", version+1), 1)
+	for _, again := range []events.Event{older, event, elsewhere, older, event} {
 		r.deliver(t, again)
 	}
 	await(t, 30*time.Second, "all deliveries are acknowledged", func() bool { return r.heard(t) })

@@ -45,6 +45,7 @@ type deployer struct {
 	book       *book.Book
 	vault      *vault.Reader
 	hands      hands
+	oneFile    bool // both colours read the same environment file
 	proxy      proxy
 	colours    *odoo.Colours
 	gates      *prometheus.Server

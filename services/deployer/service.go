@@ -59,7 +59,7 @@ func serve(ctx context.Context, c *Config) error {
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
 	d := &deployer{
 		policy: c.policy(), credential: c.Credential, book: book.Open(store, announcements, c.Credential, origin), vault: reader.New(secrets),
-		hands: c.hands(), proxy: proxies[c.Proxy.Kind](c.Proxy), colours: c.colours(),
+		hands: c.hands(), oneFile: c.oneFile(), proxy: proxies[c.Proxy.Kind](c.Proxy), colours: c.colours(),
 		gates:   prometheus.New(c.Gate.Prometheus, c.Region, prometheus.Queries{Up: c.Queries.Up, ErrorRate: c.Queries.ErrorRate, P95: c.Queries.P95}),
 		arbiter: arbiter.New(c.Arbiter), outbox: outbox, metrics: newMetrics(service.Metrics), log: service.Log,
 	}

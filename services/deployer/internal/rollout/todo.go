@@ -31,7 +31,7 @@ func (d *decision) todo() []Action {
 		return d.watch()
 	case state.DeploymentSwitched:
 		if d.drained() {
-			return []Action{Settle{s.Number, s.Hot, Other(s.Hot)}}
+			return []Action{d.settle()}
 		}
 		return []Action{Drain{s.Number, s.Hot, Other(s.Hot)}}
 	case state.DeploymentDone, state.DeploymentRolledBack:
@@ -39,10 +39,20 @@ func (d *decision) todo() []Action {
 			return []Action{Drain{s.Number, s.Hot, Other(s.Hot)}}
 		}
 		if !s.Settled && d.seen.Hot == s.Hot {
-			return []Action{Settle{s.Number, s.Hot, Other(s.Hot)}}
+			return []Action{d.settle()}
 		}
 	}
 	return nil
+}
+
+// settle gives the colour without traffic what the other one runs on: the version, or the one that was kept.
+func (d *decision) settle() Settle {
+	s := d.state
+	version := s.Number
+	if s.Phase == state.DeploymentRolledBack {
+		version = s.Previous
+	}
+	return Settle{s.Number, s.Hot, Other(s.Hot), version, s.Path}
 }
 
 // watch gives the canary its next share after the last green reading of a whole window, and reads until then. What has been given up goes back.

@@ -158,6 +158,8 @@ type (
 	Settle struct {
 		Number    int64
 		Hot, Cold state.Colour
+		Version   int64 // what Hot runs on
+		Path      string
 	}
 )
 
