@@ -85,14 +85,15 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 	t.FromStart = walk.At == extract.Place{}
 	last := newTail()
 	defer last.discard()
+	next := p.begin(ctx, p.request(dataset, walk.At))
+	defer func() { next.drop() }()
 	for {
-		var goOn bool
-		walk, state, goOn, err = p.page(ctx, dataset, walk, state, &t, last, options)
+		walk, state, next, err = p.page(ctx, dataset, walk, state, next, &t, last, options)
 		t.Took = time.Since(begun)
 		if err != nil {
 			return t, err
 		}
-		if !goOn {
+		if next == nil {
 			if err := p.foresee(ctx, dataset, walk, state, last); err != nil {
 				p.log.WarnContext(ctx, "the look-back will be stored again", "dataset", dataset.Name, "error", err)
 			}
@@ -102,11 +103,11 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 	}
 }
 
-// page fetches one page and does what is decided about it.
-func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, t *tally, last *tail, options []events.Option) (extract.Walk, extract.State, bool, error) {
-	draft, page, err := p.fetch(ctx, p.request(dataset, walk.At))
+// page takes one page and does what is decided about it. The next one is on its way then; nil when that was the last.
+func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, f *fetching, t *tally, last *tail, options []events.Option) (extract.Walk, extract.State, *fetching, error) {
+	draft, page, err := f.await()
 	if err != nil {
-		return walk, state, false, err
+		return walk, state, nil, err
 	}
 	last.keep(draft, page.First)
 	t.Pages++
@@ -116,29 +117,32 @@ func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.
 	p.metrics.bytes.WithLabelValues(dataset.Name).Add(float64(page.Bytes))
 	p.tellOdd(ctx, dataset, state, page)
 	walk, actions := extract.Decide(state, walk, page, p.policy)
+	var next *fetching
+	if ask, goesOn := actions[len(actions)-1].(extract.Ask); goesOn {
+		next = p.begin(ctx, p.request(dataset, ask.At))
+	}
 	for _, action := range actions {
 		switch a := action.(type) {
 		case extract.Refuse:
-			return walk, state, false, a.Why
+			return walk, state, next, a.Why
 		case extract.Skip:
 			t.Seen++
 			p.metrics.pages.WithLabelValues(dataset.Name, "seen").Inc()
 		case extract.Store:
 			if state, err = p.keep(ctx, dataset, walk, draft, page, a, options); err != nil {
-				return walk, state, false, err
+				return walk, state, next, err
 			}
 			t.Stored++
 			t.StoredRows += page.Rows
 			p.metrics.pages.WithLabelValues(dataset.Name, "stored").Inc()
 		case extract.Record:
 			if state, err = p.record(ctx, dataset, walk, a, options); err != nil {
-				return walk, state, false, err
+				return walk, state, next, err
 			}
-		case extract.Done:
-			return walk, state, false, nil
+		case extract.Ask, extract.Done: // has begun above, or is the end
 		}
 	}
-	return walk, state, true, nil
+	return walk, state, next, nil
 }
 
 // fetch reads a page into a spooled file, several times if that helps. The file is complete but has no lasting name.

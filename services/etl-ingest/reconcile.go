@@ -167,16 +167,26 @@ const suspicious = 100
 
 // deletions finds ids that are no more: known before the first of two listings, and in neither of them.
 func (c *comparison) deletions(ctx context.Context) error {
-	book, err := c.book(ctx)
-	if err != nil {
-		return err
+	var book *known.Book
+	// To open the book takes a reading of all that is new, which is of no use for a server without a list.
+	opened := func() (*known.Book, error) {
+		if book != nil {
+			return book, nil
+		}
+		var err error
+		book, err = c.book(ctx)
+		return book, err
 	}
-	defer func() { _ = book.Close() }() // only read
-	first, _, err := c.listing(ctx, book)
+	defer func() {
+		if book != nil {
+			_ = book.Close() // only read
+		}
+	}()
+	first, _, err := c.listing(ctx, opened)
 	if err != nil || first.missing == 0 {
 		return err
 	}
-	second, listing, err := c.listing(ctx, book)
+	second, listing, err := c.listing(ctx, opened)
 	if err != nil {
 		return err
 	}
@@ -200,12 +210,31 @@ type listed struct {
 	missing int64
 }
 
-func (c *comparison) listing(ctx context.Context, book *known.Book) (l listed, listing odoo.Listing, err error) {
-	err = c.puller.again(ctx, func() (err error) {
-		l = listed{marks: known.NewMarks(book), missing: book.Rows()}
-		listing, err = c.source.IDs(ctx, c.dataset.Name, odoo.Columns{Key: c.dataset.Key}, func(id int64) error { return l.mark(book, id) })
+// errListed ends the reading of a list when it is known that there is one.
+var errListed = errors.New("there is a list")
+
+// listing compares the list of ids with a book, which is opened once it is known that the server has a list.
+func (c *comparison) listing(ctx context.Context, opened func() (*known.Book, error)) (l listed, listing odoo.Listing, err error) {
+	var book *known.Book
+	ask := func() (err error) {
+		if book != nil {
+			l = listed{marks: known.NewMarks(book), missing: book.Rows()}
+		}
+		listing, err = c.source.IDs(ctx, c.dataset.Name, odoo.Columns{Key: c.dataset.Key}, func(id int64) error {
+			if book == nil {
+				return errListed
+			}
+			return l.mark(book, id)
+		})
 		return err
-	})
+	}
+	if err = c.puller.again(ctx, ask); err != nil && !errors.Is(err, errListed) {
+		return l, listing, err
+	}
+	if book, err = opened(); err != nil {
+		return l, listing, err
+	}
+	err = c.puller.again(ctx, ask)
 	if err == nil && !listing.Sure && l.missing > suspicious && l.missing > book.Rows()/2 {
 		err = &extract.PullError{Code: extract.CodeContract, Status: 200, Reason: fmt.Sprintf("the list of ids lacks %d of %d that are known and does not say how long it is: this is not taken for deletions", l.missing, book.Rows())}
 	}

@@ -54,7 +54,13 @@ func (t *tail) covers(at extract.Place) bool {
 // expected are the pages that a walk from a place on will see, if nothing changes.
 func (t *tail) expected(at extract.Place, request odoo.Request) ([]extract.Seen, error) {
 	e := &expectation{request: request, at: at, sum: sha256.New()}
-	for _, page := range t.pages {
+	begin := 0 // at the last page that begins before the place: those before it are of no use
+	for n, page := range t.pages {
+		if page.first.Compare(at) < 0 {
+			begin = n
+		}
+	}
+	for _, page := range t.pages[begin:] {
 		if err := e.read(page.draft); err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 
 // frameSize is how many plain bytes one zstd frame has. A file is frames one after the other, which every reader of zstd takes for one stream; they are made at the same time,
 // since compressing takes longer than all else that is done to a page.
-const frameSize = 1 << 20
+const frameSize = 512 << 10
 
 // encoder makes frames; it is safe for concurrent use, and made when it is first needed: its tables are megabytes.
 var encoder = sync.OnceValue(func() *zstd.Encoder {
