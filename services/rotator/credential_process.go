@@ -84,7 +84,7 @@ func credentialProcess(ctx context.Context, args []string, out io.Writer) error 
 	if soon := time.Now().Add(h.within); h.within > 0 && soon.Before(session.Expiration) {
 		session.Expiration = soon.UTC().Truncate(time.Second)
 	}
-	return json.NewEncoder(out).Encode(session)
+	return json.NewEncoder(out).Encode(session) //nolint:gosec // handing it to the caller is what it is for
 }
 
 // helperTimeout bounds the whole: a backup waits for it.
@@ -148,7 +148,7 @@ func login(ctx context.Context, client *vault.Client) error {
 func writeEnv(path string, s processCredentials) error {
 	for _, value := range []string{s.AccessKeyID, s.SecretAccessKey, s.SessionToken} {
 		if !plain(config.Secret(value)) {
-			return fmt.Errorf("write %s: a key or the token has letters beyond A-Z a-z 0-9 + / = _ - .", path)
+			return fmt.Errorf("write %s: a key or the token has letters beyond A-Z, a-z, 0-9 and + / = _ . -", path)
 		}
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
