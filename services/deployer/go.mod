@@ -3,6 +3,7 @@ module github.com/ofitec/ofitec/services/deployer
 go 1.26.0
 
 require (
+	github.com/compose-spec/compose-go/v2 v2.4.7
 	github.com/hashicorp/vault/api v1.23.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/nats-io/nats.go v1.55.0

@@ -114,7 +114,8 @@ func assignment(line []byte) (key string, head []byte, ok bool) {
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:@%+/"
 
 // quote writes a value so that a shell and docker compose read the same text back. Between single quotes both take everything literally, but neither can then hold a
-// single quote: where there is one, double quotes are used, with a backslash before what both would otherwise act upon.
+// single quote, and docker compose takes an odd backslash at the end for one before the quote: there double quotes are used, with a backslash before what both would
+// otherwise act upon.
 func quote(text string) (string, error) {
 	switch {
 	case text == "":
@@ -123,10 +124,10 @@ func quote(text string) (string, error) {
 		return "", fmt.Errorf("it has a line end or a NUL byte")
 	case strings.Trim(text, plain) == "":
 		return text, nil
-	case !strings.Contains(text, "'"):
+	case !strings.Contains(text, "'") && (len(text)-len(strings.TrimRight(text, `\`)))%2 == 0:
 		return "'" + text + "'", nil
 	case strings.Contains(text, "`"):
-		return "", fmt.Errorf("it has both ' and `, which a shell and docker compose do not read alike in any quotes")
+		return "", fmt.Errorf("it has ` and also ' or a backslash at its end, which a shell and docker compose do not read alike in any quotes")
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(text) + `"`, nil
 }
