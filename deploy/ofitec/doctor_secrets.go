@@ -261,7 +261,7 @@ func (v keptSecrets) walk(ctx context.Context, folder string, secrets map[string
 				return err
 			}
 			for key, value := range kept.Data.Data {
-				if key = strings.ToLower(key); !strings.Contains(key, "user") && !strings.Contains(key, "expir") && !strings.Contains(key, "access") {
+				if secretField(key) {
 					for at, text := range leavesOf("secret "+path+" version "+version+" "+key, value) {
 						secrets[at] = []byte(text)
 					}
@@ -270,6 +270,15 @@ func (v keptSecrets) walk(ctx context.Context, folder string, secrets map[string
 		}
 	}
 	return nil
+}
+
+// secretField says whether a field of a credential is secret; names, ids and times stand in events and in the state by right.
+func secretField(key string) bool {
+	key = strings.ToLower(key)
+	if strings.Contains(key, "secret") {
+		return true
+	}
+	return key != "id" && !slices.ContainsFunc([]string{"user", "access_key", "expir"}, func(part string) bool { return strings.Contains(key, part) })
 }
 
 func (v keptSecrets) read(ctx context.Context, path string, into any) error {

@@ -3,6 +3,9 @@ package leak
 
 import (
 	"bytes"
+	"crypto/md5"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -18,7 +21,8 @@ const minSecret = 16
 // prefix is how many bytes of a form tell whether it may begin here.
 const prefix = 8
 
-// Finder finds secrets as they are and as programs write them: in URLs, JSON, hexadecimal and base64, alone or in the middle of something longer.
+// Finder finds secrets as they are and as programs write them: in URLs, JSON, hexadecimal and base64, alone or in the middle of something longer. It finds their hashes
+// too, when they are made without a key.
 type Finder struct {
 	may   [1 << 16]bool // of the first four bytes of any form
 	forms map[uint64][]form
@@ -39,12 +43,19 @@ func NewFinder(secrets map[string][]byte) *Finder {
 		}
 		f.count++
 		for _, text := range formsOf(secret) {
-			f.may[hash(text)] = true
-			key := binary.LittleEndian.Uint64(text)
-			f.forms[key] = append(f.forms[key], form{name, text})
+			f.add(name, text)
+		}
+		for _, text := range digestsOf(secret) {
+			f.add(name+" (a hash without a key)", text)
 		}
 	}
 	return f
+}
+
+func (f *Finder) add(name string, text []byte) {
+	f.may[hash(text)] = true
+	key := binary.LittleEndian.Uint64(text)
+	f.forms[key] = append(f.forms[key], form{name, text})
 }
 
 // Secrets is how many secrets are looked for.
@@ -87,6 +98,16 @@ func formsOf(secret []byte) [][]byte {
 		if len(text) >= prefix {
 			forms = append(forms, []byte(text))
 		}
+	}
+	return forms
+}
+
+// digestsOf are what anybody can make of a secret that he guesses: fingerprints are made with a key that stays in Vault, so that nobody can.
+func digestsOf(secret []byte) [][]byte {
+	var forms [][]byte
+	long, short, old := sha512.Sum512(secret), sha256.Sum256(secret), md5.Sum(secret)
+	for _, sum := range [][]byte{long[:], short[:], old[:]} {
+		forms = append(forms, []byte(hex.EncodeToString(sum)), []byte(base64.RawStdEncoding.EncodeToString(sum)), []byte(base64.RawURLEncoding.EncodeToString(sum)))
 	}
 	return forms
 }

@@ -1,6 +1,8 @@
 package leak_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -47,7 +49,13 @@ func TestASecretIsFoundHoweverItIsWritten(t *testing.T) {
 			t.Errorf("%s: found %v in %s", how, found, text)
 		}
 	}
-	for _, text := range []string{"", "nothing here", seed[:len(seed)-1], "ofitec-a", strings.Repeat("s3cret/w", 100)} {
+	plain := sha256.Sum256([]byte(seed))
+	if found := f.In([]byte(`{"fingerprint":"` + hex.EncodeToString(plain[:]) + `"}`)); !slices.Equal(found, []string{"password (a hash without a key)"}) {
+		t.Errorf("a hash without a key: found %v", found)
+	}
+	keyed := hmac.New(sha256.New, []byte("a key that stays in Vault"))
+	keyed.Write([]byte(seed))
+	for _, text := range []string{"", hex.EncodeToString(keyed.Sum(nil)), "nothing here", seed[:len(seed)-1], "ofitec-a", strings.Repeat("s3cret/w", 100)} {
 		if found := f.In([]byte(text)); found != nil {
 			t.Errorf("found %v in %q", found, text)
 		}
@@ -60,7 +68,7 @@ func TestEachPlaceIsSeenToBeLookedAt(t *testing.T) {
 	write := func(path, content string, mode os.FileMode) {
 		t.Helper()
 		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(content), mode); err != nil {
@@ -108,6 +116,10 @@ func TestEachPlaceIsSeenToBeLookedAt(t *testing.T) {
 	write("a/identity/odoo/postgres-password", seed, 0o600) // where it belongs
 	write("a/log/rotator.log", "all is well\n", 0o644)
 	write("a/rotator/state", "nothing", 0o644)
+	write("closed/minio/users", seed, 0o644) // where nobody else comes by
+	if err := os.Chmod(filepath.Join(dir, "closed"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if found := search("odoo"); len(found) > 0 {
 		t.Fatalf("found %v although nothing is leaked", found)
 	}
