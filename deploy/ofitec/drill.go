@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/ofitec/ofitec/deploy/local"
 	"github.com/ofitec/ofitec/deploy/local/control"
 	"github.com/ofitec/ofitec/deploy/local/layout"
+	"github.com/ofitec/ofitec/events/state"
 )
 
 func newDrill() *cobra.Command {
@@ -38,6 +40,7 @@ type lossOptions struct {
 	within    time.Duration // for the failover
 	maxOutage time.Duration
 	settle    time.Duration // how long the writers go on afterwards
+	killAt    string        // phase at whose first sight the elected arbiter is killed; empty for none
 }
 
 // lossReport is what a loss of a region showed.
@@ -51,6 +54,8 @@ type lossReport struct {
 	LossBytes   *int64          `json:"loss_bound_bytes"`
 	Timeline    []timelineEntry `json:"timeline"`
 	Writes      writesReport    `json:"writes"`
+	Machine     strain          `json:"machine"`
+	LeaderKill  *leaderKill     `json:"leader_killed,omitempty"`
 	Checks      []check         `json:"checks"`
 	OK          bool            `json:"ok"`
 }
@@ -76,6 +81,9 @@ At a terminal it asks first; a script is taken at its word.`,
 			}
 			if err := regionArgument(args[0]); err != nil {
 				return err
+			}
+			if options.killAt != "" && !slices.Contains(state.Phases[1:], state.Phase(options.killAt)) {
+				return wrongUse{fmt.Errorf("--kill-leader-at %q: must be intent, fenced, promoted or switched", options.killAt)}
 			}
 			o, client, err := running(cmd)
 			if err != nil {
@@ -106,6 +114,7 @@ At a terminal it asks first; a script is taken at its word.`,
 	flags := command.Flags()
 	flags.BoolVar(&options.how.BlackHole, "black-hole", false, "cut the region's network before the kill (needs up --netns)")
 	flags.BoolVar(&options.how.Destroy, "destroy", false, "remove the region's folders, as if its disks were gone")
+	flags.StringVar(&options.killAt, "kill-leader-at", "", "kill the elected arbiter too, in the middle of the failover: when the state is seen in phase intent, fenced, promoted or switched first")
 	flags.BoolVar(&yes, "yes", false, "do not ask; without a terminal nothing is asked anyway")
 	flags.DurationVar(&options.within, "within", time.Minute, "how long the failover may take before the drill gives up")
 	flags.DurationVar(&options.maxOutage, "max-outage", 12*time.Second, "longest time without an acknowledged write that is accepted")
@@ -187,6 +196,10 @@ func (r lossReport) print(w io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(w, "\nwithout an acknowledged write for %.2f s; acknowledged %v, refused or unanswered by door %v; %d acknowledged writes had not been replicated\n\n",
 		r.Writes.Outage, r.Writes.Acknowledged, r.Writes.Refused, r.Writes.LostTail)
+	_, _ = fmt.Fprintf(w, "%s\n", r.Machine)
+	if r.LeaderKill != nil {
+		_, _ = fmt.Fprintf(w, "%s\n\n", r.LeaderKill)
+	}
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, c := range r.Checks {
 		word := "ok"

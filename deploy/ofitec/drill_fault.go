@@ -23,6 +23,8 @@ type fault struct {
 	must  expectation
 	// silences says that the fault takes etcd away from everybody.
 	silences bool
+	// back says why what was killed is not there again; nil where nothing was.
+	back func(control.Status) string
 }
 
 // moves says whether a fault may move the writes.
@@ -39,24 +41,26 @@ type expectation struct {
 	moves     moves
 	maxOutage time.Duration
 	closed    []layout.Region // take no write from the end of their mandate, M after the fault began, until it ends
+	lossless  bool            // not one acknowledged write may be lost, replicated or not
 	woken     layout.Region   // stands still as a whole and is woken when it may have lost its mandate
 }
 
 // faultReport is what a fault showed.
 type faultReport struct {
-	Fault    string          `json:"fault"`
-	Began    time.Time       `json:"began"`
-	Ended    time.Time       `json:"ended"`
-	Before   regionEpoch     `json:"before"`
-	After    regionEpoch     `json:"after"`
-	Moved    bool            `json:"moved"`
-	Settled  float64         `json:"settled_seconds"` // from the fault's end until all was ready and both databases had the same
-	Times    *recovery       `json:"times,omitempty"` // where the writes moved
-	Timeline []timelineEntry `json:"timeline"`
-	Writes   writesReport    `json:"writes"`
-	Machine  strain          `json:"machine"`
-	Checks   []check         `json:"checks"`
-	OK       bool            `json:"ok"`
+	Fault     string          `json:"fault"`
+	Began     time.Time       `json:"began"`
+	Ended     time.Time       `json:"ended"`
+	Before    regionEpoch     `json:"before"`
+	After     regionEpoch     `json:"after"`
+	Moved     bool            `json:"moved"`
+	Settled   float64         `json:"settled_seconds"`              // from the fault's end until all was ready and both databases had the same
+	Times     *recovery       `json:"times,omitempty"`              // where the writes moved
+	LossBound *float64        `json:"loss_bound_seconds,omitempty"` // stated at the decision
+	Timeline  []timelineEntry `json:"timeline"`
+	Writes    writesReport    `json:"writes"`
+	Machine   strain          `json:"machine"`
+	Checks    []check         `json:"checks"`
+	OK        bool            `json:"ok"`
 }
 
 type regionEpoch struct {
@@ -166,7 +170,7 @@ func (d *faultDrill) run(ctx context.Context, config state.Config) (faultReport,
 		return faultReport{}, err
 	}
 	e := faultEvidence{Fault: d.fault.name, Began: began, Ended: ended, Mandate: duration(config.Mandate), Must: d.fault.must, Before: d.before}
-	settled, unsettled := d.settle(ctx, watched)
+	settled, unsettled := d.settle(ctx, watched, w, ended)
 	e.Unsettled = unsettled
 	pause(ctx, 2*time.Second)
 	e.Stopped = time.Now()
@@ -205,10 +209,10 @@ func (d *faultDrill) harm(ctx context.Context, began time.Time, watched *observe
 }
 
 // settle waits until the stack is whole: steady, the other region a standby that streams, everything ready. It gives when that was, or why it is not.
-func (d *faultDrill) settle(ctx context.Context, watched *observer) (time.Time, string) {
+func (d *faultDrill) settle(ctx context.Context, watched *observer, w *writers, ended time.Time) (time.Time, string) {
 	why, said := "", time.Now()
 	err := d.await(ctx, d.within, "", func() bool {
-		if why = d.unsettled(ctx, watched); why != "" && time.Since(said) > 5*time.Second {
+		if why = d.unsettled(ctx, watched, w, ended); why != "" && time.Since(said) > 5*time.Second {
 			said = time.Now()
 			d.say("not whole yet: %s", why)
 		}
@@ -221,12 +225,23 @@ func (d *faultDrill) settle(ctx context.Context, watched *observer) (time.Time, 
 	return time.Now(), ""
 }
 
-func (d *faultDrill) unsettled(ctx context.Context, watched *observer) string {
+func (d *faultDrill) unsettled(ctx context.Context, watched *observer, w *writers, ended time.Time) string {
 	status, err := d.client.Status(ctx)
 	if err != nil {
 		return err.Error()
 	}
-	return or(d.underWay(ctx, watched.last()), unready(status))
+	if d.fault.back != nil {
+		if why := d.fault.back(status); why != "" {
+			return why
+		}
+	}
+	if why := or(d.underWay(ctx, watched.last()), unready(status)); why != "" {
+		return why
+	}
+	if countAfter(w.seen(), ended) == 0 {
+		return "no write was acknowledged yet"
+	}
+	return ""
 }
 
 // underWay says what of a failover or a rejoin is not over yet; empty when all is.
@@ -293,7 +308,7 @@ func (d *faultDrill) judged(e faultEvidence, settled time.Duration, names *clien
 	marks := []mark{{"the fault begins", e.Began}, {"it is taken back", e.Ended}, {"everything is whole again", e.Ended.Add(settled)}}
 	if intent := e.Course.intent(before); intent != nil && result.Moved {
 		times := recoveryOf(e.Began, intent, names.lastStale)
-		result.Times = &times
+		result.Times, result.LossBound = &times, intent.Loss.Seconds
 		marks = append(marks, mark{"the name leads to region " + string(intent.To), names.switched}, mark{"the last stale client has the new address", names.lastStale})
 	}
 	marks = append(marks, e.Course.marks(before)...)

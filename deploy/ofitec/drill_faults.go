@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -16,6 +17,7 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/netns"
 	"github.com/ofitec/ofitec/deploy/local/supervise"
+	"github.com/ofitec/ofitec/events/state"
 )
 
 // faultKind is a command that does one kind of harm.
@@ -71,6 +73,17 @@ CUT is a|bc, b|ac or ab|c (groups that do not hear each other), a-b (one link), 
 			return regionArgument(region)
 		},
 		make: killFault,
+	},
+	{
+		use:   "switchover REGION",
+		short: "Move the writes to the other region as planned, and count that not one is lost",
+		check: func(arg string) error {
+			if !layout.Region(arg).HoldsData() {
+				return fmt.Errorf("region %q: must be a or b", arg)
+			}
+			return nil
+		},
+		make: switchoverFault,
 	},
 }
 
@@ -266,7 +279,47 @@ func killFault(unit string, _ time.Duration, c faultContext) (fault, error) {
 	if layout.Region(region) == c.active() && name == "failover-arbiter" { // the next process renews, but the mandate goes on counting meanwhile
 		must = expectation{moves: either, maxOutage: outageMoved}
 	}
-	return fault{name: "kill " + unit, must: must, begin: func(ctx context.Context) error { return c.client.Signal(ctx, unit, syscall.SIGKILL) }}, nil
+	find := func(status control.Status) (supervise.Status, bool) {
+		at := slices.IndexFunc(status.Components, func(s supervise.Status) bool { return s.Region == region && s.Name == name })
+		if at < 0 {
+			return supervise.Status{}, false
+		}
+		return status.Components[at], true
+	}
+	before, known := find(c.now)
+	if !known {
+		return fault{}, fmt.Errorf("drill kill: there is no component %s; ofitec status lists them", unit)
+	}
+	return fault{
+		name: "kill " + unit, must: must,
+		begin: func(ctx context.Context) error { return c.client.Signal(ctx, unit, syscall.SIGKILL) },
+		back: func(status control.Status) string {
+			if now, _ := find(status); !now.Ready || now.PID == before.PID {
+				return unit + " is not back: " + or(now.Reason, "the supervisor has not seen it end yet")
+			}
+			return ""
+		},
+	}, nil
+}
+
+// switchoverFault moves the writes as planned: the one harm after which nothing at all may be missing.
+func switchoverFault(to string, _ time.Duration, c faultContext) (fault, error) {
+	if layout.Region(to) == c.active() {
+		return fault{}, fmt.Errorf("drill switchover: region %s is active already", to)
+	}
+	return fault{
+		name: "switchover to region " + to, must: expectation{moves: moved, maxOutage: outageMoved, lossless: true},
+		begin: func(ctx context.Context) error {
+			etcd, err := c.etcd(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = etcd.Close() }()
+			planned := manual{verb: state.VerbSwitchover, moves: true}
+			_, err = planned.carryOut(ctx, etcdCells{etcd}, manualFlags{to: to, reason: "a drill", answerIn: 15 * time.Second, completeIn: time.Minute, retryFor: time.Minute}, io.Discard)
+			return err
+		},
+	}, nil
 }
 
 // newHeal takes back what a drill has left when it was killed itself.

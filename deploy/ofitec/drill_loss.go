@@ -34,12 +34,12 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 			stay = append(stay, r)
 		}
 	}
-	etcd, err := o.etcd(ctx, stay...)
+	etcd, err := o.eachMember(ctx, stay...)
 	if err != nil {
 		return lossReport{}, err
 	}
-	defer func() { _ = etcd.Close() }()
-	d := &lossDrill{operator: o, options: options, progress: progress, cells: etcdCells{etcd}}
+	defer etcd.close()
+	d := &lossDrill{operator: o, options: options, progress: progress, cells: etcd}
 	if err := d.prepare(ctx); err != nil {
 		return lossReport{}, err
 	}
@@ -51,6 +51,9 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	server := fmt.Sprintf("%s:%d", o.layout.Addressing.Outside, layout.PortDNS)
 	watching := startClients(ctx, server, o.layout.Addressing.Region[d.survivor])
 	defer watching.stop()
+	felt := observe(ctx, d.cells, d.before, d.revision)
+	defer felt.stop(false)
+	killed := d.killLeader(ctx, client)
 
 	d.say("losing region %s; %d writes were acknowledged so far", options.region, len(w.seen()))
 	loss, err := client.LoseRegion(ctx, string(options.region), options.how)
@@ -62,7 +65,14 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	ended := time.Now()
 	w.stop()
 	watching.stop()
-	return d.report(ctx, loss, seen, w, ended, watching)
+	felt.stop(false)
+	result, err := d.report(ctx, loss, seen, w, ended, watching)
+	result.Machine, result.LeaderKill = felt.strain, killed()
+	if d.options.killAt != "" && err == nil {
+		result.Checks = append(result.Checks, check{"the elected arbiter was killed in phase " + d.options.killAt, result.LeaderKill != nil, fmt.Sprint(result.LeaderKill)})
+		result.OK = result.OK && result.LeaderKill != nil
+	}
+	return result, err
 }
 
 func (d *lossDrill) say(format string, args ...any) {

@@ -19,10 +19,13 @@ import (
 // holds nothing up.
 type members []*clientv3.Client
 
-// eachMember connects to every member; the caller closes them.
-func (o *operator) eachMember(ctx context.Context) (members, error) {
+// eachMember connects to the members of regions, of all when none is named; the caller closes them.
+func (o *operator) eachMember(ctx context.Context, regions ...layout.Region) (members, error) {
+	if len(regions) == 0 {
+		regions = layout.Regions
+	}
 	var all members
-	for _, r := range layout.Regions {
+	for _, r := range regions {
 		client, err := o.etcd(ctx, r)
 		if err != nil {
 			all.close()

@@ -195,6 +195,9 @@ func (e faultEvidence) kept() check {
 	if e.After.Epoch > e.Before.Epoch && len(e.Forks) == 0 {
 		return check{what, false, "it is not known where the new timeline left the old one; " + detail}
 	}
+	if e.Must.lossless {
+		return check{"every acknowledged write is there", missing == 0 && tail == 0 && len(e.Acks) > 0, detail}
+	}
 	return check{what, missing == 0 && len(e.Acks) > tail, detail}
 }
 

@@ -79,6 +79,7 @@ func TestEachHarmOfAFaultIsFound(t *testing.T) {
 		{"a replicated write is gone", func(e *faultEvidence) { delete(e.Stored["w"], 2); delete(e.Standby["w"], 2) }, "1 are missing, the first is 2 of w"},
 		{"a write of the new owner is gone", func(e *faultEvidence) { delete(e.Stored["w"], 5); delete(e.Standby["w"], 5) }, "on timeline 2"},
 		{"where the timelines parted is not known", func(e *faultEvidence) { e.Forks = nil }, "not known"},
+		{"a planned move loses one", func(e *faultEvidence) { e.Must.lossless = true }, "every acknowledged write is there"},
 		{"the standby lacks one", func(e *faultEvidence) { delete(e.Standby["w"], 4) }, "lacks write 4"},
 		{"the standby kept what it took by itself", func(e *faultEvidence) { e.Standby["w"][3] = true }, "which the active region has not"},
 		{"nobody took over", func(e *faultEvidence) { e.After = heldBy("a", 1, 0) }, "one epoch later"},
