@@ -57,7 +57,8 @@ lint: ## golangci-lint over all modules; built once into the cache
 
 .PHONY: drills
 drills: build ## long proofs on the real stack, with dated evidence under docs/evidence/
-	@cd deploy/ofitec && OFITEC_STACK_TEST=1 OFITEC_DRILLS=1 go test -count=1 -timeout 2h -v -run '^TestStackDrills' .
+	@cd services/deployer && OFITEC_DRILLS=1 go test -count=1 -timeout 1h -v -run 'Rotations|Killed' .
+	@cd deploy/ofitec && OFITEC_STACK_TEST=1 OFITEC_DRILLS=1 go test -count=1 -timeout 4h -v -run '^TestStackDrills' .
 
 .PHONY: soak
 soak: build ## components killed at random for hours (SOAK=2h), with evidence
