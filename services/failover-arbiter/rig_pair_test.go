@@ -46,6 +46,12 @@ type side struct {
 // startPair makes region a a primary and b its standby, with hands at work in both. Nobody is active yet.
 func startPair(t *testing.T) (a, b *side) {
 	t.Helper()
+	return startPairOn(t, func(*database) {})
+}
+
+// startPairOn prepares the folder of a's database first.
+func startPairOn(t *testing.T, prepare func(*database)) (a, b *side) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real servers")
 	}
@@ -56,6 +62,7 @@ func startPair(t *testing.T) (a, b *side) {
 	a, b = newSide(t, first, events.RegionA, current), newSide(t, second, events.RegionB, current)
 	a.Configure(t, false)
 	b.Configure(t, false)
+	prepare(a.database)
 	a.Init(t)
 	a.Start(t)
 	a.MakeRoles(t)
