@@ -73,7 +73,7 @@ func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
 	dir := shortDir(t)
 	// The helper is the test's own program, which runs the service when it is told so by its environment, as chassistest does.
 	profile := fmt.Sprintf("[backup]\ncredential_process = %s credential-process --name restic --vault %s --role-id-file %s --secret-id-file %s --refresh-within 12s\n",
-		selfAsService(t), r.vault.addr, roleFile, secretFile)
+		selfAsService(t, dir+"/calls"), r.vault.addr, roleFile, secretFile)
 	must(t, os.WriteFile(dir+"/credentials", []byte(profile), 0o600))
 	must(t, os.WriteFile(dir+"/password", []byte("password-of-the-backup"), 0o600))
 	data := make([]byte, 24<<20)
@@ -90,11 +90,18 @@ func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
 	if err := command("init").Run(); err != nil {
 		t.Fatalf("restic init: %v\n%s", err, out.String())
 	}
-	begun := time.Now()
-	backup := command("--limit-upload", "700", "backup", dir+"/data") // KiB a second: 35 s
+	asked := func() int {
+		answers, err := os.ReadFile(dir + "/calls")
+		must(t, err)
+		return bytes.Count(answers, []byte("\n"))
+	}
+	before := asked()
+	backup := command("--limit-upload", "700", "backup", "--pack-size", "4", dir+"/data") // KiB a second: 35 s
 	must(t, backup.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- backup.Wait() }()
+	await(t, 30*time.Second, "restic has the first session", func() bool { return asked() > before })
+	begun := time.Now()
 	// Keys of another user ask for the next session, so that the first one can be made to die: MinIO gives none that lives less than a quarter of an hour.
 	r.parent(t, "two")
 	r.jobFor(t, "restic", "r-1")
@@ -121,7 +128,7 @@ func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
 	if err != nil {
 		t.Fatalf("restic backup: %v\n%s", err, out.String())
 	}
-	t.Logf("the session died after %s, the backup ended after %s", died.Round(time.Second), time.Since(begun).Round(time.Second))
+	t.Logf("the session died after %s, the backup ended after %s; the helper was asked %d times", died.Round(time.Second), time.Since(begun).Round(time.Second), asked()-before)
 	if err := command("check", "--read-data").Run(); err != nil {
 		t.Errorf("restic check: %v\n%s", err, out.String())
 	}
@@ -133,13 +140,13 @@ func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
 	r.checkSecrets(t, p.Output())
 }
 
-// selfAsService is a program that is the service, whatever its environment.
-func selfAsService(t *testing.T) string {
+// selfAsService is a program that is the service, whatever its environment, and notes each answer in a file.
+func selfAsService(t *testing.T, calls string) string {
 	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
 	path := filepath.Join(shortDir(t), "rotator")
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\nexec env OFITEC_TEST_RUN_AS_SERVICE=1 "+self+" \"$@\"\n"), 0o755)) //nolint:gosec // a program
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\nenv OFITEC_TEST_RUN_AS_SERVICE=1 "+self+" \"$@\" || exit 1\necho answered >> "+calls+"\n"), 0o755)) //nolint:gosec // a program
 	return path
 }
 
