@@ -152,7 +152,7 @@ func complaint(log []byte, err error) error {
 func feed(ctx context.Context, stream *bus.JetStream, wanted bus.Range, w io.Writer, chosen func(bus.Replayed) bool) error {
 	return stream.Replay(ctx, wanted, func(r bus.Replayed) error {
 		if r.Err != nil || !chosen(r) {
-			return nil
+			return nil //nolint:nilerr // what is no event is skipped, as a consumer skips it
 		}
 		return printEvent(w, r, true)
 	})
@@ -182,7 +182,7 @@ func feedInTime(ctx context.Context, stream *bus.JetStream, from, to time.Time, 
 	observed := bus.Range{Stream: events.StreamHealth, Types: []events.Type{events.TypeHealthObserved, events.TypeReplicationObserved}, From: from, To: to}
 	err = stream.Replay(ctx, observed, func(r bus.Replayed) error {
 		if r.Err != nil {
-			return nil
+			return nil //nolint:nilerr // what is no event is skipped, as a consumer skips it
 		}
 		if err := before(r.Stored); err != nil {
 			return err
