@@ -75,7 +75,7 @@ func TestEachCommandOfTheRunbooksExists(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"failover explain 7", "credentials break-glass", "etl rebuild", "nonsense", "failover pause --forever"} {
+	for _, line := range []string{"failover promote b", "credentials mint odoo-app", "etl reindex", "nonsense", "failover pause --forever"} {
 		if wrongWith(line) == "" {
 			t.Errorf("ofitec %s is taken for a command", line)
 		}

@@ -40,7 +40,7 @@ func VaultAddress(l layout.Layout, r layout.Region) string {
 // Vault brings engines, policies, AppRoles and the first secrets of an open Vault to what the services expect; any node may be the active one.
 // It needs no database: the connection is tried when the first user is asked for.
 func Vault(ctx context.Context, l layout.Layout, owners identity.Owners, config *tls.Config) error {
-	client, _, err := activeVault(ctx, l, config)
+	client, err := activeVault(ctx, l, config)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func OpenVault(ctx context.Context, l layout.Layout, r layout.Region, config *tl
 
 // VaultWhole fails while a region's node has no vote: then the loss of another one could stop Vault.
 func VaultWhole(ctx context.Context, l layout.Layout, config *tls.Config) error {
-	client, _, err := activeVault(ctx, l, config)
+	client, err := activeVault(ctx, l, config)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func unseal(ctx context.Context, client *vault.Client, r layout.Region, keys vau
 // takeIn lets the others take in a node without data. One that they still know under its name has lost its data: they forget it first, as it would otherwise
 // count as a vote that once was given. It returns when the node works, so that a node which is just coming is not forgotten again.
 func takeIn(ctx context.Context, client *vault.Client, l layout.Layout, r layout.Region, keys vaultKeys, config *tls.Config) error {
-	active, _, err := activeVault(ctx, l, config)
+	active, err := activeVault(ctx, l, config)
 	if err != nil {
 		return fmt.Errorf("take the empty node of Vault in region %s in: %w", r, err)
 	}
@@ -243,20 +243,20 @@ func vaultMembers(ctx context.Context, active *vault.Client) (map[string]bool, e
 }
 
 // activeVault finds the node that has the storage's leadership and gives a client of it with the root token.
-func activeVault(ctx context.Context, l layout.Layout, config *tls.Config) (*vault.Client, layout.Region, error) {
+func activeVault(ctx context.Context, l layout.Layout, config *tls.Config) (*vault.Client, error) {
 	keys, have, err := readVaultKeys(l)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if !have {
-		return nil, "", errors.New("find Vault's active node: there is no Vault yet")
+		return nil, errors.New("find Vault's active node: there is no Vault yet")
 	}
 	var states []string
 	empty := 0
 	for _, r := range layout.Regions {
 		client, err := vaultClient(VaultAddress(l, r), config)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		limited, cancel := context.WithTimeout(ctx, 2*time.Second)
 		health, err := client.Sys().HealthWithContext(limited)
@@ -272,7 +272,7 @@ func activeVault(ctx context.Context, l layout.Layout, config *tls.Config) (*vau
 			state = "is sealed"
 		case !health.Standby:
 			client.SetToken(keys.Root)
-			return client, r, nil
+			return client, nil
 		}
 		states = append(states, "the one of "+string(r)+" "+state)
 	}
@@ -281,5 +281,5 @@ func activeVault(ctx context.Context, l layout.Layout, config *tls.Config) (*vau
 	if empty > 1 {
 		err = fmt.Errorf("%w. %s is there, so the data of %d nodes are lost, and with them the majority: restore %s from a backup, or move vault.json and all of these folders away to begin with an empty Vault", err, vaultKeysFile(l), empty, vaultFolders(l))
 	}
-	return nil, "", err
+	return nil, err
 }
