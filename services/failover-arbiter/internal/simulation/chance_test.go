@@ -128,7 +128,7 @@ var faults = []fault{
 	{"etcd back", 7, func(w *world) { w.store.away = false }},
 	{"etcd chooses a leader", 3, func(w *world) {
 		w.store.raft = w.any().region
-		w.store.choosen = w.now + w.between(time.Second, profile.EtcdGap)
+		w.store.chosen = w.now + w.between(time.Second, profile.EtcdGap)
 	}},
 	{"set a clock", 1, func(w *world) {
 		m := w.any()

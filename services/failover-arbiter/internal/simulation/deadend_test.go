@@ -1,7 +1,6 @@
 package simulation
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -237,5 +236,5 @@ func TestNoStateIsADeadEnd(t *testing.T) {
 	if count < 10_000 {
 		t.Fatalf("%d states only: the enumeration is wrong", count)
 	}
-	t.Log(fmt.Sprintf("%d states; the slowest takes %s of at most %s: %+v", count, longest, bound, slowest))
+	t.Logf("%d states; the slowest takes %s of at most %s: %+v", count, longest, bound, slowest)
 }

@@ -111,9 +111,12 @@ func (w *world) judge(was, next *state.Failover, a failover.Swap) {
 func (w *world) judgeStart(was, next *state.Failover) {
 	i := next.Intent
 	if i.Cause == events.CauseDown {
-		sure := 0
+		sure, decided := 0, w.now // a decision may wait a while before it takes effect
+		if !w.jumped {
+			decided = min(i.DecidedAt.Sub(began)+profile.Delta/10, w.now)
+		}
 		for _, observer := range w.regions {
-			if at, ever := w.law.sure[sight{observer, i.From}]; ever && w.now-at <= profile.ProbeWindow+3500*time.Millisecond {
+			if at, ever := w.law.sure[sight{observer, i.From}]; ever && (w.jumped || decided-at <= profile.ProbeWindow+400*time.Millisecond) {
 				sure++
 			}
 		}

@@ -33,7 +33,6 @@ type machine struct {
 	term   int64         // under which it believes that it leads
 	leased time.Duration // its own lease ends then, on the boot clock
 	keeper mandate.State
-	last   mandate.Instant
 
 	numbers map[events.Region]int64 // of its observations
 	failing map[events.Region]int   // in a row

@@ -208,7 +208,10 @@ func (m *machine) round() {
 	case m.ordered && !d.standby:
 		if f := m.known(); f != nil && f.Epoch >= m.noted {
 			m.noted = f.Epoch
-			d.barred, d.enabled, m.refused, m.receipt = false, true, false, nil
+			d.barred, d.enabled, m.refused = false, true, false
+			if !m.w.removed.keepsReceipt {
+				m.receipt = nil
+			}
 		}
 	case !d.standby && (!d.barred || !m.refused):
 		m.fence()

@@ -24,7 +24,7 @@ type removal struct {
 	often    map[string]int // faults that come more often
 
 	swapIgnoresTerm, swapIgnoresRevision, swapIgnoresMandate, renewalIgnoresState bool
-	nameIgnoresEpoch, noDeadMan, oneClock, promotesAnything                       bool
+	nameIgnoresEpoch, noDeadMan, oneClock, promotesAnything, keepsReceipt         bool
 }
 
 // removals are the rules whose absence is noticed, each with the first life that shows it.
@@ -41,7 +41,7 @@ var removals = []removal{
 		renewalIgnoresState: true, swapIgnoresMandate: true},
 	{rule: "a transaction of a leader compares term and state", breaks: []string{epochBack, twoWriters, afterFence, notWhole},
 		swapIgnoresTerm: true, swapIgnoresRevision: true, often: map[string]int{"stop the leader": 10, "continue the arbiters": 10}},
-	{rule: "a receipt is of this epoch, and of after the last renewal", breaks: []string{afterFence, twoWriters},
+	{rule: "a receipt is of this epoch, of after the last renewal, and void when the region opens", breaks: []string{afterFence, twoWriters}, keepsReceipt: true,
 		read: func(r *failover.Read) {
 			for region, reported := range r.Reports {
 				if receipt := reported.Report.Receipt; receipt != nil {
@@ -69,7 +69,8 @@ var removals = []removal{
 				report.Verdict, report.FailuresInRow, report.Gates = events.OutcomeOK, 0, green
 			}
 		}, often: map[string]int{"gates red": 10}},
-	{rule: "the target's database is a standby that has rejoined, and its hands promote nothing else", breaks: []string{otherHistory, twoWriters, afterFence, stuck}, promotesAnything: true,
+	{rule: "the target's database is a standby that has rejoined, and its hands promote nothing else", breaks: []string{otherHistory, twoWriters, afterFence}, promotesAnything: true,
+		often: map[string]int{"cut": 20, "acknowledge": 20, "kill the active region": 10, "revive": 10, "isolate": 10},
 		read: func(r *failover.Read) {
 			f := *r.Failover
 			f.Rejoin = nil
@@ -78,7 +79,8 @@ var removals = []removal{
 				if region != f.Active {
 					reported.Report.Database.Condition = state.DatabaseStandby
 					if r.Mandate != nil {
-						reported.Report.Database.Timeline = r.Mandate.Timeline
+						d := &reported.Report.Database
+						d.Timeline, d.FlushLSN, d.HeartbeatAt = r.Mandate.Timeline, r.Mandate.FlushLSN, &r.Mandate.RenewedAt
 					}
 					r.Reports[region] = reported
 				}

@@ -30,9 +30,9 @@ type store struct {
 	lease       time.Duration // when it ends, in true time
 	vacantSince time.Duration
 
-	raft    events.Region // the member that leads
-	choosen time.Duration // until when the members choose; 0: they have
-	away    bool          // no member answers
+	raft   events.Region // the member that leads
+	chosen time.Duration // until when the members choose; 0: they have
+	away   bool          // no member answers
 }
 
 func newStore(w *world) *store {
@@ -61,24 +61,24 @@ func (s *store) serves(from events.Region) bool {
 		return false
 	}
 	if !s.majority(s.raft) {
-		if s.choosen == 0 {
-			s.choosen = s.w.now + s.w.between(time.Second, profile.EtcdGap)
+		if s.chosen == 0 {
+			s.chosen = s.w.now + s.w.between(time.Second, profile.EtcdGap)
 		}
-		if s.w.now < s.choosen {
+		if s.w.now < s.chosen {
 			return false
 		}
 		for _, region := range s.w.regions {
 			if s.majority(region) {
-				s.raft, s.choosen = region, 0
+				s.raft, s.chosen = region, 0
 				s.lease = max(s.lease, s.w.now+profile.LeaderTTL) // etcd extends leases when its leader changes
 				break
 			}
 		}
-		if s.choosen != 0 {
+		if s.chosen != 0 {
 			return false
 		}
 	}
-	s.choosen = 0
+	s.chosen = 0
 	for _, m := range s.w.list {
 		if !m.silent() && s.w.talk(from, m.region) && s.w.talk(m.region, s.raft) {
 			return true
