@@ -213,11 +213,11 @@ func TestWhileTheBusIsAwayARolloutIsFinishedAndItsResultSaidOnceLater(t *testing
 	older.ID = strings.Replace(event.ID, fmt.Sprintf(".%d", version), fmt.Sprintf(".%d", version-1), 1)
 	older.Data = bytes.ReplaceAll(event.Data, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, version-1))
 	older.Data = bytes.ReplaceAll(older.Data, fmt.Appendf(nil, `"previous_version":%d`, version-1), []byte(`"previous_version":0`))
-	// So does the turn of another region, and a credential of another name.
+	// So does the turn of another region.
 	elsewhere := event
-	elsewhere.ID, elsewhere.Data = strings.Replace(event.ID, "-a", "-b", 1), bytes.Replace(event.Data, []byte(`"region":"a"`), []byte(`"region":"b"`), 1)
+	elsewhere.ID = strings.Replace(event.ID, fmt.Sprintf(".%d-a", version), fmt.Sprintf(".%d-b", version+1), 1)
+	elsewhere.Data = bytes.Replace(event.Data, []byte(`"region":"a"`), []byte(`"region":"b"`), 1)
 	elsewhere.Data = bytes.ReplaceAll(elsewhere.Data, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, version+1))
-	elsewhere.ID = strings.Replace(elsewhere.ID, fmt.Sprintf(".%d-", version), fmt.Sprintf(".%d-", version+1), 1)
 	for _, again := range []events.Event{older, event, elsewhere, older, event} {
 		r.deliver(t, again)
 	}
@@ -227,6 +227,11 @@ func TestWhileTheBusIsAwayARolloutIsFinishedAndItsResultSaidOnceLater(t *testing
 	}
 	if s := r.state(t); s.Number != version || s.Phase != state.DeploymentDone {
 		t.Errorf("state %+v", s)
+	}
+	parked, err := r.js.Stream(t.Context(), events.StreamParked)
+	must(t, err)
+	if info, err := parked.Info(t.Context()); err != nil || info.State.Msgs > 0 {
+		t.Errorf("%d deliveries are parked, %v: they were not understood", info.State.Msgs, err)
 	}
 	if sent, failures := stop(); len(failures) > 0 {
 		t.Errorf("%d of %d requests failed: %v", len(failures), sent, slices.Compact(failures))
