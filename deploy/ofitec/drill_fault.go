@@ -10,7 +10,6 @@ import (
 
 	"github.com/ofitec/ofitec/deploy/local/control"
 	"github.com/ofitec/ofitec/deploy/local/layout"
-	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 )
 
@@ -312,7 +311,7 @@ func (d *faultDrill) judged(e faultEvidence, settled time.Duration, names *clien
 		marks = append(marks, mark{"the name leads to region " + string(intent.To), names.switched}, mark{"the last stale client has the new address", names.lastStale})
 	}
 	marks = append(marks, e.Course.marks(before)...)
-	marks = append(marks, e.lastOf(events.Region(e.Before.Active))...)
+	marks = append(marks, e.lastOf(e.Before.Active)...)
 	result.Timeline = timelineOf(e.Began, marks...)
 	for _, c := range result.Checks {
 		result.OK = result.OK && c.OK

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -89,7 +90,7 @@ func (s *stack) json(result any, args ...string) error {
 	out, failed := command.Output()
 	s.t.Logf("%s\n%s", strings.Join(args, " "), progress.String())
 	if err := json.Unmarshal(out, result); err != nil {
-		return fmt.Errorf("%s: %v: %v: %.300s%s", strings.Join(args, " "), failed, err, out, progress.String())
+		return fmt.Errorf("%s: %w: %.300s%s", strings.Join(args, " "), errors.Join(failed, err), out, progress.String())
 	}
 	return nil
 }

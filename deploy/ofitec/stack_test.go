@@ -130,7 +130,7 @@ func (s *stack) stop() {
 	case <-time.After(90 * time.Second):
 		s.t.Errorf("ofitec up does not end after Ctrl-C")
 		_ = s.up.Process.Kill()
-		<-s.ended
+		s.t.Log(<-s.ended)
 	}
 	s.up = nil
 }
