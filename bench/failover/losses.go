@@ -135,7 +135,9 @@ func (l losses) up(ctx context.Context) (stop func(), err error) {
 	go func() { ended <- stack.Wait() }()
 	stop = func() {
 		_ = stack.Process.Signal(syscall.SIGINT)
-		<-ended
+		if err := <-ended; err != nil {
+			fmt.Fprintln(l.say, "the stack ended:", err)
+		}
 		_ = log.Close()
 	}
 	for deadline := time.Now().Add(15 * time.Minute); ; {

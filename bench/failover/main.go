@@ -83,7 +83,7 @@ func move(ctx context.Context, out, say io.Writer, ofitec string, rounds int, on
 	if err != nil {
 		return false, fmt.Errorf("make the stack's folder: %w", err)
 	}
-	machine(out)
+	machine(ctx, out)
 	met, err = losses{ofitec: program, data: filepath.Join(dir, "state"), rounds: rounds, only: only, out: out, say: say}.run(ctx)
 	if err != nil {
 		return false, fmt.Errorf("%w; the stack's folder is kept: %s", err, dir)
@@ -92,8 +92,8 @@ func move(ctx context.Context, out, say io.Writer, ofitec string, rounds int, on
 }
 
 // machine says on what is measured.
-func machine(out io.Writer) {
+func machine(ctx context.Context, out io.Writer) {
 	load, _ := os.ReadFile("/proc/loadavg")
-	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
+	commit, _ := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
 	fmt.Fprintf(out, "%s, commit %s, %d cores, %s, load %s\n", time.Now().UTC().Format("2006-01-02 15:04"), strings.TrimSpace(string(commit)), runtime.NumCPU(), runtime.Version(), strings.TrimSpace(string(load)))
 }
