@@ -45,7 +45,7 @@ test: setup ## everything that CI runs: all modules with the race detector, then
 
 .PHONY: stack-test
 stack-test: ## the real stack of three regions, started and tried; alone on the machine, without the race detector
-	@cd deploy/ofitec && OFITEC_STACK_TEST=1 go test -count=1 -timeout 25m -v -run '^TestStackIsWhatItSays$$' .
+	@cd deploy/ofitec && OFITEC_STACK_TEST=1 go test -count=1 -timeout 25m -v -run '^TestStack(IsWhatItSays|Parted)$$' .
 
 .PHONY: generate
 generate: ## schemas, AsyncAPI and references from the code; CI fails when they differ
