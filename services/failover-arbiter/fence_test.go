@@ -78,7 +78,10 @@ func TestTheFenceHoldsWhateverASessionSetsAndThroughARestart(t *testing.T) {
 		}
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			t.Error("an endless statement ended well")
+		}
 	case <-time.After(3 * time.Second):
 		t.Error("a statement runs after the receipt")
 	}

@@ -164,7 +164,7 @@ func (s State) move(r state.Request, manual events.ManualFailover, now Instant) 
 	switch held {
 	case "":
 		return refused("no rule holds a failover back: ask for a switchover")
-	case RulePriority:
+	case RulePriority, RuleSynchronous:
 		return refused("%s: %s", held, why)
 	}
 	c.cause, c.fired, c.evidence = events.CauseOverride, FiredAsked, s.evidence(now)
