@@ -1,7 +1,7 @@
 // Package canon writes the SQL of keys, hashdiffs and digests. It is the one place where their rules stand; change nothing here without a record in the
 // manifest, because two warehouses can only be compared when they were made by the same rules.
 //
-// A value's text: integers and decimals without leading or trailing zeros, dates and times in ISO order and UTC, booleans true and false, text as it is.
+// A value's text: integers and decimals without leading or trailing zeros, dates and times in ISO order and UTC, booleans true and false, text as it is, keys in a digest in hexadecimal.
 // NULL has no text. What an export writes for nothing (” and, but for booleans, Odoo's false) became NULL while staging.
 //
 // A key is md5 over the business key's parts, each trimmed and in upper case, with \, | and ^ escaped by \, joined by ||, with ^^ for a part that is missing.

@@ -17,12 +17,16 @@ func DigestSQL(table string, columns []Column) string {
 	var fields []Field
 	for _, c := range columns {
 		if !slices.Contains(bookkeeping, c.Name) {
-			fields = append(fields, Field{Name: c.Name, Text: Text(KindOf(c.Type), Quote(c.Name))})
+			text := Text(KindOf(c.Type), Quote(c.Name))
+			if c.Type == Key {
+				text = "hex(" + Quote(c.Name) + ")" // a key in decimals costs a hundred times as much
+			}
+			fields = append(fields, Field{Name: c.Name, Text: text})
 		}
 	}
-	const half = "18446744073709551616::UHUGEINT"
-	return fmt.Sprintf(`SELECT count(*)::HUGEINT, coalesce(sum((h // %[1]s)::HUGEINT), 0)::HUGEINT, coalesce(sum((h %% %[1]s)::HUGEINT), 0)::HUGEINT FROM (SELECT %[2]s AS h FROM %[3]s)`,
-		half, Hashdiff(fields), Quote(table))
+	// Shifted and masked: the engine divides numbers of 128 bits digit by digit, 50 times slower.
+	return fmt.Sprintf(`SELECT count(*)::HUGEINT, coalesce(sum((h >> 64::UHUGEINT)::HUGEINT), 0)::HUGEINT, coalesce(sum((h & 18446744073709551615::UHUGEINT)::HUGEINT), 0)::HUGEINT FROM (SELECT %s AS h FROM %s)`,
+		Hashdiff(fields), Quote(table))
 }
 
 // Digest puts the halves together: row count and sum mod 2^128.

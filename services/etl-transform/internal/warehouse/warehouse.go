@@ -52,7 +52,7 @@ type Warehouse struct {
 var ErrOtherRules = errors.New("the warehouse was made by other models, another token key or another version of the rules")
 
 // rules is the version of what this program makes of the same raw files: a change of it makes every warehouse anew.
-const rules = "4"
+const rules = "5"
 
 // functions are what the marts' SQL may use beside the engine's own: a decimal divided by a decimal would be a float. Amounts have two digits behind the point; results are rounded
 // once, half away from zero. ratio is NULL when d is 0 or the result has more than 12 digits before the point; share is a x b / c.
