@@ -22,6 +22,7 @@ type Config struct {
 	Warehouse string        `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of the warehouse; needed when OFITEC_RAW_URL is not set"`
 	RawURL    string        `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
 	RawKey    config.Secret `env:"OFITEC_RAW_KEY" yaml:"-" doc:"secret keys of age, one a line: the first one encrypts raw files, all of them open them; raw files are not encrypted when empty"`
+	DropDir   string        `env:"OFITEC_DROP_DIR" yaml:"drop_dir" doc:"folder in which people put files to be taken, <dataset>/<any name>.csv, .json or .ndjson, each perhaps with .gz; none when empty"`
 	Models    string        `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
 
 	Odoo    OdooSettings    `yaml:"odoo"`

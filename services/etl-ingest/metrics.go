@@ -23,6 +23,7 @@ type metrics struct {
 	misplaced   *prometheus.CounterVec
 	unknown     *prometheus.GaugeVec
 	drifts      *prometheus.CounterVec
+	dropped     *prometheus.CounterVec // outcome taken or refused
 	announced   *prometheus.CounterVec // outcome taken, unsigned, wrong or elsewhere
 }
 
@@ -45,6 +46,7 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		unknown:    r.GaugeVec("unknown_columns", "Columns of the last page that the models do not name.", "dataset"),
 		drifts:     r.CounterVec("schema_changes_total", "Pages whose columns were not those of the page before.", "dataset"),
 		announced:  r.CounterVec("announcements_total", "Announcements by Odoo: taken, unsigned, wrong (no such dataset), elsewhere (this region does not read).", "outcome"),
+		dropped:    r.CounterVec("dropped_files_total", "Files in the drop folder by outcome: taken or refused.", "dataset", "outcome"),
 		active:     r.Gauge("active_region", "1 while this region is the active one and pulls, else 0."),
 	}
 }

@@ -79,8 +79,16 @@ func (p *progress) page(dataset string, t tally) {
 func (p *progress) finished(o outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if o.Dropped > 0 {
+		_, _ = fmt.Fprintf(p.out, "%-20s %d rows of files in OFITEC_DROP_DIR taken\n", o.Dataset, o.Dropped)
+	}
+	p.rest(o)
+}
+
+// rest says what became of the export.
+func (p *progress) rest(o outcome) {
 	switch {
-	case o.Absent:
+	case o.Absent && o.Err == nil:
 		_, _ = fmt.Fprintf(p.out, "%-20s not offered by the server, skipped\n", o.Dataset)
 	case o.Err != nil:
 		_, _ = fmt.Fprintf(p.out, "%-20s FAILED after %d rows: %v\n", o.Dataset, o.Tally.Rows, o.Err)

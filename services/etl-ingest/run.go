@@ -27,6 +27,7 @@ type runner struct {
 	region      events.Region
 	metrics     *metrics
 	log         *slog.Logger
+	dropped     *dropped      // nil: there is no folder for that
 	finished    func(outcome) // after each dataset; may be called concurrently
 
 	one sync.Mutex // held while a run is under way
@@ -50,6 +51,7 @@ type outcome struct {
 	Dataset string
 	Tally   tally
 	Absent  bool   // the server does not offer it
+	Dropped int64  // rows of files that people have put there
 	Found   *found // by the reconciliation, when there was one
 	Err     error
 }
@@ -89,9 +91,11 @@ func (r *runner) run(ctx context.Context, names []string, deep depth, retryAt fu
 	return outcomes, ctx.Err()
 }
 
-func (r *runner) names() []string {
-	names := make([]string, len(r.datasets))
-	for n, dataset := range r.datasets {
+func (r *runner) names() []string { return namesOf(r.datasets) }
+
+func namesOf(datasets []models.Dataset) []string {
+	names := make([]string, len(datasets))
+	for n, dataset := range datasets {
 		names[n] = dataset.Name
 	}
 	return names
@@ -101,18 +105,24 @@ func (r *runner) names() []string {
 func (r *runner) has(name string) bool { return slices.Contains(r.names(), name) }
 
 func (r *runner) pull(ctx context.Context, dataset models.Dataset, deep depth, retryAt func(*extract.PullError) time.Time, options []events.Option) outcome {
+	_, dropped, undropped := r.dropped.take(ctx, dataset, options...)
 	t, err := r.puller.pull(ctx, dataset, options...)
-	o := outcome{Dataset: dataset.Name, Tally: t}
+	o := outcome{Dataset: dataset.Name, Tally: t, Dropped: dropped}
 	if err == nil && deep != pullOnly {
 		var f found
 		f, err = r.reconciler.dataset(ctx, dataset, deep, t.FromStart, options...)
 		o.Found = &f
 	}
+	if errors.Is(err, odoo.ErrNotOffered) {
+		o.Absent, err = true, undropped
+	} else if err == nil {
+		err = undropped
+	}
 	o.Err = err
 	label := "done"
 	switch {
-	case errors.Is(err, odoo.ErrNotOffered):
-		o.Absent, o.Err, label = true, nil, "absent"
+	case err == nil && o.Absent:
+		label = "absent"
 	case err == nil:
 		r.recovered(dataset.Name)
 	default:

@@ -124,8 +124,16 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 		puller: pull, source: source, metrics: counted, log: service.Log, every: c.Export.Reread,
 		books: &books{dir: c.booksDir(), store: i.store, spool: files, datasets: warehouse.Datasets(), log: service.Log, chain: manifest.NewChain(i.store)},
 	}
+	var drop *dropped
+	if c.DropDir != "" {
+		drop = &dropped{dir: c.DropDir, puller: pull}
+		if names := drop.strangers(namesOf(warehouse.Datasets())); len(names) > 0 {
+			slog.WarnContext(ctx, "folders of no dataset in OFITEC_DROP_DIR; nothing in them is taken", "folders", names)
+		}
+	}
 	i.runner = &runner{
-		puller: pull, reconciler: compare, datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,
+		dropped: drop,
+		puller:  pull, reconciler: compare, datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,
 	}
 	return i, nil
 }
