@@ -70,11 +70,11 @@ func TestTheTrafficComesInStepsWithAGateAfterEach(t *testing.T) {
 	}
 
 	shares = r.shares(t, state.Blue)
-	r.deployer(t, append(steps, "OFITEC_GATE_P95=1200ms", "OFITEC_GATE_FAILURES=1")...)
+	r.deployer(t, append(steps, "OFITEC_GATE_P95=2s", "OFITEC_GATE_FAILURES=1", "OFITEC_CANARY_READS=/web/health")...)
 	before := r.login(t, state.Green)
 	_, version = r.rotate(t, true)
 	await(t, 60*time.Second, "half of the traffic is on the canary", func() bool { return r.state(t).Weight == 50 })
-	r.slow(t, map[state.Colour]int{state.Blue: 1400})
+	r.slow(t, map[state.Colour]int{state.Blue: 2200})
 	await(t, 60*time.Second, "it is rolled back", func() bool { return r.state(t).Phase == state.DeploymentRolledBack })
 	if traffic, err := r.proxy.Traffic(t.Context()); err != nil || traffic.Hot != state.Green || traffic.Share != 0 {
 		t.Errorf("said while the traffic was %+v, %v", traffic, err)

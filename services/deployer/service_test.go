@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -29,6 +30,10 @@ func TestMain(m *testing.M) {
 				select {} // until the signal is there
 			}
 		}
+	}
+	flag.Parse()
+	if given := flag.Lookup("test.parallel"); given.Value.String() == given.DefValue {
+		_ = given.Value.Set("4") // rollouts wait more than they work
 	}
 	chassistest.Main(m, main)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,6 +222,69 @@ func TestWhatCannotBeChangedSafelyIsRefusedBeforeAnythingIsTouched(t *testing.T)
 			}
 			if beside, _ := filepath.Glob(file + ".*"); len(beside) > 0 && name != "a hard link" {
 				t.Errorf("left behind: %v", beside)
+			}
+		})
+	}
+}
+
+// asNobody runs a function on a thread of its own that has no rights; the thread ends with it.
+func asNobody(t *testing.T, run func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	const nobody = 65534
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: nobody else gets this thread
+		for _, call := range []uintptr{syscall.SYS_SETRESGID, syscall.SYS_SETRESUID} {
+			if _, _, failed := syscall.RawSyscall(call, nobody, nobody, nobody); failed != 0 {
+				t.Errorf("give up root's rights: %v", failed)
+				return
+			}
+		}
+		run()
+	}()
+	<-done
+}
+
+func TestWhatThisUserMayNotWriteIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	const good = "POSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n"
+	for _, c := range []struct {
+		name          string
+		owner         int
+		mode, folders os.FileMode
+		want          string
+	}{
+		{"the folder is somebody else's", 65534, 0o600, 0o755, "stands in a folder in which this process may not write"},
+		{"the file is somebody else's", 0, 0o644, 0o777, "belongs to user 0, and user 65534 cannot keep its owner"},
+		{"the file is secret", 0, 0o600, 0o777, "may not be read by this process"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("/tmp", "of") // t.TempDir is closed to others
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			file := filepath.Join(dir, ".env")
+			for _, err := range []error{os.WriteFile(file, []byte(good), 0o600), os.Chmod(file, c.mode), os.Chown(file, c.owner, -1), os.Chmod(dir, c.folders)} {
+				if err != nil {
+					t.Skipf("prepare the file: %v", err)
+				}
+			}
+			asNobody(t, func() {
+				_, err := Rewrite(file, both...)
+				var refused *Refused
+				if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("error is %v", err)
+				}
+			})
+			if after, _ := os.ReadFile(file); string(after) != good {
+				t.Errorf("the file holds %q", after)
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 1 {
+				t.Errorf("left behind: %v", left)
 			}
 		})
 	}
