@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,7 @@ func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
 	if err != nil {
 		return fmt.Errorf("read header: %w", err)
 	}
+	header = slices.Clone(header) // the next record takes its place
 	places, width := w.places(header, s), len(header)
 	values := make([]string, len(w.dataset.Columns))
 	for {
@@ -111,6 +113,10 @@ func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
 			s.reject(int64(line), fmt.Sprintf("has %d fields, the header has %d", len(record), width))
 			continue
 		}
+		if name := w.strange(header, record); name != "" {
+			s.reject(int64(line), discarded(name))
+			continue
+		}
 		for i, place := range places {
 			values[i] = ""
 			if place >= 0 {
@@ -121,6 +127,25 @@ func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
 			return err
 		}
 	}
+}
+
+// strange is the first column of a record that the dataset does not have and that holds a value, where such records are discarded.
+func (w *Writer) strange(header, record []string) string {
+	if w.dataset.Drift != models.DiscardRow {
+		return ""
+	}
+	for i, name := range header {
+		name = strings.TrimSpace(name)
+		if _, known := w.dataset.Column(name); !known && given(models.Text, record[i]) != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// discarded is why a record is rejected whose dataset discards those with columns that it does not have.
+func discarded(column string) string {
+	return fmt.Sprintf("holds a value in column %.64q, which the dataset does not have: its drift is discard_row", column)
 }
 
 // places says at which place of a record each column of the dataset is, -1 for nowhere.
@@ -165,6 +190,12 @@ func (w *Writer) objects(in io.Reader, file int, s *Summary) error {
 				s.Unknown = append(s.Unknown, name)
 			}
 		}
+		if w.dataset.Drift == models.DiscardRow {
+			if name := w.strange(inOrder(object)); name != "" {
+				s.reject(line, discarded(name))
+				continue
+			}
+		}
 		for i, c := range w.dataset.Columns {
 			values[i] = plain(object[c.Name])
 		}
@@ -176,6 +207,16 @@ func (w *Writer) objects(in io.Reader, file int, s *Summary) error {
 		return fmt.Errorf("read objects: %w", err)
 	}
 	return nil
+}
+
+// inOrder gives an object's names, sorted, and the texts of their values.
+func inOrder(object map[string]any) (names, values []string) {
+	names = slices.Sorted(maps.Keys(object))
+	values = make([]string, len(names))
+	for i, name := range names {
+		values[i] = plain(object[name])
+	}
+	return names, values
 }
 
 // plain is the text of a value of JSON; "" for null.

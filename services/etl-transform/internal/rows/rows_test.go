@@ -63,6 +63,27 @@ func TestWhatARawFileBecomes(t *testing.T) {
 	}
 }
 
+func TestRecordsWithAValueInAColumnThatIsNotNamedAreDiscardedWhereTheDatasetSaysSo(t *testing.T) {
+	strict := crane
+	strict.Drift = models.DiscardRow
+	for format, in := range map[string]string{
+		"csv":    "id,colour,name\n1,red,a\n2,,b\n3,false,c\n",
+		"ndjson": `{"id":1,"colour":"red","name":"a"}` + "\n" + `{"id":2,"name":"b"}` + "\n" + `{"id":3,"colour":false,"name":"c"}` + "\n",
+	} {
+		for drift, want := range map[models.Drift]int64{models.DiscardRow: 2, models.Evolve: 3} {
+			strict.Drift = drift
+			w := NewWriter(&strings.Builder{}, strict, letters{}, 0)
+			s, err := w.File(strings.NewReader(in), format, 0)
+			if err != nil || s.Records != want || s.Rejected != 3-want {
+				t.Errorf("%s, %s: %+v, %v", format, drift, s, err)
+			}
+			if drift == models.DiscardRow && (len(s.Rejects) != 1 || !strings.Contains(s.Rejects[0].Reason, `column "colour"`)) {
+				t.Errorf("%s: %+v", format, s.Rejects)
+			}
+		}
+	}
+}
+
 func TestATokenThatCannotBeMadeStopsTheFile(t *testing.T) {
 	broken := errors.New("no key")
 	w := NewWriter(&strings.Builder{}, crane, letters{broken}, 0)
