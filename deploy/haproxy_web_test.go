@@ -97,6 +97,55 @@ func TestBothWebProxiesServeTheActiveRegion(t *testing.T) {
 	within(t, 3*time.Second, "b serves itself", b.answers("b-blue"))
 }
 
+func TestAReaderMayHaveTheCopyOfTheRegionWhoseDoorItComesTo(t *testing.T) {
+	a, b := sites(t)
+	a.active.Store(true)
+	within(t, 3*time.Second, "b forwards to a", b.answers("a-blue"))
+	ask := func(s *site, method, read string) string {
+		t.Helper()
+		request, err := http.NewRequest(method, "http://"+s.proxy.Bind+"/of/ledger?writer=w1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read != "" {
+			request.Header.Set("X-Ofitec-Read", read)
+		}
+		response, err := once.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		return fmt.Sprintf("%d %s by %s", response.StatusCode, body, response.Header.Get("X-Ofitec-Region"))
+	}
+	for _, c := range []struct {
+		from         *site
+		method, read string
+		want         string
+	}{
+		{b, "GET", "", "200 a-blue by a"},
+		{b, "GET", "anywhere", "200 a-blue by a"},
+		{b, "POST", "local", "200 a-blue by a"}, // a write is no read, whatever it says of itself
+		{a, "GET", "local", "200 a-blue by a"},  // beside the writes there is no copy
+	} {
+		if got := ask(c.from, c.method, c.read); got != c.want {
+			t.Errorf("%s, read %q, answers %s, want %s", c.method, c.read, got, c.want)
+		}
+	}
+	both := map[string]bool{}
+	for range 4 {
+		both[ask(b, "GET", "local")] = true
+	}
+	if len(both) != 2 || !both["200 b-blue by b"] || !both["200 b-green by b"] {
+		t.Errorf("readers of b's copy get %v, want both colours of b", both)
+	}
+	a.active.Store(false) // nobody is: the copy can be read all the same
+	within(t, 3*time.Second, "nobody is active", func() bool { code, _ := b.post(); return code == http.StatusServiceUnavailable })
+	if got := ask(b, "GET", "local"); !strings.HasSuffix(got, "by b") {
+		t.Errorf("with no region active a reader of the copy gets %s", got)
+	}
+}
+
 func TestARequestIsNotPassedBackAndForth(t *testing.T) {
 	a, b := sites(t)
 	a.active.Store(true)

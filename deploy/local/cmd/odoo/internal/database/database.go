@@ -40,8 +40,9 @@ type Database struct {
 	write, read, actor *pgxpool.Pool
 	poll, timeout      time.Duration
 
-	writable atomic.Bool // the write side takes writes, as last seen
-	readable atomic.Bool // the read side answers, as last seen
+	writable atomic.Bool  // the write side takes writes, as last seen
+	readable atomic.Bool  // the read side answers, as last seen
+	copied   atomic.Int64 // commit time of the newest transaction that the read side had, in Unix nanoseconds; 0 when unknown
 }
 
 // Open makes the pools and connects to nothing yet: a database that is away is no error.
@@ -97,6 +98,16 @@ func (d *Database) State() State {
 	return Away
 }
 
+// Staleness says how old at most the read side's copy is now, by the clocks of the primary and of this machine. The holder of the mandate commits a heartbeat twice a
+// second, so it stays small while the copy flows, and grows while the primary is dead, fenced or cut off. False: nobody knows.
+func (d *Database) Staleness(now time.Time) (time.Duration, bool) {
+	copied := d.copied.Load()
+	if copied == 0 || !d.readable.Load() {
+		return 0, false
+	}
+	return max(now.Sub(time.Unix(0, copied)), 0), true
+}
+
 // Watch looks at both sides until ctx ends. Each has its own loop: one that hangs does not hide the other.
 func (d *Database) Watch(ctx context.Context) {
 	var loops sync.WaitGroup
@@ -109,10 +120,13 @@ func (d *Database) watch(ctx context.Context, pool *pgxpool.Pool, answer *atomic
 	ticker := time.NewTicker(d.poll)
 	defer ticker.Stop()
 	for {
-		readOnly, err := d.look(ctx, pool)
+		readOnly, copied, err := d.look(ctx, pool)
 		if err != nil && answer.Load() {
 			// The other connections of this pool lead to the same dead end; the next request opens a fresh one.
 			pool.Reset()
+		}
+		if readOnlyWillDo && err == nil {
+			d.copied.Store(copied)
 		}
 		answer.Store(err == nil && (readOnlyWillDo || !readOnly))
 		select {
@@ -123,11 +137,16 @@ func (d *Database) watch(ctx context.Context, pool *pgxpool.Pool, answer *atomic
 	}
 }
 
-func (d *Database) look(ctx context.Context, pool *pgxpool.Pool) (readOnly bool, err error) {
+// look asks one side what it is and, of a copy, when the newest transaction that it has was committed.
+func (d *Database) look(ctx context.Context, pool *pgxpool.Pool) (readOnly bool, copied int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	err = pool.QueryRow(ctx, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'").Scan(&readOnly)
-	return readOnly, err
+	var at *time.Time
+	err = pool.QueryRow(ctx, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', pg_last_xact_replay_timestamp()").Scan(&readOnly, &at)
+	if at != nil && readOnly {
+		copied = at.UnixNano()
+	}
+	return readOnly, copied, err
 }
 
 // Read runs fn in a read-only snapshot on the side that answers, the writable one first while it is known to be there.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,8 +41,21 @@ func NewMetrics(colour string, db *database.Database) *Metrics {
 			func() float64 { return number(db.State() == database.Writable) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "odoo_database_readable", Help: "1 when the database can be read.", ConstLabels: own},
 			func() float64 { return number(db.State() != database.Away) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "odoo_read_staleness_seconds", Help: "How old at most what this colour reads is; 0 while the database takes writes, NaN when nobody knows.", ConstLabels: own},
+			func() float64 { return staleness(db) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+func staleness(db *database.Database) float64 {
+	if db.State() == database.Writable {
+		return 0
+	}
+	age, known := db.Staleness(time.Now())
+	if !known {
+		return math.NaN()
+	}
+	return age.Seconds()
 }
 
 func number(b bool) float64 {

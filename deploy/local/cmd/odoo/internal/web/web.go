@@ -44,11 +44,11 @@ func (s *Site) Handler() http.Handler {
 		handler       http.HandlerFunc
 	}{
 		{"GET", "/web/health", s.health},
-		{"GET", "/of/export/{dataset}", s.guarded(s.Export.Page)},
-		{"GET", "/of/export/{dataset}/ids", s.guarded(s.Export.IDs)},
-		{"GET", "/of/export/{dataset}/summary", s.guarded(s.Export.Summary)},
+		{"GET", "/of/export/{dataset}", s.guarded(s.fresh(s.Export.Page))},
+		{"GET", "/of/export/{dataset}/ids", s.guarded(s.fresh(s.Export.IDs))},
+		{"GET", "/of/export/{dataset}/summary", s.guarded(s.fresh(s.Export.Summary))},
 		{"POST", "/of/ledger", s.Ledger.Append},
-		{"GET", "/of/ledger", s.Ledger.List},
+		{"GET", "/of/ledger", s.fresh(s.Ledger.List)},
 		{"GET", "/{$}", s.front},
 	} {
 		mux.HandleFunc(r.method+" "+r.route, s.Metrics.measure(r.route, s.bounded(r.handler)))
