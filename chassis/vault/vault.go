@@ -33,6 +33,7 @@ var attempts = []time.Duration{
 type Client struct {
 	*api.Client
 	settings chassis.VaultSettings
+	doubt    chan struct{} // never closed; holds one call at most
 
 	mu    sync.Mutex
 	until time.Time // end of the token's life as known; zero before the first login
@@ -71,7 +72,7 @@ func Connect(s chassis.Settings) (*Client, error) {
 		return nil, fmt.Errorf("connect to Vault: %w", err)
 	}
 	client.SetToken(s.Vault.Token.Reveal()) // and not what the process's environment says
-	return &Client{Client: client, settings: s.Vault}, nil
+	return &Client{Client: client, settings: s.Vault, doubt: make(chan struct{}, 1)}, nil
 }
 
 // Check is ready while the token is alive.
@@ -85,6 +86,15 @@ func (c *Client) Check(context.Context) error {
 		return fmt.Errorf("no token of Vault: %w", c.last)
 	}
 	return errors.New("not logged in to Vault yet")
+}
+
+// Doubt makes Hold renew the token now, and log in when that is refused: a long-lived token that somebody has revoked is not found out otherwise before its next
+// renewal. It is for whoever was refused what its policy allows, may be called often, and does not wait.
+func (c *Client) Doubt() {
+	select {
+	case c.doubt <- struct{}{}:
+	default:
+	}
 }
 
 // Hold logs in, renews the token at two thirds of its life and logs in again when it cannot be renewed any more, until ctx ends. It is an actor.
@@ -107,6 +117,7 @@ func (c *Client) Hold(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-c.doubt:
 		case <-time.After(pause):
 		}
 		life, err = c.goOn(ctx, life)

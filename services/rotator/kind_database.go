@@ -148,7 +148,7 @@ func (h *databaseHands) Reconcile(ctx context.Context, r recorded) (differences,
 	}
 	for lease := range known {
 		if !slices.Contains(leases, lease) {
-			d.lostLeases++
+			d.lost = append(d.lost, lease)
 		}
 	}
 	if !r.users {

@@ -84,7 +84,7 @@ func (m *metrics) compared(name string, d differences, users bool, now time.Time
 	m.leases.WithLabelValues(name).Set(float64(d.leases))
 	m.when.WithLabelValues(name, "leases").Set(at)
 	m.differ.WithLabelValues(name, "lease_unrecorded").Set(float64(d.strays))
-	m.differ.WithLabelValues(name, "lease_lost").Set(float64(d.lostLeases))
+	m.differ.WithLabelValues(name, "lease_lost").Set(float64(len(d.lost)))
 	if users {
 		m.users.WithLabelValues(name).Set(float64(d.users))
 		m.when.WithLabelValues(name, "users").Set(at)

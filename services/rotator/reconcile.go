@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ofitec/ofitec/events/state"
+	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
 )
 
 // recorded is how a kind reads the book while it compares.
@@ -17,12 +19,12 @@ type recorded struct {
 
 // differences are what a comparison has found, and ended.
 type differences struct {
-	leases     int // living, in Vault
-	strays     int // that nobody had recorded
-	lostLeases int // recorded, and not in Vault
-	users      int // in the database
-	orphans    int // that nobody had recorded
-	lostUsers  int // recorded, and not in the database
+	leases    int      // living, in Vault
+	strays    int      // that nobody had recorded
+	lost      []string // leases that are recorded, and not in Vault
+	users     int      // in the database
+	orphans   int      // that nobody had recorded
+	lostUsers int      // recorded, and not in the database
 }
 
 // reconcile compares what is with what is recorded: leases every while, users too at the leader's start and each hour.
@@ -49,6 +51,25 @@ func (t *term) reconcile(ctx context.Context, now time.Time) {
 		t.compared = now
 	}
 	t.metrics.compared(t.policy.Name, found, users, now)
+	t.miss(ctx, found.lost)
+}
+
+// miss brings a lease that Vault has no more to the next decision, as a renewal would: a token that somebody revoked has taken its leases along, and a restored
+// Vault knows none that is younger than its snapshot.
+func (t *term) miss(ctx context.Context, lost []string) {
+	if len(lost) == 0 {
+		return
+	}
+	page, err := t.book.Read(ctx)
+	if err != nil {
+		return // the next comparison finds it again
+	}
+	for _, v := range page.State.Content.Versions {
+		if v.Stage == state.StageCurrent && slices.Contains(lost, v.Lease) {
+			t.outcome = rotation.Renewed{Number: v.Number, Gone: true}
+			t.call()
+		}
+	}
 }
 
 // known are the versions in the book whose leases should live. What this process holds and has not recorded yet is among them.

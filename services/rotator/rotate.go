@@ -131,6 +131,7 @@ func (t *term) failed(what any, words string, err error, args ...any) {
 	if f.notice == nil {
 		f.notice = notice.New(t.log, words, nil)
 	}
+	t.vault.Doubt(err)
 	wait := backoff[min(f.count, len(backoff)-1)]
 	f.count++
 	f.until = time.Now().Add(wait)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,14 @@ func New(client *vault.Client, role, fence, path string) *Engine {
 
 // Ready says why there is no login to Vault yet, or any more; whoever keeps the login tells people.
 func (e *Engine) Ready(ctx context.Context) error { return e.client.Check(ctx) }
+
+// Doubt looks at an error: a refusal may mean that somebody has revoked the token, and then another login is due.
+func (e *Engine) Doubt(err error) {
+	var refused *api.ResponseError
+	if errors.As(err, &refused) && refused.StatusCode == http.StatusForbidden {
+		e.client.Doubt()
+	}
+}
 
 // Mint makes a user of the application. An answer that lacks something is an error, and what was made is taken back. A lease dies with the token that asked for
 // it, also when the process that held the token is long gone: the token is renewed first, and MaxTTL is what both of them allow.
