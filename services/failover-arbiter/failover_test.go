@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +78,34 @@ func TestARegionDiesAndTheOtherOneTakesOver(t *testing.T) {
 	}
 	await(t, 10*time.Second, "a has what b wrote", func() bool { return w.ledger(events.RegionA) == "1,2" })
 	await(t, 10*time.Second, "the rejoin is told", func() bool { return slices.Contains(w.facts(), "rejoined") })
+	w.explained()
+}
+
+// explained takes every decision that was told once more, from its event as it came over the bus.
+func (w *three) explained() {
+	w.t.Helper()
+	var recording strings.Builder
+	w.mu.Lock()
+	for _, event := range w.told {
+		data, err := event.Encode()
+		must(w.t, err)
+		recording.Write(append(data, '\n'))
+	}
+	told := len(w.told)
+	w.mu.Unlock()
+	var out bytes.Buffer
+	must(w.t, explain([]string{"-o", "json"}, strings.NewReader(recording.String()), &out))
+	var list []explanation
+	must(w.t, json.Unmarshal(out.Bytes(), &list))
+	for _, e := range list {
+		if e.Again != "same" || e.Term == 0 {
+			w.t.Errorf("%s of epoch %d under term %d: %s, instead %.2000s", e.Type, e.Epoch, e.Term, e.Again, e.Instead)
+		}
+	}
+	if len(list) != told || told < 5 {
+		w.t.Errorf("%d of %d decisions are explained", len(list), told)
+	}
+	w.t.Logf("%d decisions of real arbiters, the same again", len(list))
 }
 
 func TestTheNextLeaderFinishesWhatADeadOneHasBegun(t *testing.T) {
