@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -124,6 +125,39 @@ func newETLTrace() *cobra.Command {
 func newETLPlan() *cobra.Command {
 	command := forward(&cobra.Command{Use: "plan", Short: "Print the SQL of the models, and what of it a region's warehouse was not made by"}, "changes")
 	command.Flags().Bool("changes", false, "only what would change")
+	return command
+}
+
+func newETLQuarantine() *cobra.Command {
+	command := forward(&cobra.Command{Use: "quarantine", Short: "List what is kept out of a region's warehouse or marts: row, column, value, reason, raw file and line"}, "of")
+	command.Flags().String("of", "", "one dataset or mart")
+	return command
+}
+
+func newETLReveal() *cobra.Command {
+	var reason string
+	command := &cobra.Command{
+		Use: "reveal TOKEN...", Short: "Show the personal data behind tokens; who looked and why is told on the bus first", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return wrongUse{errors.New("--reason: say why; it stands in the audit trail")}
+			}
+			return withOperator(cmd, func(ctx context.Context, o *operator, _ bool) error {
+				r, err := o.warehouseRegion(ctx, cmd)
+				if err != nil {
+					return err
+				}
+				// Here the right is root's, who alone can act as the service's user; elsewhere the key is in a file of whoever has the right.
+				c := warehouseCommand{name: "reveal", env: []string{"OFITEC_REVEAL_KEY_FILE=" + filepath.Join(o.layout.IdentityDir(r, "etl-transform"), "token.key")}}
+				by := act(reason, time.Now())
+				said := append(passed(cmd), "--actor="+by.Actor, "--reason="+by.Reason, "--request="+by.Request)
+				return c.run(ctx, o, r, cmd.OutOrStdout(), cmd.ErrOrStderr(), append(said, args...)...)
+			})
+		},
+	}
+	command.Flags().StringVar(&reason, "reason", "", "why; it stands in the audit trail")
+	regionFlag(command)
+	outputFlag(command)
 	return command
 }
 
