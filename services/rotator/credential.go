@@ -64,6 +64,7 @@ func (c Credential) path() string {
 // The lives that a kind takes.
 const (
 	leastLife    = time.Second
+	leastAside   = time.Hour
 	leastSession = 15 * time.Minute // AWS and MinIO give no shorter one
 	mostSession  = 12 * time.Hour
 )
@@ -138,6 +139,9 @@ func (c Credential) own(bad func(field, value, want string)) {
 	}
 	if (c.Connection != "") != (c.Kind == events.CredentialRoot) {
 		bad("connection", c.Connection, "Vault's database connection where the kind is vault-root, else nothing")
+	}
+	if c.Kind == events.CredentialRoot && c.Overlap < leastAside {
+		bad("overlap", c.Overlap.String(), "how long the password before is kept aside, 1h or more: a failover may bring it back")
 	}
 	if c.deployed() && c.Kind != events.CredentialDatabase && c.Kind != events.CredentialKV {
 		bad("deploy", "true", "false: an sts session is read by its own helper, and vault-root by nobody")

@@ -9,6 +9,9 @@ import (
 	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
 )
 
+// comparing is what failures of a comparison are counted under.
+const comparing = "leases"
+
 // recorded is how a kind reads the book while it compares.
 type recorded struct {
 	read  func(ctx context.Context) (map[string]string, error) // users by lease, of versions that have not ended
@@ -29,7 +32,7 @@ type differences struct {
 
 // reconcile compares what is with what is recorded: leases every while, users too at the leader's start and each hour.
 func (t *term) reconcile(ctx context.Context, now time.Time) {
-	const what = "leases"
+	const what = comparing
 	if now.Sub(t.looked) < t.stray || now.Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
 		return
 	}
@@ -52,6 +55,18 @@ func (t *term) reconcile(ctx context.Context, now time.Time) {
 	}
 	t.metrics.compared(t.policy.Name, found, users, now)
 	t.miss(ctx, found.lost)
+}
+
+// untilComparison is how long no comparison is due. One that is due and could not be made, since Vault is away, is looked for again soon.
+func (t *term) untilComparison() time.Duration {
+	at := t.looked.Add(t.stray)
+	if until := t.failures[comparing].until; until.After(at) {
+		at = until
+	}
+	if left := time.Until(at); left > 0 {
+		return left
+	}
+	return look
 }
 
 // miss brings a lease that Vault has no more to the next decision, as a renewal would: a token that somebody revoked has taken its leases along, and a restored

@@ -212,10 +212,10 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	if t.outcome == nil {
 		t.reconcile(ctx, now)
 	}
-	if t.stored < 0 || t.looked.IsZero() {
+	if t.stored < 0 {
 		pause = min(pause, look) // until Vault is there
 	}
-	return pause, nil
+	return min(pause, t.untilComparison()), nil
 }
 
 // lookStored asks KV v2 for its current version when that is not known.
@@ -278,7 +278,7 @@ func (t *term) forget(ctx context.Context, s state.Credential) {
 
 // act does the most urgent thing that is not waiting for its back-off.
 func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) time.Duration {
-	pause := max(min(time.Until(rotation.Next(s, t.policy, now)), time.Until(t.looked.Add(t.stray))), 0)
+	pause := max(time.Until(rotation.Next(s, t.policy, now)), 0)
 	for _, action := range then {
 		if until := t.failures[action].until; now.Before(until) {
 			pause = min(pause, time.Until(until))
