@@ -109,11 +109,25 @@ func (s State) loss(target events.Region, now Instant) events.LossBound {
 		bytes := int64(m.FlushLSN - *r.ForkLSN) // all that was written on the other timeline
 		bound.Bytes = &bytes
 	}
-	if d.HeartbeatAt != nil {
-		seconds := max(m.RenewedAt.Sub(*d.HeartbeatAt).Seconds(), 0)
-		bound.Seconds = &seconds
-	}
+	bound.Seconds = s.behind(m, d)
 	return bound
+}
+
+// behind is how many seconds a standby's newest heartbeat is older than the last renewal, on the old primary's clock. A clock that was set back between the two would hide
+// them, so that what the heartbeats' numbers say counts too: one is written every r. Without numbers, a heartbeat from after all that the mandate allowed is of such a clock.
+func (s State) behind(m *state.Mandate, d state.DatabaseReport) *float64 {
+	if d.HeartbeatAt == nil {
+		return nil
+	}
+	seconds := m.RenewedAt.Sub(*d.HeartbeatAt).Seconds()
+	switch numbered := m.HeartbeatNumber > 0 && d.HeartbeatNumber > 0; {
+	case numbered:
+		seconds = max(seconds, float64(m.HeartbeatNumber-d.HeartbeatNumber)*s.settings.Renew.Seconds())
+	case -seconds > (s.settings.Validity + s.settings.Delta).Seconds():
+		return nil
+	}
+	seconds = max(seconds, 0)
+	return &seconds
 }
 
 // start records the intent. From its transaction on no renewal of the mandate can succeed. Nil: there is no mandate that it could end.

@@ -66,3 +66,36 @@ func TestTheCandidateIsThePreferredOneAndThenTheOneThatLosesLeast(t *testing.T) 
 		})
 	}
 }
+
+func TestAClockThatWasSetBackHidesNoLoss(t *testing.T) {
+	now := Instant{Boot: time.Minute, Wall: began}
+	for _, c := range []struct {
+		name              string
+		beat              time.Duration // the standby's newest heartbeat, after the renewal
+		renewed, received int64         // numbers
+		want              float64       // -1: unknown
+	}{
+		{"clocks that agree", -3 * time.Second, 106, 100, 3},
+		{"set back by half a minute", 27 * time.Second, 106, 100, 3},
+		{"set forward by half a minute", -33 * time.Second, 106, 100, 33},
+		{"without numbers", -3 * time.Second, 0, 0, 3},
+		{"without numbers, written after the last renewal that succeeded", 4 * time.Second, 0, 0, 0},
+		{"without numbers, set back", 27 * time.Second, 0, 0, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at := now.Wall.Add(c.beat)
+			s, _ := Decide(New(testSettings(events.RegionC)), Read{
+				Failover: &state.Failover{Epoch: 1, Active: events.RegionA, Phase: state.PhaseSteady}, Active: "A",
+				Mandate: &state.Mandate{Owner: events.RegionA, Epoch: 1, RenewedAt: now.Wall, HeartbeatNumber: c.renewed}, MandateRevision: 1,
+				Reports: map[events.Region]Reported{events.RegionB: {Revision: 1, Report: state.Report{Database: state.DatabaseReport{HeartbeatAt: &at, HeartbeatNumber: c.received}}}},
+			}, now)
+			got := -1.0
+			if loss := s.loss(events.RegionB, now); loss.Seconds != nil {
+				got = *loss.Seconds
+			}
+			if got != c.want {
+				t.Errorf("%v s, want %v", got, c.want)
+			}
+		})
+	}
+}

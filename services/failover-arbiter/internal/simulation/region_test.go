@@ -24,7 +24,9 @@ type database struct {
 	forks     []fork // where the branches before ended
 	flush     events.LSN
 	heartbeat time.Time     // newest, on its primary's clock
-	fresh     time.Duration // the same in true time
+	fresh     time.Duration // when the newest commit was made, in true time
+	beat      int64         // its number
+	beaten    time.Duration // when it was written, in true time
 
 	hangs   bool // its replication
 	red     bool // its gates
@@ -53,7 +55,7 @@ func (d *database) behind(of *database) bool {
 
 // follow takes over what another one has.
 func (d *database) follow(of *database) {
-	d.timeline, d.branch, d.forks, d.flush, d.heartbeat, d.fresh = of.timeline, of.branch, of.forks, of.flush, of.heartbeat, of.fresh
+	d.timeline, d.branch, d.forks, d.flush, d.heartbeat, d.fresh, d.beat = of.timeline, of.branch, of.forks, of.flush, of.heartbeat, of.fresh, of.beat
 }
 
 // able says whether anybody can commit in the region.
@@ -68,7 +70,11 @@ func (m *machine) able() bool {
 // write is an application that never stops trying.
 func (m *machine) write() {
 	if m.able() {
-		m.db.flush, m.db.heartbeat, m.db.fresh = m.db.flush+100, m.clock().Wall, m.w.now
+		d := m.db
+		d.flush, d.fresh = d.flush+100, m.w.now
+		if m.w.now-d.beaten >= profile.Renew-profile.Renew/10 {
+			d.beat, d.beaten, d.heartbeat = d.beat+1, m.w.now, m.clock().Wall
+		}
 	}
 }
 
@@ -402,7 +408,7 @@ func (m *machine) report() {
 	m.number++
 	r := state.Report{
 		Region: m.region, Incarnation: m.incarnation(), Number: m.number, At: m.clock().Wall, Receipt: m.receipt, Promotion: m.promotion, Rejoined: m.rejoined,
-		Database: state.DatabaseReport{Condition: state.DatabasePrimary, Timeline: d.timeline, FlushLSN: d.flush, HeartbeatAt: &at},
+		Database: state.DatabaseReport{Condition: state.DatabasePrimary, Timeline: d.timeline, FlushLSN: d.flush, HeartbeatNumber: d.beat, HeartbeatAt: &at},
 	}
 	switch {
 	case d.remaking:

@@ -80,7 +80,7 @@ var removals = []removal{
 					reported.Report.Database.Condition = state.DatabaseStandby
 					if r.Mandate != nil {
 						d := &reported.Report.Database
-						d.Timeline, d.FlushLSN, d.HeartbeatAt = r.Mandate.Timeline, r.Mandate.FlushLSN, &r.Mandate.RenewedAt
+						d.Timeline, d.FlushLSN, d.HeartbeatAt, d.HeartbeatNumber = r.Mandate.Timeline, r.Mandate.FlushLSN, &r.Mandate.RenewedAt, r.Mandate.HeartbeatNumber
 					}
 					r.Reports[region] = reported
 				}
@@ -91,6 +91,7 @@ var removals = []removal{
 			for region, reported := range r.Reports {
 				if r.Mandate != nil && region != r.Failover.Active {
 					reported.Report.Database.HeartbeatAt, reported.Report.Database.Timeline, reported.Report.Database.FlushLSN = &r.Mandate.RenewedAt, r.Mandate.Timeline, r.Mandate.FlushLSN
+					reported.Report.Database.HeartbeatNumber = r.Mandate.HeartbeatNumber
 					r.Reports[region] = reported
 				}
 			}

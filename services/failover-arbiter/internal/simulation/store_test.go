@@ -144,7 +144,7 @@ func (s *store) renewed(m *machine, number int64, sent mandate.Instant) mandate.
 func (s *store) grant(m *machine, epoch events.Epoch, number int64, sent mandate.Instant) mandate.Observation {
 	at := m.db.heartbeat
 	s.mandate = &state.Mandate{
-		Owner: m.region, Epoch: epoch, Incarnation: m.incarnation(), Renewal: number, RenewedAt: sent.Wall, FlushLSN: m.db.flush, Timeline: m.db.timeline, HeartbeatAt: &at,
+		Owner: m.region, Epoch: epoch, Incarnation: m.incarnation(), Renewal: number, RenewedAt: sent.Wall, FlushLSN: m.db.flush, Timeline: m.db.timeline, HeartbeatNumber: m.db.beat, HeartbeatAt: &at,
 	}
 	s.mandateRevision = s.next()
 	return mandate.Renewed{Number: number, Sent: sent, Revision: s.mandateRevision, FailoverRevision: s.failoverRevision}
