@@ -52,6 +52,12 @@ func failoverBrief(payload events.Payload) (string, map[string]any) {
 		return "warn", map[string]any{"actor": e.Act.Actor, "reason": e.Act.Reason, "to": e.To}
 	case events.FailoverAcknowledged:
 		return "info", map[string]any{"actor": e.Act.Actor, "reason": e.Act.Reason}
+	case events.FailoverSynchronized:
+		level := "info"
+		if e.Wanted && e.Mode == "off" && e.Act == nil {
+			level = "warn"
+		}
+		return level, map[string]any{"mode": e.Mode, "reason": e.Cause}
 	}
 	return "info", nil
 }
