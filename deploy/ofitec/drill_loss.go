@@ -90,6 +90,9 @@ func (d *lossDrill) prepare(ctx context.Context) (err error) {
 	}
 	d.survivor = layout.Region(f.Active)
 	if d.survivor != d.options.region {
+		if d.options.killAt != "" {
+			return fmt.Errorf("drill region-loss: --kill-leader-at %s: region %s is not active, so that there will be no failover", d.options.killAt, d.options.region)
+		}
 		return nil
 	}
 	d.moved, d.survivor = true, d.survivor.Peer()
