@@ -31,7 +31,7 @@ func newDoctorSecrets() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "secrets",
 		Short: "Look for the stack's secrets in logs, metrics, arguments, environments, readable files, streams and etcd; exits 1 when one is found",
-		Long: `Look for every secret that the operator knows - passwords, keys, logins to Vault, and what Vault keeps under ofitec/ - in all logs, the metrics of all components, the
+		Long: `Look for every secret that the operator knows - passwords, keys, logins to Vault, and what Vault keeps under ofitec/ - and for what begins like a token or a key, in all logs, the metrics of all components, the
 arguments of all processes of this machine, the environment of all but the application, files that others can read, every message of every stream, parked ones too, and etcd.
 A secret is told by its name, never by its value. Run it as root, who may read all of these.`,
 		Args: cobra.NoArgs,

@@ -77,6 +77,7 @@ func (s *stack) secretsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	delete(secrets, "outside/console/link") // printed there for whoever started the stack
 	if found := leak.NewFinder(secrets).In([]byte(s.output.String())); found != nil {
 		t.Errorf("%v on the terminal", found)
 	}

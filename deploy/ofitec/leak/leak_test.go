@@ -49,6 +49,11 @@ func TestASecretIsFoundHoweverItIsWritten(t *testing.T) {
 			t.Errorf("%s: found %v in %s", how, found, text)
 		}
 	}
+	for text, want := range map[string]string{"X-Vault-Token: hvs.CAESIJ2fR": "a token of Vault", "-----BEGIN PRIVATE KEY-----\nMC4C": "a private key", "-----BEGIN USER NKEY SEED-----\nSU": "a seed of NATS"} {
+		if found := f.In([]byte(text)); !slices.Equal(found, []string{want}) {
+			t.Errorf("found %v in %q, want %s", found, text, want)
+		}
+	}
 	plain := sha256.Sum256([]byte(seed))
 	if found := f.In([]byte(`{"fingerprint":"` + hex.EncodeToString(plain[:]) + `"}`)); !slices.Equal(found, []string{"password (a hash without a key)"}) {
 		t.Errorf("a hash without a key: found %v", found)
