@@ -14,7 +14,7 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// shares follows which shares of the traffic a colour has, until stop is called.
+// shares follows which of the steps' shares of the traffic a colour has, until stop is called. Between the two weights of one switch there are others for a moment.
 func (r *rig) shares(t *testing.T, of state.Colour) (stop func() []int) {
 	t.Helper()
 	done, result := make(chan struct{}), make(chan []int)
@@ -32,7 +32,11 @@ func (r *rig) shares(t *testing.T, of state.Colour) (stop func() []int) {
 			}
 		}
 	}()
-	return func() []int { close(done); return <-result }
+	return func() []int {
+		close(done)
+		between := func(share int) bool { return !slices.Contains([]int{0, 10, 50, 100}, share) }
+		return slices.Compact(slices.DeleteFunc(<-result, between))
+	}
 }
 
 // weights are those under which readings were taken, in order.
