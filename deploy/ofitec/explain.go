@@ -31,7 +31,7 @@ func newExplain() *cobra.Command {
 			if err != nil || epoch == 0 {
 				return wrongUse{fmt.Errorf("failover explain %q: must be an epoch, a number from 1; ofitec failover history lists them", args[0])}
 			}
-			return analyse(cmd, []string{"explain", "-o", outputOf(cmd), args[0]}, func(ctx context.Context, stream *bus.JetStream, to io.Writer) error {
+			return analyse(cmd, []string{"explain", "-o", outputOf(cmd), args[0]}, func(ctx context.Context, stream replayer, to io.Writer) error {
 				return feed(ctx, stream, bus.Range{Stream: events.StreamFacts, Types: failoverTypes}, to, func(r bus.Replayed) bool { return uint64(r.Event.Epoch) == epoch })
 			})
 		},
@@ -66,7 +66,7 @@ func newFailoverReplay() *cobra.Command {
 			for _, s := range set {
 				arguments = append(arguments, "-set", s)
 			}
-			return analyse(cmd, arguments, func(ctx context.Context, stream *bus.JetStream, w io.Writer) error {
+			return analyse(cmd, arguments, func(ctx context.Context, stream replayer, w io.Writer) error {
 				return feedInTime(ctx, stream, from, to, w)
 			})
 		},
@@ -87,7 +87,7 @@ func outputOf(cmd *cobra.Command) string {
 }
 
 // analyse runs the arbiter's program on what is fed to it.
-func analyse(cmd *cobra.Command, args []string, feeding func(context.Context, *bus.JetStream, io.Writer) error) error {
+func analyse(cmd *cobra.Command, args []string, feeding func(context.Context, replayer, io.Writer) error) error {
 	if _, err := asJSON(cmd); err != nil {
 		return err
 	}
@@ -148,8 +148,13 @@ func complaint(log []byte, err error) error {
 	return fmt.Errorf("failover-arbiter: %w: %.500s", err, bytes.TrimSpace(log))
 }
 
+// replayer reads a stream's past in its order; *bus.JetStream does.
+type replayer interface {
+	Replay(ctx context.Context, wanted bus.Range, visit func(bus.Replayed) error) error
+}
+
 // feed writes the events of a range, one a line, as events replay -o json does.
-func feed(ctx context.Context, stream *bus.JetStream, wanted bus.Range, w io.Writer, chosen func(bus.Replayed) bool) error {
+func feed(ctx context.Context, stream replayer, wanted bus.Range, w io.Writer, chosen func(bus.Replayed) bool) error {
 	return stream.Replay(ctx, wanted, func(r bus.Replayed) error {
 		if r.Err != nil || !chosen(r) {
 			return nil //nolint:nilerr // what is no event is skipped, as a consumer skips it
@@ -159,7 +164,7 @@ func feed(ctx context.Context, stream *bus.JetStream, wanted bus.Range, w io.Wri
 }
 
 // feedInTime writes the failovers and the observations of a time in the order in which they were stored. Failovers from before it say who was active when it began.
-func feedInTime(ctx context.Context, stream *bus.JetStream, from, to time.Time, w io.Writer) error {
+func feedInTime(ctx context.Context, stream replayer, from, to time.Time, w io.Writer) error {
 	var facts []bus.Replayed
 	err := stream.Replay(ctx, bus.Range{Stream: events.StreamFacts, Types: []events.Type{events.TypeFailoverStarted, events.TypeFailoverPromoted}, To: to}, func(r bus.Replayed) error {
 		if r.Err == nil {
@@ -194,3 +199,5 @@ func feedInTime(ctx context.Context, stream *bus.JetStream, from, to time.Time, 
 	}
 	return before(to)
 }
+
+var _ replayer = (*bus.JetStream)(nil)
