@@ -155,3 +155,14 @@ func TestASecretInTheStateIsFound(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 }
+
+func TestOnlyWhatIsSecretOfACredentialIsLookedFor(t *testing.T) {
+	for field, secret := range map[string]bool{
+		"password": true, "value": true, "secret_access_key": true, "session_token": true, "key": true,
+		"username": false, "id": false, "epoch": false, "access_key_id": false, "expiration": false,
+	} {
+		if secretField(field) != secret {
+			t.Errorf("field %s is secret: %v, want %v", field, !secret, secret)
+		}
+	}
+}
