@@ -17,7 +17,7 @@ import (
 // neither a commit nor a failover, but disk space.
 type archivist struct {
 	archive  archive.Archive
-	database *postgres.Server
+	database *postgres.Server // its own, so that the hands never wait for it
 	holds    func() (bool, events.Epoch)
 	every    time.Duration // between two base backups
 	after    time.Duration // that the mandate must be held before one is made
@@ -25,6 +25,7 @@ type archivist struct {
 	deadline time.Duration // of one call to the database
 	log      *slog.Logger
 
+	unread                     bool // what was switched; of run
 	unswitched, unseen, unkept *notice.Notice
 
 	mu    sync.Mutex
@@ -48,28 +49,32 @@ const (
 	backupIn     = 12 * time.Hour
 )
 
-// run switches archiving on and off, and sees how far it is, until ctx ends.
+// run switches archiving on and off, and sees how far it is, until ctx ends. Off comes at once: a database that is stopped for a switchover would first archive.
 func (a *archivist) run(ctx context.Context) error {
-	ticker := time.NewTicker(a.tick)
-	defer ticker.Stop()
-	for {
-		a.align(ctx)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
+	defer a.database.Close()
+	var last time.Time
+	for ; ctx.Err() == nil; pause(ctx, a.tick/10) {
+		holds, _ := a.holds()
+		if holds != a.seen().holds || time.Since(last) >= a.tick {
+			last = time.Now()
+			a.align(ctx, holds)
 		}
 	}
+	a.align(context.WithoutCancel(ctx), false)
+	return nil
 }
 
-func (a *archivist) align(ctx context.Context) {
+func (a *archivist) align(ctx context.Context, holds bool) {
 	ctx, cancel := context.WithTimeout(ctx, a.deadline)
 	defer cancel()
-	holds, _ := a.holds()
 	changed, err := a.archive.Switch(holds)
-	if err == nil && changed {
+	if changed {
 		a.log.Info("the database archives its WAL", "yes", holds)
-		err = a.database.Reload(ctx) // one that does not run reads it at its start
+		a.unread = true
+	}
+	if err == nil && a.unread { // a database that does not run reads it at its start, too
+		err = a.database.Reload(ctx)
+		a.unread = err != nil
 	}
 	a.unswitched.Note(err)
 	known := a.seen()
@@ -196,14 +201,14 @@ func within(ctx context.Context, limit time.Duration, call func(context.Context)
 }
 
 // addArchive makes the archivist, where a repository is configured.
-func (a *arbiter) addArchive(database *postgres.Server) {
+func (a *arbiter) addArchive() {
 	c := a.config.Archive
 	if c.File == "" {
 		return
 	}
 	k := &archivist{
 		archive:  archive.Archive{Program: c.Program, File: c.File, Stanza: c.Stanza, ConfDir: a.config.PostgresConfDir, DataDir: a.config.PostgresDataDir},
-		database: database, every: c.Every, after: c.After, tick: time.Second, deadline: 2 * a.profile.RenewDeadline, log: a.service.Log,
+		database: postgres.New(a.config.PostgresSocketDir, a.config.PostgresPort, a.config.PostgresConfDir), every: c.Every, after: c.After, tick: time.Second, deadline: 2 * a.profile.RenewDeadline, log: a.service.Log,
 		holds: func() (bool, events.Epoch) {
 			answer := a.keeper.View().Answer
 			yes, _ := answer.Yes(clock.Now())

@@ -122,14 +122,14 @@ func TestAPointInTimeIsRestoredFromTheArchiveIntoANewFolder(t *testing.T) {
 		t.Errorf("%s segments were archived before anybody held the mandate", got)
 	}
 	r.arbiter(t, "arbiter", r.address, "OFITEC_ARCHIVE_FILE="+s.file, "OFITEC_BACKUP_AFTER=0s")
-	await(t, 60*time.Second, "there is a base backup", func() bool { at, known := gauge(r.address, "backup_timestamp_seconds"); return known && at > 0 })
+	await(t, 3*time.Minute, "there is a base backup", func() bool { at, known := gauge(r.address, "backup_timestamp_seconds"); return known && at > 0 })
 	d.Super(t, "ofitec_prod", "SET ROLE odoo_owner; CREATE TABLE ledger (n int); INSERT INTO ledger SELECT generate_series(1, 100)")
 	made, _ := gauge(r.address, "backup_timestamp_seconds")
 	await(t, 5*time.Second, "the backup is of an earlier second", func() bool { return time.Since(time.Unix(int64(made), 0)) > 1100*time.Millisecond })
 	target := d.Super(t, "postgres", "SELECT clock_timestamp()")
 	d.Super(t, "ofitec_prod", "INSERT INTO ledger SELECT generate_series(101, 150)")
 	inserted := d.Super(t, "postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())")
-	await(t, 30*time.Second, "the rows are archived by time alone", func() bool {
+	await(t, time.Minute, "the rows are archived by time alone", func() bool {
 		return d.Super(t, "postgres", "SELECT coalesce(last_archived_wal, '') >= '"+inserted+"' FROM pg_stat_archiver") == "t"
 	})
 	if at, known := gauge(r.address, "archived_timestamp_seconds"); !known || time.Since(time.Unix(int64(at), 0)) > time.Minute {
@@ -181,7 +181,7 @@ func TestWithoutItsStoreTheDatabaseKeepsWALToABoundAndABackupClosesTheHole(t *te
 	s.start(t)
 	r := startRegionOn(t, d)
 	r.arbiter(t, "arbiter", r.address, "OFITEC_ARCHIVE_FILE="+s.file, "OFITEC_BACKUP_AFTER=0s")
-	await(t, 60*time.Second, "there is a base backup", func() bool { at, known := gauge(r.address, "backup_timestamp_seconds"); return known && at > 0 })
+	await(t, 3*time.Minute, "there is a base backup", func() bool { at, known := gauge(r.address, "backup_timestamp_seconds"); return known && at > 0 })
 	first, _ := gauge(r.address, "backup_timestamp_seconds")
 	d.Super(t, "ofitec_prod", "SET ROLE odoo_owner; CREATE TABLE ledger (n int)")
 	end(s.running)

@@ -73,7 +73,7 @@ func serve(ctx context.Context, c *Config) error {
 		if err := a.addHands(database, epochs, store, self.Incarnation); err != nil {
 			return err
 		}
-		a.addArchive(database)
+		a.addArchive()
 		a.addWitness(database)
 	}
 	a.addKeeper(store, self.Incarnation)
