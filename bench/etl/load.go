@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "github.com/duckdb/duckdb-go/v2" // the other side of the comparison
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/bus"
+)
+
+// Targets of the load.
+const (
+	firstTarget  = 3.0 // times read_csv
+	reloadTarget = 30.0
+	deltaRows    = 10_000
+)
+
+const invoiceHeader = "invoice_id,project_id,partner_id,move_type,date,due_date,amount_total,amount_tax,retention_amount,currency,state,write_date\n"
+
+const invoiceTypes = `{'invoice_id':'BIGINT','project_id':'BIGINT','partner_id':'BIGINT','move_type':'VARCHAR','date':'DATE','due_date':'DATE','amount_total':'DECIMAL(18,2)','amount_tax':'DECIMAL(18,2)','retention_amount':'DECIMAL(18,2)','currency':'VARCHAR','state':'VARCHAR','write_date':'TIMESTAMPTZ'}`
+
+// loading is a raw store that etl-transform loads from, and what it needs beside it.
+type loading struct {
+	folder, program, nats string
+	js                    jetstream.JetStream
+	sequence              int64
+	previous              string
+	known                 map[string]bool // loads that were told of
+}
+
+// load compares a first load with DuckDB's read_csv into one table, and a delta with a full reload in SQL. One machine, one run: the ratios count.
+func load(ctx context.Context, out io.Writer, rows int) (met bool, err error) {
+	folder, err := os.MkdirTemp("", "bench-etl-load-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(folder)
+	l := &loading{folder: folder, program: filepath.Join(folder, "program"), known: map[string]bool{}}
+	build := exec.CommandContext(ctx, "go", "build", "-o", l.program, ".")
+	build.Dir = "../services/etl-transform"
+	if said, err := build.CombinedOutput(); err != nil {
+		return false, fmt.Errorf("build etl-transform (run this in bench/): %w: %s", err, said)
+	}
+	ns, err := l.bus(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer ns.Shutdown()
+	if err := os.WriteFile(filepath.Join(folder, "token.key"), []byte(strings.Repeat("k", 32)), 0o600); err != nil {
+		return false, err
+	}
+	base, err := l.file(1, rows, 1)
+	if err != nil {
+		return false, err
+	}
+	first, err := l.once(ctx)
+	if err != nil {
+		return false, err
+	}
+	floor, reload, err := duck(ctx, folder, base)
+	if err != nil {
+		return false, err
+	}
+	if _, err := l.file(rows-deltaRows+1, deltaRows, 2); err != nil {
+		return false, err
+	}
+	delta, err := l.once(ctx)
+	if err != nil {
+		return false, err
+	}
+	report(out, "first load", rows, first)
+	_, _ = fmt.Fprintf(out, "read_csv with types into one table   %8.2f s\nfull reload in SQL with a sales mart %8.2f s\n", floor.Seconds(), reload.Seconds())
+	report(out, "delta", deltaRows, delta)
+	ratio, times := total(first)/floor.Seconds(), reload.Seconds()/total(delta)
+	_, _ = fmt.Fprintf(out, "first load / read_csv     %6.2f (target under %.0f; all marts of the models are in it)\nfull reload / delta       %6.2f (target %.0f or more)\n", ratio, firstTarget, times, reloadTarget)
+	return ratio < firstTarget && times >= reloadTarget, nil
+}
+
+func total(seconds map[string]float64) (sum float64) {
+	for _, s := range seconds {
+		sum += s
+	}
+	return sum
+}
+
+func report(out io.Writer, what string, rows int, seconds map[string]float64) {
+	_, _ = fmt.Fprintf(out, "%-11s %9d rows: %.2f s (read %.2f, stage %.2f, vault %.2f, marts %.2f)\n", what, rows, total(seconds), seconds["read"], seconds["stage"], seconds["vault"], seconds["marts"])
+}
+
+func (l *loading) bus(ctx context.Context) (*server.Server, error) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: filepath.Join(l.folder, "nats"), NoLog: true, NoSigs: true})
+	if err != nil {
+		return nil, err
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		return nil, fmt.Errorf("start NATS: it is not ready after 10 s")
+	}
+	l.nats = ns.ClientURL()
+	conn, err := nats.Connect(l.nats)
+	if err != nil {
+		return nil, err
+	}
+	if l.js, err = jetstream.New(conn); err != nil {
+		return nil, err
+	}
+	_, err = bus.Provision(ctx, l.js, bus.Setup{Replicas: 1})
+	return ns, err
+}
+
+// file makes a raw file of invoices and its record in the manifest; its path.
+func (l *loading) file(first, rows, edition int) (string, error) {
+	root := filepath.Join(l.folder, "raw")
+	unnamed := filepath.Join(root, "invoice", "new")
+	if err := os.MkdirAll(filepath.Dir(unnamed), 0o700); err != nil {
+		return "", err
+	}
+	file, err := os.Create(unnamed)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	to := bufio.NewWriterSize(io.MultiWriter(file, sum), 1<<20)
+	_, _ = to.WriteString(invoiceHeader)
+	for i := first; i < first+rows; i++ {
+		day := 1 + i%28
+		_, _ = fmt.Fprintf(to, "%d,%d,%d,out_invoice,2026-%02d-%02d,2026-%02d-%02d,%d.%02d,%d.00,0.00,CLP,posted,2026-%02d-%02dT%02d:%02d:%02d.%06dZ\n",
+			i, 1+i%200, 1+i%5000, 1+i%12, day, 1+i%12, day, 1000+i%90000+edition, i%100, 190+i%1000, 2+edition, day, i%24, i%60, i%60, i%1_000_000)
+	}
+	if err := to.Flush(); err != nil {
+		return "", err
+	}
+	if err := file.Close(); err != nil {
+		return "", err
+	}
+	hash := hex.EncodeToString(sum.Sum(nil))
+	path := filepath.Join(root, "invoice", hash+".csv")
+	if err := os.Rename(unnamed, path); err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	return path, l.record(root, hash, rows, info.Size())
+}
+
+func (l *loading) record(root, hash string, rows int, size int64) error {
+	l.sequence++
+	at := time.Date(2026, 12, 1, 0, 0, int(l.sequence), 0, time.UTC)
+	body, err := json.Marshal(map[string]any{
+		"version": 1, "sequence": l.sequence, "previous": l.previous, "kind": "rows", "dataset": "invoice", "region": "a", "batch": fmt.Sprintf("b%06d", l.sequence), "path": "invoice/" + hash + ".csv",
+		"format": "csv", "sha256": hash, "rows": rows, "bytes": size, "asof": map[string]any{"epoch": 1, "source_clock": at}, "event_id": fmt.Sprintf("bench-%d", l.sequence), "event_time": at,
+	})
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	l.previous = hex.EncodeToString(sum[:])
+	path := filepath.Join(root, "_manifest", "000000", fmt.Sprintf("%012d.json", l.sequence))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(string(body[:len(body)-1])+`,"hash":"`+l.previous+"\"}\n"), 0o600)
+}
+
+// once loads what is in the manifest, and gives the seconds of each stage as warehouse.loaded tells them.
+func (l *loading) once(ctx context.Context) (map[string]float64, error) {
+	command := exec.CommandContext(ctx, l.program, "--once")
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "NATS_URL=" + l.nats, "OFITEC_WAREHOUSE=" + l.folder, "OFITEC_TOKEN_KEY_FILE=" + filepath.Join(l.folder, "token.key"), "OFITEC_BATCH_BYTES=1000000000000"}
+	if said, err := command.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("etl-transform --once: %w: %s", err, said)
+	}
+	var seconds map[string]float64
+	err := bus.NewJetStream(l.js, nil).Replay(ctx, bus.Range{Stream: events.StreamFacts, Types: []events.Type{events.TypeWarehouseLoaded}}, func(f bus.Replayed) error {
+		if payload, err := f.Event.Payload(); err == nil && !l.known[f.Event.ID] {
+			l.known[f.Event.ID] = true
+			seconds = payload.(events.WarehouseLoaded).Seconds
+		}
+		return nil
+	})
+	if err == nil && seconds == nil {
+		err = fmt.Errorf("etl-transform has told of no load")
+	}
+	return seconds, err
+}
+
+// duck reads the same file with DuckDB alone into a persistent table, and does the best full reload in SQL.
+func duck(ctx context.Context, folder, path string) (floor, reload time.Duration, err error) {
+	db, err := sql.Open("duckdb", filepath.Join(folder, "plain.duckdb"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = db.Close() }()
+	read := "read_csv('" + path + "', header = true, columns = " + invoiceTypes + ")"
+	timed := func(statements ...string) (time.Duration, error) {
+		begin := time.Now()
+		for _, statement := range statements {
+			if _, err := db.ExecContext(ctx, statement); err != nil {
+				return 0, fmt.Errorf("run %.60q: %w", statement, err)
+			}
+		}
+		return time.Since(begin), nil
+	}
+	if _, err := timed("SET memory_limit = '2GiB'"); err != nil {
+		return 0, 0, err
+	}
+	if floor, err = timed("CREATE TABLE invoice AS SELECT * FROM "+read, "CHECKPOINT"); err != nil {
+		return 0, 0, err
+	}
+	mart := "SELECT date, project_id, partner_id, invoice_id, amount_total - coalesce(amount_tax, 0) AS amount_untaxed, amount_tax, amount_total FROM invoice WHERE state = 'posted' AND move_type IN ('out_invoice', 'out_refund')"
+	if _, err := timed("CREATE TABLE mart AS " + mart); err != nil {
+		return 0, 0, err
+	}
+	reload, err = timed("BEGIN", "DELETE FROM invoice", "INSERT INTO invoice SELECT * FROM "+read, "DELETE FROM mart", "INSERT INTO mart "+mart, "COMMIT")
+	return floor, reload, err
+}
