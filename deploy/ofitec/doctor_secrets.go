@@ -272,13 +272,13 @@ func (v keptSecrets) walk(ctx context.Context, folder string, secrets map[string
 	return nil
 }
 
-// secretField says whether a field of a credential is secret; names, ids, epochs and times stand in events and in the state by right.
+// secretField says whether a field of a credential is secret; names, ids, numbers and times stand in events and in the state by right.
 func secretField(key string) bool {
 	key = strings.ToLower(key)
 	if strings.Contains(key, "secret") {
 		return true
 	}
-	return key != "id" && !slices.ContainsFunc([]string{"user", "access_key", "expir", "epoch"}, func(part string) bool { return strings.Contains(key, part) })
+	return key != "id" && !slices.ContainsFunc([]string{"user", "access_key", "expir", "epoch", "term"}, func(part string) bool { return strings.Contains(key, part) })
 }
 
 func (v keptSecrets) read(ctx context.Context, path string, into any) error {

@@ -159,7 +159,7 @@ func TestASecretInTheStateIsFound(t *testing.T) {
 func TestOnlyWhatIsSecretOfACredentialIsLookedFor(t *testing.T) {
 	for field, secret := range map[string]bool{
 		"password": true, "value": true, "secret_access_key": true, "session_token": true, "key": true,
-		"username": false, "id": false, "epoch": false, "access_key_id": false, "expiration": false,
+		"username": false, "id": false, "epoch": false, "term": false, "access_key_id": false, "expiration": false,
 	} {
 		if secretField(field) != secret {
 			t.Errorf("field %s is secret: %v, want %v", field, !secret, secret)
