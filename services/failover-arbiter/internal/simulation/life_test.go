@@ -14,7 +14,7 @@ import (
 
 var life = flag.Int64("life", -1, "play this life only, and tell it: the seed of a failure")
 
-// TestWhateverHappensTheInvariantsHold plays lives from seeds until its time is over: a quarter of a minute, or, with OFITEC_DRILLS=1, ten minutes with evidence.
+// TestWhateverHappensTheInvariantsHold plays lives from seeds until its time is over: a quarter of a minute, or, with OFITEC_DRILLS=1, five minutes with evidence.
 func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 	if *life >= 0 {
 		w := live(uint64(*life), removal{}, true)
@@ -27,7 +27,7 @@ func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 	patience, drilling := 15*time.Second, os.Getenv("OFITEC_DRILLS") != ""
 	switch {
 	case drilling:
-		patience = 10 * time.Minute
+		patience = 5 * time.Minute
 	case testing.Short():
 		patience = 5 * time.Second
 	}

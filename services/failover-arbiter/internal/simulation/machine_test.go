@@ -134,7 +134,7 @@ func (m *machine) goOn() {
 
 // ask sends a request to etcd. The effect happens there, once or, as a copy, twice; the answer is told of it, or that none came in time.
 func (m *machine) ask(within time.Duration, effect func() any, answer func(result any, ok bool)) {
-	w, told := m.w, false
+	w, told, life := m.w, false, m.life
 	tell := func(result any, ok bool) {
 		if !told {
 			told = true
@@ -155,7 +155,7 @@ func (m *machine) ask(within time.Duration, effect func() any, answer func(resul
 				return
 			}
 			w.at(w.delay(w.store.raft, m.region), func() {
-				if w.store.serves(m.region) {
+				if m.life == life && w.store.serves(m.region) { // an answer finds the process that asked, or nobody
 					m.later(0, func() { tell(result, true) })
 				}
 			})
@@ -335,9 +335,9 @@ func (m *machine) followName() {
 	if !ok {
 		return
 	}
-	w := m.w
+	w, life := m.w, m.life
 	w.at(w.between(time.Millisecond, 20*time.Millisecond), func() {
-		if m.silent() {
+		if m.silent() || m.life != life {
 			return
 		}
 		problem := w.set(region, epoch)
