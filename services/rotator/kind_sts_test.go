@@ -61,6 +61,9 @@ func (v *vaultServer) session(t *testing.T, version int64) sts.Session {
 
 func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
 	t.Parallel() // it mostly waits
+	if os.Getenv("OFITEC_DRILLS") == "" {
+		t.Skip("it takes a minute: make drills has it")
+	}
 	restic, err := exec.LookPath("restic")
 	if err != nil {
 		t.Skip("restic is not installed: a backup is tested where it is")
