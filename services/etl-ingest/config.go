@@ -63,7 +63,7 @@ type ExportSettings struct {
 	Heartbeat        time.Duration `env:"OFITEC_EXPORT_HEARTBEAT" yaml:"heartbeat" doc:"how old a dataset's last record must be before it is recorded that there is nothing new"`
 	PageRows         int           `env:"OFITEC_EXPORT_PAGE_ROWS" yaml:"page_rows" doc:"rows a page, 1 to 100000; a page is a raw file and an event"`
 	Format           string        `env:"OFITEC_EXPORT_FORMAT" yaml:"format" doc:"csv or json (one object a line)"`
-	Connections      int           `env:"OFITEC_EXPORT_CONNECTIONS" yaml:"connections" doc:"datasets that are read at the same time"`
+	Connections      int           `env:"OFITEC_EXPORT_CONNECTIONS" yaml:"connections" doc:"requests under way at the same time, over all datasets; a dataset that was never read uses several"`
 	Timeout          time.Duration `env:"OFITEC_EXPORT_TIMEOUT" yaml:"timeout" doc:"how long the server may give no sign of life"`
 	Attempts         int           `env:"OFITEC_EXPORT_ATTEMPTS" yaml:"attempts" doc:"how often a page is asked for within a run"`
 	Bucket           string        `env:"OFITEC_CURSOR_BUCKET" yaml:"bucket" doc:"JetStream key-value bucket of the cursors"`

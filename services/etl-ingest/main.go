@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
@@ -24,14 +26,41 @@ func main() {
 	os.Exit(chassis.Main(name, run, chassis.ConfigReference(NewConfig(), chassis.EarlierNames...)))
 }
 
+// arguments reads --once, and --max-connections N, which goes before OFITEC_EXPORT_CONNECTIONS; 0 when it is not given.
+func arguments(args []string) (single bool, connections int, err error) {
+	for n := 0; n < len(args); n++ {
+		value, has := "", false
+		switch name, inline, joined := strings.Cut(args[n], "="); {
+		case args[n] == "--once":
+			single = true
+			continue
+		case name != "--max-connections":
+			return false, 0, &chassis.UsageError{Reason: fmt.Sprintf("unknown argument %q: want none, --once, --max-connections N, version or config-reference", args[n])}
+		case joined:
+			value, has = inline, true
+		case n+1 < len(args):
+			n++
+			value, has = args[n], true
+		}
+		connections, err = strconv.Atoi(value)
+		if !has || err != nil || connections < 1 {
+			return false, 0, &chassis.UsageError{Reason: fmt.Sprintf("--max-connections %q: want a number, 1 or more", value)}
+		}
+	}
+	return single, connections, nil
+}
+
 func run(ctx context.Context, args []string) error {
-	single := len(args) == 1 && args[0] == "--once"
-	if !single && len(args) > 0 {
-		return &chassis.UsageError{Reason: fmt.Sprintf("unknown argument %q: want none, --once, version or config-reference", args[0])}
+	single, connections, err := arguments(args)
+	if err != nil {
+		return err
 	}
 	c := NewConfig()
 	if err := config.Load(c, chassis.EarlierNames...); err != nil {
 		return err
+	}
+	if connections > 0 {
+		c.Export.Connections = connections
 	}
 	if single {
 		return once(ctx, c, os.Stdout)

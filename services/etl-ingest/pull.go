@@ -51,6 +51,11 @@ type puller struct {
 	policy   extract.Policy
 	format   string // csv or json, as asked for
 	attempts int
+
+	sums        comparer      // what tells how a dataset is spread; nil: large ones are not read in windows
+	connections int           // windows that are read at the same time
+	requests    chan struct{} // never closed; a token for each request under way. nil: as many as there are
+
 	region   events.Region
 	metrics  *metrics
 	log      *slog.Logger
@@ -63,6 +68,7 @@ type tally struct {
 	Pages, Stored, Seen int
 	StoredRows          int64
 	Took                time.Duration
+	begun               time.Time
 	FromStart           bool // the whole dataset was read
 }
 
@@ -82,9 +88,16 @@ func (p *puller) pull(ctx context.Context, dataset models.Dataset, options ...ev
 	if err != nil {
 		return t, err
 	}
-	t.FromStart = walk.At == extract.Place{}
+	t.FromStart, t.begun = walk.At == extract.Place{}, begun
 	last := newTail()
 	defer last.discard()
+	if t.FromStart && p.sums != nil && p.connections > 1 {
+		var done bool
+		if walk, state, done, err = p.backfill(ctx, dataset, walk, state, &t, last, options); err != nil || done {
+			t.Took = time.Since(begun)
+			return t, err
+		}
+	}
 	next := p.begin(ctx, p.request(dataset, walk.At))
 	defer func() { next.drop() }()
 	for {
@@ -110,44 +123,56 @@ func (p *puller) page(ctx context.Context, dataset models.Dataset, walk extract.
 		return walk, state, nil, err
 	}
 	last.keep(draft, page.First)
+	p.count(ctx, dataset, state, page, t)
+	walk, actions := extract.Decide(state, walk, page, p.policy)
+	var next *fetching
+	if ask, goesOn := actions[len(actions)-1].(extract.Ask); goesOn {
+		next = p.begin(ctx, p.request(dataset, ask.At))
+	}
+	state, err = p.act(ctx, dataset, walk, state, actions, draft, page, t, options)
+	return walk, state, next, err
+}
+
+// count takes a page into account.
+func (p *puller) count(ctx context.Context, dataset models.Dataset, state extract.State, page extract.Page, t *tally) {
 	t.Pages++
 	t.Rows += page.Rows
 	t.Bytes += page.Bytes
 	p.metrics.rows.WithLabelValues(dataset.Name).Add(float64(page.Rows))
 	p.metrics.bytes.WithLabelValues(dataset.Name).Add(float64(page.Bytes))
 	p.tellOdd(ctx, dataset, state, page)
-	walk, actions := extract.Decide(state, walk, page, p.policy)
-	var next *fetching
-	if ask, goesOn := actions[len(actions)-1].(extract.Ask); goesOn {
-		next = p.begin(ctx, p.request(dataset, ask.At))
-	}
+}
+
+// act does what is decided about a page.
+func (p *puller) act(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, actions []extract.Action, draft *spool.File, page extract.Page, t *tally, options []events.Option) (_ extract.State, err error) {
 	for _, action := range actions {
 		switch a := action.(type) {
 		case extract.Refuse:
-			return walk, state, next, a.Why
+			return state, a.Why
 		case extract.Skip:
 			t.Seen++
 			p.metrics.pages.WithLabelValues(dataset.Name, "seen").Inc()
 		case extract.Store:
 			if state, err = p.keep(ctx, dataset, walk, draft, page, a, options); err != nil {
-				return walk, state, next, err
+				return state, err
 			}
 			t.Stored++
 			t.StoredRows += page.Rows
 			p.metrics.pages.WithLabelValues(dataset.Name, "stored").Inc()
 		case extract.Record:
 			if state, err = p.record(ctx, dataset, walk, a, options); err != nil {
-				return walk, state, next, err
+				return state, err
 			}
-		case extract.Ask, extract.Done: // has begun above, or is the end
+		case extract.Ask, extract.Done: // is on its way, or the end
 		}
 	}
-	return walk, state, next, nil
+	return state, nil
 }
 
 // fetch reads a page into a spooled file, several times if that helps. The file is complete but has no lasting name.
 func (p *puller) fetch(ctx context.Context, request odoo.Request) (draft *spool.File, page extract.Page, err error) {
 	err = p.again(ctx, func() error {
+		defer p.slot()()
 		if draft, err = p.spool.Create(); err != nil {
 			return storageFailure("spool the page", err)
 		}
@@ -157,6 +182,15 @@ func (p *puller) fetch(ctx context.Context, request odoo.Request) (draft *spool.
 		return err
 	})
 	return draft, page, err
+}
+
+// slot waits until there may be one more request, and gives the place back when what it returns is called.
+func (p *puller) slot() (back func()) {
+	if p.requests == nil {
+		return func() {}
+	}
+	p.requests <- struct{}{}
+	return func() { <-p.requests }
 }
 
 // request is for a page of a dataset.

@@ -115,7 +115,7 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 	counted := newMetrics(service.Metrics)
 	region := events.Region(c.Region)
 	pull := &puller{
-		source: source, store: i.store, spool: files, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, log: service.Log, progress: page,
+		source: source, sums: source, connections: c.Export.Connections, requests: make(chan struct{}, c.Export.Connections), store: i.store, spool: files, mandate: allowed, policy: c.policy(), format: c.Export.Format, attempts: c.Export.Attempts, region: region, metrics: counted, log: service.Log, progress: page,
 		ledger: &ledger{
 			chain: manifest.NewChain(i.store), states: kv.New(i.stream, c.Export.Bucket, c.alone()), bus: i.bus, root: i.store.URL(), region: region, metrics: counted, log: service.Log,
 		},
