@@ -32,7 +32,7 @@ func (o *operator) vaultUser(ctx context.Context) (glass, error) {
 		if err == nil {
 			return g, nil
 		}
-		problems = append(problems, fmt.Errorf("Vault in region %s: %w", r, err))
+		problems = append(problems, fmt.Errorf("region %s: ask Vault: %w", r, err))
 	}
 	return glass{}, errors.Join(problems...)
 }

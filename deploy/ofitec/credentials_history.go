@@ -65,7 +65,7 @@ func (o *operator) credentialHistory(ctx context.Context, name string, from time
 	facts, seen := []credentialFact{}, map[string]bool{}
 	err = bus.NewJetStream(js, nil).Replay(ctx, bus.Range{Stream: events.StreamFacts, Types: credentialTypes, From: from}, func(r bus.Replayed) error {
 		if r.Err != nil || seen[r.Event.MsgID()] {
-			return nil
+			return nil //nolint:nilerr // a message that is no event, or was read already, is passed over
 		}
 		seen[r.Event.MsgID()] = true
 		payload, err := r.Event.Payload()

@@ -82,7 +82,7 @@ func (e *exportDoctor) get(ctx context.Context, method, path string, query url.V
 func (v *exportVisit) page(ctx context.Context, format string, query url.Values) (exportPage, error) {
 	query.Set("format", format)
 	asked := time.Now()
-	response, body, err := v.get(ctx, http.MethodGet, v.dataset.Name, query, v.token)
+	response, body, err := v.get(ctx, http.MethodGet, v.dataset.Name, query, v.token) //nolint:bodyclose // get has read and closed it
 	if err != nil {
 		return exportPage{}, err
 	}

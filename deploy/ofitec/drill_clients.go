@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/ofitec/ofitec/deploy/local/layout"
 )
 
 // How the name is watched: the authoritative server all the time, and as many clients as keep an answer for its whole time to live, each with another phase.
@@ -85,7 +83,7 @@ func every(ctx context.Context, interval time.Duration, step func() (done bool))
 func (c *clients) ask(ctx context.Context, server string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, digTimeout)
 	defer cancel()
-	return lookup(ctx, server, layout.Name)
+	return lookup(ctx, server)
 }
 
 // allFresh says whether every client has the new address.

@@ -293,7 +293,7 @@ func (d *faultDrill) read(ctx context.Context, e *faultEvidence, w *writers) {
 			d.say("%s: %v", writer, err)
 		}
 	}
-	e.Address, _ = lookup(ctx, fmt.Sprintf("%s:%d", d.layout.Addressing.Outside, layout.PortDNS), layout.Name)
+	e.Address, _ = lookup(ctx, fmt.Sprintf("%s:%d", d.layout.Addressing.Outside, layout.PortDNS))
 	e.Want = d.layout.Addressing.Region[active]
 }
 

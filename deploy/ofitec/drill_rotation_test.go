@@ -48,11 +48,11 @@ func (s *stack) theOnlyUser(t *testing.T, r layout.Region, within time.Duration)
 	s.eventually("one user, one lease, both colours on it", within, func() error {
 		users, err := s.vaultUsers(r)
 		if err != nil || len(users) != 1 {
-			return fmt.Errorf("users %v, %v", users, err)
+			return fmt.Errorf("users %v, %w", users, errors.Join(err, errors.New("want one")))
 		}
 		user = users[0]
 		if leases, err := s.leases(); err != nil || len(leases) != 1 {
-			return fmt.Errorf("leases %v, %v", leases, err)
+			return fmt.Errorf("leases %v, %w", leases, errors.Join(err, errors.New("want one")))
 		}
 		return s.bothColoursOn(r, user)
 	})
@@ -93,7 +93,7 @@ func (s *stack) leases() ([]string, error) {
 		if err == nil && response.StatusCode == http.StatusOK {
 			return list.Data.Keys, nil
 		}
-		problem = fmt.Errorf("Vault in region %s answers %d, %v", r, response.StatusCode, err)
+		problem = fmt.Errorf("region %s: Vault answers %d: %w", r, response.StatusCode, errors.Join(err, errors.New("want 200")))
 	}
 	return nil, problem
 }

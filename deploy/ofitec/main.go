@@ -35,7 +35,7 @@ type wrongUse struct{ error }
 func (w wrongUse) Unwrap() error { return w.error }
 
 func run(ctx context.Context, args []string) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // commands take theirs from ExecuteContext
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

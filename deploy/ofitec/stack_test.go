@@ -126,7 +126,10 @@ func (s *stack) stop() {
 	}
 	_ = s.up.Process.Signal(syscall.SIGINT)
 	select {
-	case <-s.ended:
+	case err := <-s.ended:
+		if err != nil {
+			s.t.Log(err)
+		}
 	case <-time.After(90 * time.Second):
 		s.t.Errorf("ofitec up does not end after Ctrl-C")
 		_ = s.up.Process.Kill()
@@ -270,7 +273,7 @@ func (s *stack) doctorIsClean(t *testing.T) {
 }
 
 func (s *stack) dnsAnswersA(t *testing.T) {
-	got, err := lookup(context.Background(), fmt.Sprintf("%s:%d", s.layout.Addressing.Outside, layout.PortDNS), layout.Name)
+	got, err := lookup(context.Background(), fmt.Sprintf("%s:%d", s.layout.Addressing.Outside, layout.PortDNS))
 	if err != nil || got != s.layout.Addressing.Region[layout.A] {
 		t.Errorf("%s is %s, %v; want %s", layout.Name, got, err, s.layout.Addressing.Region[layout.A])
 	}

@@ -323,7 +323,7 @@ func (s *stack) theReturnIsPlanned(t *testing.T) {
 func (s *stack) dnsAnswers(t *testing.T, r layout.Region) {
 	t.Helper()
 	server := fmt.Sprintf("%s:%d", s.layout.Addressing.Outside, layout.PortDNS)
-	if got, err := lookup(context.Background(), server, layout.Name); err != nil || got != s.layout.Addressing.Region[r] {
+	if got, err := lookup(context.Background(), server); err != nil || got != s.layout.Addressing.Region[r] {
 		t.Errorf("%s is %s, %v; want %s", layout.Name, got, err, s.layout.Addressing.Region[r])
 	}
 }
