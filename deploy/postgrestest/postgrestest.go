@@ -61,7 +61,7 @@ func New(t *testing.T, name string, shared *deploy.TLSFiles) *Database {
 	}
 	if shared == nil {
 		files := d.certificates(t)
-		must(t, os.Chmod(d.Dir, 0o711)) // an own authority is read by all
+		must(t, os.Chmod(d.Dir, 0o711)) //nolint:gosec // an own authority is read by all
 		shared = &files
 	}
 	current, err := user.Current()
