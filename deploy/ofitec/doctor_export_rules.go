@@ -305,7 +305,7 @@ func digestOf(rows []exportRow) string {
 // rights looks whether the export is for readers with a token, and for readers only.
 func (v *exportVisit) rights(ctx context.Context) error {
 	if v.token != "" {
-		response, _, err := v.get(ctx, http.MethodGet, v.dataset.Name, url.Values{"limit": {"1"}, "format": {"csv"}}, "")
+		response, _, err := v.get(ctx, http.MethodGet, v.dataset.Name, url.Values{"limit": {"1"}, "format": {"csv"}}, "") //nolint:bodyclose // get has read and closed it
 		if err != nil {
 			return err
 		}
@@ -314,7 +314,7 @@ func (v *exportVisit) rights(ctx context.Context) error {
 			return nil
 		}
 	}
-	response, _, err := v.get(ctx, http.MethodOptions, v.dataset.Name, nil, v.token)
+	response, _, err := v.get(ctx, http.MethodOptions, v.dataset.Name, nil, v.token) //nolint:bodyclose // get has read and closed it
 	if err != nil {
 		return err
 	}

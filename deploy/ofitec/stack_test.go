@@ -290,7 +290,7 @@ func (s *stack) writesReplicate(t *testing.T) {
 		for _, writer := range []string{"by-a", "by-b"} {
 			code, body, err := get(s.url(layout.B, layout.PortOdooBlue, "/of/ledger?writer="+writer))
 			if err != nil || code != http.StatusOK || !strings.Contains(body, writer) {
-				return fmt.Errorf("%s: %d %s %v", writer, code, body, err)
+				return fmt.Errorf("%s: %d %s %w", writer, code, body, err)
 			}
 		}
 		return nil
@@ -302,7 +302,7 @@ func (s *stack) gatesAreThere(t *testing.T) {
 		s.eventually("gate:healthy is 1 in region "+string(r), 90*time.Second, func() error {
 			code, body, err := get(s.url(r, layout.PortPrometheus, "/api/v1/query?query=gate:healthy"))
 			if err != nil || code != http.StatusOK || !strings.Contains(body, `"1"]`) {
-				return fmt.Errorf("%d %s %v", code, body, err)
+				return fmt.Errorf("%d %s %w", code, body, err)
 			}
 			return nil
 		})

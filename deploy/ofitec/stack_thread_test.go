@@ -66,7 +66,7 @@ func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 	s.eventually("the first user of Vault is the only one", 3*time.Minute, func() error {
 		var err error
 		if before, err = s.vaultUsers(active); err != nil || len(before) != 1 {
-			return fmt.Errorf("users %v, %v", before, err)
+			return fmt.Errorf("users %v, %w", before, err)
 		}
 		return s.bothColoursOn(active, before[0])
 	})
@@ -82,7 +82,7 @@ func (s *stack) credentialsAreReplacedUnderLoad(t *testing.T) {
 	s.eventually("a new user, and the old one gone", 2*time.Minute, func() error {
 		after, err := s.vaultUsers(active)
 		if err != nil || len(after) != 1 || after[0] == before[0] {
-			return fmt.Errorf("users %v, %v; before the rotation %v", after, err, before)
+			return fmt.Errorf("users %v, %w; before the rotation %v", after, err, before)
 		}
 		return s.bothColoursOn(active, after[0])
 	})
@@ -114,7 +114,7 @@ func (s *stack) hotColour(t *testing.T, r layout.Region) string {
 func (s *stack) bothColoursOn(r layout.Region, user string) error {
 	for _, colour := range []string{"blue", "green"} {
 		if on, err := s.envLine(r, colour, "POSTGRES_USER"); err != nil || on != user {
-			return fmt.Errorf("%s in region %s is on %q, %v; want %s", colour, r, on, err, user)
+			return fmt.Errorf("%s in region %s is on %q, %w; want %s", colour, r, on, err, user)
 		}
 	}
 	return nil
@@ -226,7 +226,7 @@ func (s *stack) publishedEquals(ctx context.Context, t *testing.T, r layout.Regi
 		defer func() { _ = reader.Close(ctx) }()
 		got, err := salesOf(ctx, reader, salesPublished)
 		if err != nil || got != want {
-			return fmt.Errorf("%+v, %v; the source has %+v", got, err, want)
+			return fmt.Errorf("%+v, %w; the source has %+v", got, err, want)
 		}
 		if _, err := reader.Exec(ctx, "DELETE FROM mart_fact_sales"); err == nil {
 			t.Error("the reader may delete from mart_fact_sales")
