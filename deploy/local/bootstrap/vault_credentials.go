@@ -2,8 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/deploy/local/identity"
@@ -33,37 +31,7 @@ func (v vaultSetup) credentials(ctx context.Context) error {
 
 // operator gives whoever runs the command a login of its own. Its tokens are short, and leases die with them: a quarter of an hour is all that break-glass gives.
 func (v vaultSetup) operator(ctx context.Context) error {
-	const role = "auth/approle/role/operator"
-	if err := v.write(ctx, role, map[string]any{
+	return v.login(ctx, "auth/approle/role/operator", map[string]any{
 		"token_policies": []string{"break-glass"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
-	}); err != nil {
-		return err
-	}
-	answer, err := v.client.Logical().ReadWithContext(ctx, role+"/role-id")
-	if err != nil {
-		return fmt.Errorf("read the operator's role id: %w", err)
-	}
-	id, err := text(answer, "role_id")
-	if err != nil {
-		return err
-	}
-	dir := v.layout.OperatorIdentityDir()
-	if err := v.keep(filepath.Join(dir, "vault-role-id"), id, "operator"); err != nil {
-		return err
-	}
-	secretFile := filepath.Join(dir, "vault-secret-id")
-	secret, err := identity.ReadFile(secretFile)
-	if err != nil {
-		return err
-	}
-	if len(secret) > 0 {
-		known, err := v.client.Logical().WriteWithContext(ctx, role+"/secret-id/lookup", map[string]any{"secret_id": string(secret)})
-		if err != nil {
-			return fmt.Errorf("look the operator's secret id up: %w", err)
-		}
-		if known != nil {
-			return nil
-		}
-	}
-	return v.newSecretID(ctx, role, secretFile, "operator")
+	}, v.layout.OperatorIdentityDir(), "operator")
 }

@@ -3,7 +3,9 @@ package bootstrap
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 
@@ -98,13 +100,18 @@ func (v vaultSetup) roles(ctx context.Context) error {
 }
 
 func (v vaultSetup) role(ctx context.Context, service string, r layout.Region) error {
-	path := "auth/approle/role/" + service + "." + string(r)
-	if err := v.write(ctx, path, map[string]any{
+	return v.login(ctx, "auth/approle/role/"+service+"."+string(r), map[string]any{
 		"token_policies": []string{service}, "token_period": tokenPeriod(service), "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": false,
-	}); err != nil {
+	}, v.layout.IdentityDir(r, service), service)
+}
+
+// login makes an AppRole and leaves in a folder what logs in by it. Whether it does is tried, not looked up: an attempt that ran out of time may have been carried
+// out in part, or later.
+func (v vaultSetup) login(ctx context.Context, role string, settings map[string]any, dir, owner string) error {
+	if err := v.write(ctx, role, settings); err != nil {
 		return err
 	}
-	answer, err := v.client.Logical().ReadWithContext(ctx, path+"/role-id")
+	answer, err := v.client.Logical().ReadWithContext(ctx, role+"/role-id")
 	if err != nil {
 		return fmt.Errorf("read role id: %w", err)
 	}
@@ -112,25 +119,56 @@ func (v vaultSetup) role(ctx context.Context, service string, r layout.Region) e
 	if err != nil {
 		return err
 	}
-	dir := v.layout.IdentityDir(r, service)
-	if err := v.keep(filepath.Join(dir, "vault-role-id"), id, service); err != nil {
+	if err := v.keep(filepath.Join(dir, "vault-role-id"), id, owner); err != nil {
 		return err
 	}
-	secretFile := filepath.Join(dir, "vault-secret-id")
-	secret, err := identity.ReadFile(secretFile)
+	file := filepath.Join(dir, "vault-secret-id")
+	secret, err := identity.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if len(secret) > 0 {
-		known, err := v.client.Logical().WriteWithContext(ctx, path+"/secret-id/lookup", map[string]any{"secret_id": string(secret)})
-		if err != nil {
-			return fmt.Errorf("look secret id up: %w", err)
-		}
-		if known != nil {
-			return nil
-		}
+	if opens, err := v.opens(ctx, id, string(secret)); err != nil || opens {
+		return err
 	}
-	return v.newSecretID(ctx, path, secretFile, service)
+	made, err := v.newSecretID(ctx, role)
+	if err != nil {
+		return err
+	}
+	if err := v.keep(file, made, owner); err != nil {
+		return err
+	}
+	opens, err := v.opens(ctx, id, made)
+	if err == nil && !opens {
+		err = fmt.Errorf("make secret id: Vault refuses the one that it has just made for %s", role)
+	}
+	return err
+}
+
+// opens logs in, and out again.
+func (v vaultSetup) opens(ctx context.Context, role, secret string) (bool, error) {
+	if secret == "" {
+		return false, nil
+	}
+	visitor, err := v.client.Clone()
+	if err != nil {
+		return false, fmt.Errorf("make Vault client: %w", err)
+	}
+	visitor.ClearToken()
+	answer, err := visitor.Logical().WriteWithContext(ctx, "auth/approle/login", map[string]any{"role_id": role, "secret_id": secret})
+	var refused *vault.ResponseError
+	if errors.As(err, &refused) && (refused.StatusCode == http.StatusBadRequest || refused.StatusCode == http.StatusForbidden) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("try a login: %w", err)
+	}
+	if answer == nil || answer.Auth == nil {
+		return false, errors.New("try a login: Vault's answer has no token")
+	}
+	if err := v.client.Auth().Token().RevokeAccessorWithContext(ctx, answer.Auth.Accessor); err != nil { // not every policy lets a token end itself
+		return false, fmt.Errorf("log out: %w", err)
+	}
+	return true, nil
 }
 
 // tokenPeriod is how long a token lives after its service's last sign of life. Leases die with the token that asked for them, and the users that the rotator makes
@@ -143,28 +181,24 @@ func tokenPeriod(service string) string {
 }
 
 // newSecretID replaces a secret id that is lost or unknown; earlier ones open nothing any more.
-func (v vaultSetup) newSecretID(ctx context.Context, role, file, service string) error {
+func (v vaultSetup) newSecretID(ctx context.Context, role string) (string, error) {
 	old, err := v.client.Logical().ListWithContext(ctx, role+"/secret-id")
 	if err != nil {
-		return fmt.Errorf("list secret ids: %w", err)
+		return "", fmt.Errorf("list secret ids: %w", err)
 	}
 	if old != nil {
 		accessors, _ := old.Data["keys"].([]any)
 		for _, accessor := range accessors {
 			if err := v.write(ctx, role+"/secret-id-accessor/destroy", map[string]any{"secret_id_accessor": accessor}); err != nil {
-				return err
+				return "", err
 			}
 		}
 	}
 	answer, err := v.client.Logical().WriteWithContext(ctx, role+"/secret-id", nil)
 	if err != nil {
-		return fmt.Errorf("make secret id: %w", err)
+		return "", fmt.Errorf("make secret id: %w", err)
 	}
-	secret, err := text(answer, "secret_id")
-	if err != nil {
-		return err
-	}
-	return v.keep(file, secret, service)
+	return text(answer, "secret_id")
 }
 
 // keep writes a file unless it says the same already.
