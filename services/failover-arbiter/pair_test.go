@@ -163,6 +163,15 @@ func TestASwitchoverLosesNothingAndTheOldPrimaryFollowsWithoutACopy(t *testing.T
 	if got := a.Super(t, "postgres", "SELECT count(*) FROM pg_replication_slots"); got != "0" {
 		t.Errorf("a keeps %s slots", got)
 	}
+	// The next failover asks on which timeline a is when nobody streams to it any more: its control file says the one before.
+	b.Run(t, "pg_ctl", "-D", b.DataDir, "-m", "immediate", "stop")
+	await(t, 15*time.Second, "a streams no more", func() bool {
+		d := a.report().Database
+		return d.Condition == state.DatabaseStandby && !d.Streaming
+	})
+	if d := a.report().Database; d.Timeline != 2 {
+		t.Errorf("a has followed timeline 2 and says %d", d.Timeline)
+	}
 }
 
 func TestASwitchoverThatIsGivenUpReopensUnderANewEpoch(t *testing.T) {
