@@ -36,6 +36,7 @@ type keeping struct {
 	counts  []int // of sessions
 	refused bool  // a new login was
 	stopped bool  // sessions would not end otherwise
+	hurried bool  // no pause between the counts: it proves nothing but for a hand-over
 
 	said         state.DatabaseReport
 	receipt      *events.Receipt
@@ -101,6 +102,9 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		err = h.admit(ctx, k)
 	default:
 		h.tell(ctx, k)
+		if k.hurried && !h.handsOver() {
+			k.rules, k.hurried = unknown, false
+		}
 		if k.rules != barred {
 			k.served = true // whoever was here before may have let applications in: only a fence says that none is left
 			h.fence(ctx, k)

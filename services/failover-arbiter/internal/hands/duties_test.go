@@ -99,6 +99,22 @@ func TestASwitchoverStopsTheFencedDatabaseAndStartsItWhenTheMandateReturns(t *te
 	await(t, w, "it is started again", func() bool { return w.has("start") && w.has("forget stop") })
 }
 
+func TestAFenceForAHandOverProvesNothingForAFailover(t *testing.T) {
+	w := &world{found: cluster.Condition{Exists: true}, failover: failover(events.RegionA, 1, state.PhaseIntent, intent(events.RegionA, events.RegionB, 2, events.CauseSwitchover)), stuckStop: errors.New("it does not stop")}
+	run(t, w)
+	await(t, w, "it is fenced and would be stopped", func() bool { return w.has("fence at once") && w.has("stop fast") })
+	if w.said().Receipt != nil {
+		t.Fatalf("receipt %+v before the database has ended", w.said().Receipt)
+	}
+	w.set(func() {
+		w.acts, w.failover = nil, failover(events.RegionA, 1, state.PhaseIntent, intent(events.RegionA, events.RegionB, 2, events.CauseDown))
+	})
+	await(t, w, "the receipt", func() bool { return w.said().Receipt != nil })
+	if !w.has("fence") || w.has("fence at once") {
+		t.Errorf("done: %v", w.acts)
+	}
+}
+
 func TestALostRegionFollowsIfItCanIsRewoundIfNotAndCopiedAtLast(t *testing.T) {
 	for _, c := range []struct {
 		fork      events.LSN

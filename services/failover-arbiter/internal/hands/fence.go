@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/supervisor"
 )
 
@@ -25,7 +27,11 @@ func (h *Hands) fence(ctx context.Context, k *keeping) {
 		return
 	}
 	k.rules = unknown
-	counts, err := h.Database.Fence(ctx, h.FenceIn, h.Pause)
+	pause := h.Pause
+	if k.hurried = h.handsOver(); k.hurried {
+		pause = 0
+	}
+	counts, err := h.Database.Fence(ctx, h.FenceIn, pause)
 	switch {
 	case err == nil:
 		k.rules, k.served, k.counts, k.refused = barred, false, lastOf(counts), false
@@ -41,6 +47,13 @@ func (h *Hands) fence(ctx context.Context, k *keeping) {
 			h.stop(ctx, k)
 		}
 	}
+}
+
+// handsOver says whether a switchover from here is under way. Its receipt is the database's own end, after which no session is left: what a login that was under way
+// may have become need not be waited for.
+func (h *Hands) handsOver() bool {
+	f := h.State()
+	return f != nil && f.Intent != nil && f.Intent.Cause == events.CauseSwitchover && f.Intent.From == h.Region && (f.Phase == state.PhaseIntent || f.Phase == state.PhaseFenced)
 }
 
 // barUnseen is for a database that does not answer while nobody may commit: the fenced rules are put in place for its next start. One that applications may write to

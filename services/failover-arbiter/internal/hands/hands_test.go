@@ -28,16 +28,17 @@ type world struct {
 	epoch  events.Epoch
 	primed []mandate.Learned
 
-	failover *state.Failover
-	found    cluster.Condition
-	ahead    postgres.Branch
-	follower postgres.Follower
-	status   supervisor.Status
-	lets     error // of a login
-	stuck    error // of a rewind
-	remade   *cluster.Remade
-	reported state.Report
-	wrong    []error
+	failover  *state.Failover
+	found     cluster.Condition
+	ahead     postgres.Branch
+	follower  postgres.Follower
+	status    supervisor.Status
+	lets      error // of a login
+	stuck     error // of a rewind
+	stuckStop error // of a fast stop
+	remade    *cluster.Remade
+	reported  state.Report
+	wrong     []error
 }
 
 func (w *world) did(act string) {
@@ -101,8 +102,11 @@ func (d database) RaiseEpoch(_ context.Context, epoch events.Epoch) error {
 }
 func (d database) Admit(context.Context) error { d.did("admit"); return nil }
 func (d database) Bar() error                  { d.did("bar"); return nil }
-func (d database) Fence(ctx context.Context, _, _ time.Duration) ([]int, error) {
+func (d database) Fence(ctx context.Context, _, pause time.Duration) ([]int, error) {
 	d.did("fence")
+	if pause == 0 {
+		d.did("fence at once")
+	}
 	return d.fence(ctx)
 }
 
@@ -132,7 +136,7 @@ func (d database) Pulse(context.Context) (postgres.Pulse, error)  { return postg
 type boss struct{ *world }
 
 func (s boss) StopImmediately(context.Context) error { s.did("stop"); return nil }
-func (s boss) StopFast(context.Context) error        { s.did("stop fast"); return nil }
+func (s boss) StopFast(context.Context) error        { s.did("stop fast"); return s.stuckStop }
 func (s boss) Start(context.Context) error           { s.did("start"); return nil }
 func (s boss) Status(context.Context) (supervisor.Status, error) {
 	s.mu.Lock()

@@ -58,6 +58,9 @@ func (s *Server) Fence(ctx context.Context, within, pause time.Duration) (counts
 	return emptied(ctx, ending, pause, func(ctx context.Context) (int, error) { return terminate(ctx, conn) })
 }
 
+// soon is how long ended sessions are given before they are counted again.
+const soon = 50 * time.Millisecond
+
 // emptied counts until there were no sessions twice, a pause apart. While the last count was above zero, or there was none yet, it ends with the time in which
 // sessions must have ended; else with the context.
 func emptied(ctx, ending context.Context, pause time.Duration, terminate func(context.Context) (int, error)) (counts []int, err error) {
@@ -77,7 +80,7 @@ func emptied(ctx, ending context.Context, pause time.Duration, terminate func(co
 		wait := pause
 		patience = ctx
 		if count > 0 {
-			wait = pause / 20
+			wait = soon
 			patience = ending
 		}
 		if err := sleep(patience, wait); err != nil {
