@@ -38,13 +38,9 @@ type fetchedPage struct {
 
 // cutWindows asks the server how rows are spread and gives windows that have about as many rows each, and the source's clock before that; none when it is not worth it.
 func (p *puller) cutWindows(ctx context.Context, dataset models.Dataset) ([]*window, time.Time, error) {
-	sum := func(w reconcile.Window) (s reconcile.Summary, err error) {
-		err = p.again(ctx, func() error {
-			defer p.slot()()
-			s, err = p.sums.Summary(ctx, dataset.Name, w)
-			return err
-		})
-		return s, err
+	sum := func(w reconcile.Window) (reconcile.Summary, error) {
+		defer p.slot()()
+		return p.sums.Summary(ctx, dataset.Name, w)
 	}
 	all, err := sum(reconcile.Window{})
 	if err != nil || all.Count < backfillPages*int64(p.policy.Limit) {
@@ -91,11 +87,11 @@ func (p *puller) firstMoment(ctx context.Context, dataset models.Dataset) (time.
 // backfill reads a dataset that was never read in windows. It gives the walk as it stands at the end; done is false when the dataset is to be read as usual.
 func (p *puller) backfill(ctx context.Context, dataset models.Dataset, walk extract.Walk, state extract.State, t *tally, last *tail, options []events.Option) (_ extract.Walk, _ extract.State, done bool, err error) {
 	windows, clock, err := p.cutWindows(ctx, dataset)
-	if errors.Is(err, odoo.ErrNotOffered) {
-		return walk, state, false, nil
+	if err != nil && !errors.Is(err, odoo.ErrNotOffered) && ctx.Err() == nil {
+		p.log.WarnContext(ctx, "read page by page: the server does not say what is in a window", "dataset", dataset.Name, "error", err)
 	}
 	if err != nil || len(windows) < 2 {
-		return walk, state, false, err
+		return walk, state, false, ctx.Err()
 	}
 	p.log.InfoContext(ctx, "reading in windows", "dataset", dataset.Name, "windows", len(windows), "connections", p.connections)
 	ctx, cancel := context.WithCancel(ctx)
