@@ -51,7 +51,7 @@ SELECT
     o.credited,
     o.retention_open,
     o.open_amount,
-    CASE WHEN coalesce(o.currency, 'CLP') = 'CLP' THEN o.open_amount ELSE CAST(round(o.open_amount * r.rate, 0) AS DECIMAL(18,2)) END AS open_company,
+    CASE WHEN coalesce(o.currency, 'CLP') = 'CLP' THEN o.open_amount ELSE CAST(round(CAST(o.open_amount AS DECIMAL(30,2)) * r.rate, 0) AS DECIMAL(18,2)) END AS open_company,
     o.days_overdue,
     CASE
         WHEN o.open_amount = 0 AND o.retention_open > 0 THEN 'retention'

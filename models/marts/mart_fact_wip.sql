@@ -29,7 +29,7 @@ inputs AS (
         CASE
             WHEN p.state = 'cancel' THEN CAST(m.revenue_to_date AS DECIMAL(18,2))
             WHEN p.currency = 'CLP' THEN CAST(round(p.agreed, 2) AS DECIMAL(18,2))
-            ELSE CAST(round(p.agreed * r.rate, 0) AS DECIMAL(18,2))
+            ELSE CAST(round(CAST(p.agreed AS DECIMAL(30,2)) * r.rate, 0) AS DECIMAL(18,2))
         END AS contract_value,
         s.physical_percent,
         s.planned_percent,
@@ -47,8 +47,8 @@ inputs AS (
 measures AS (
     SELECT
         *,
-        CAST(round(percent_planned * bac, 2) AS DECIMAL(18,2)) AS pv,
-        CAST(round(percent_physical * bac, 2) AS DECIMAL(18,2)) AS ev,
+        CAST(round(percent_planned * CAST(bac AS DECIMAL(30,2)), 2) AS DECIMAL(18,2)) AS pv,
+        CAST(round(percent_physical * CAST(bac AS DECIMAL(30,2)), 2) AS DECIMAL(18,2)) AS ev,
         CASE WHEN estimate > 0 THEN ratio(ac, estimate) END AS percent_cost_raw,
         CASE WHEN finished THEN contract_value WHEN estimate > 0 THEN share(least(greatest(ac, 0), estimate), contract_value, estimate) END AS earned_revenue
     FROM inputs

@@ -22,7 +22,7 @@ accounts AS (
     GROUP BY m.month_end, b.account
 ),
 valued AS (
-    SELECT a.month_end, CASE WHEN a.currency = 'CLP' THEN a.balance ELSE CAST(round(a.balance * r.rate, 0) AS DECIMAL(18,2)) END AS amount
+    SELECT a.month_end, CASE WHEN a.currency = 'CLP' THEN a.balance ELSE CAST(round(CAST(a.balance AS DECIMAL(30,2)) * r.rate, 0) AS DECIMAL(18,2)) END AS amount
     FROM accounts AS a
     LEFT JOIN newest AS n ON n.currency = a.currency
     LEFT JOIN mart_dim_rate AS r ON r.currency = a.currency AND r.date = CASE WHEN a.month_end = (SELECT month_end FROM horizon) THEN least(a.month_end, n.date) ELSE a.month_end END
@@ -31,7 +31,7 @@ cash AS (
     SELECT month_end, CASE WHEN count(*) = count(amount) THEN CAST(sum(amount) AS DECIMAL(30,2)) END AS cash FROM valued GROUP BY month_end
 ),
 payments AS (
-    SELECT p.date, CASE WHEN coalesce(p.currency, 'CLP') = 'CLP' THEN p.amount ELSE CAST(round(p.amount * r.rate, 0) AS DECIMAL(18,2)) END AS amount
+    SELECT p.date, CASE WHEN coalesce(p.currency, 'CLP') = 'CLP' THEN p.amount ELSE CAST(round(CAST(p.amount AS DECIMAL(30,2)) * r.rate, 0) AS DECIMAL(18,2)) END AS amount
     FROM vault_s_payment AS p
     LEFT JOIN mart_dim_rate AS r ON r.currency = p.currency AND r.date = p.date
     WHERE p.is_current AND NOT p.is_deleted AND p.state = 'posted' AND p.direction = 'outbound' AND coalesce(p.kind, '') NOT IN ('transfer', 'financing', 'investment')

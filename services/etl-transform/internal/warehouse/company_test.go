@@ -193,6 +193,19 @@ func TestALateRateRestatesTheMonthThatLackedIt(t *testing.T) {
 	b.expect(t, "SELECT contract_value FROM mart_fact_wip WHERE date = '2025-06-30' AND contract_value > 4000000", "4235000") // 110 x 38500
 }
 
+func TestAContractOfHundredsOfBillionsIsMultipliedExactly(t *testing.T) {
+	b := newCompany(t, "company")
+	r := b.load(t, b.file("currency_rate", "rows", "rate_id,currency,date,rate,write_date\n6,UF,2025-06-30,38500,2025-12-31T00:00:00Z\n", -11),
+		b.file("project", "rows", "project_id,project_name,partner_id,manager,state,date_start,date_end,contract_amount,contract_currency,approved_changes,budget_cost,estimate_at_completion,write_date\n"+
+			"2,Puente,1,Ana,open,2025-02-01,2025-10-15,5939057.36,UF,,500000000000,,2025-12-31T00:00:00Z\n", -11))
+	for _, m := range r.Marts {
+		if m.BlockedBy != "" {
+			t.Errorf("mart is blocked: %+v", m)
+		}
+	}
+	b.expect(t, "SELECT contract_value, bac FROM mart_fact_wip WHERE date = '2025-06-30' AND contract_value > 4000000", "228653708360|500000000000")
+}
+
 // deltas are changes at random to rows of the company's exports, and deletions, each a file.
 func (b *bench) deltas(t *testing.T, random *rand.Rand) []batch.Announced {
 	t.Helper()
