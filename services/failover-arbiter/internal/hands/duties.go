@@ -84,7 +84,7 @@ func (h *Hands) witness(k *keeping, f *state.Failover) {
 		return
 	}
 	given := k.receipt != nil && k.receipt.Epoch == f.Epoch
-	if given || i.Cause == events.CauseSwitchover || h.order.Load().open || k.rules != barred || !k.refused || k.facts.FlushLSN == 0 {
+	if given || i.Cause == events.CauseSwitchover || k.hurried || h.order.Load().open || k.rules != barred || !k.refused || k.facts.FlushLSN == 0 {
 		return
 	}
 	k.receipt = &events.Receipt{
