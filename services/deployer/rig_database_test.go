@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +17,7 @@ import (
 func (r *rig) startDatabase(t *testing.T) {
 	t.Helper()
 	r.database = postgrestest.Start(t, true)
-	r.databaseProxy = relay(t, r.database.ProxySource, r.database.Listen)
+	r.databaseProxy = r.database.Relay(t)
 	r.super(t, "SET ROLE odoo_owner; CREATE TABLE entry (writer text, seq bigint, PRIMARY KEY (writer, seq))")
 }
 
@@ -103,32 +101,4 @@ func (r *rig) leases(t *testing.T) int {
 		return 0
 	}
 	return len(answer.Data["keys"].([]any))
-}
-
-// relay stands in for the region's database proxy.
-func relay(t *testing.T, source, target string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: 20 * time.Second} // as slow as a starved machine
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer client.Close()
-				server, err := dialer.Dial("tcp", target)
-				if err != nil {
-					return
-				}
-				defer server.Close()
-				go func() { _, _ = io.Copy(server, client); _ = server.(*net.TCPConn).CloseWrite() }()
-				_, _ = io.Copy(client, server)
-			}()
-		}
-	}()
-	return listener.Addr().String()
 }

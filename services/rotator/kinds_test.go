@@ -166,7 +166,7 @@ func TestTheEnginesOwnLoginIsRotatedWhenTheStandbyIsPastItAndSurvivesAFailoverTh
 	}
 	alone.Terminate(t)
 	s := startStandby(t, r.database, true)
-	p := r.rotator(t, events.RegionA, configFile(t, rootConfig), "OFITEC_DATABASE_READ_PROXIES="+relay(t, s.ProxySource, s.Listen))
+	p := r.rotator(t, events.RegionA, configFile(t, rootConfig), "OFITEC_DATABASE_READ_PROXIES="+s.Relay(t))
 	now := r.inUse(t, "vault-root", 1)
 	if verifier() == old || s.Super(t, "postgres", "SELECT rolpassword FROM pg_authid WHERE rolname = 'vault_admin'") != verifier() {
 		t.Error("the login is not changed, or the standby has another one")

@@ -98,7 +98,7 @@ func TestAFailoverInTheMiddleLeavesOneUserThatWorksOnTheNewSide(t *testing.T) {
 			}
 			r := startRig(t, "1h", "24h")
 			s := startStandby(t, r.database, c.streams)
-			second := relay(t, s.ProxySource, s.Listen)
+			second := s.Relay(t)
 			r.vault.reach(t, r.database, r.proxy, second)
 			gate := shortDir(t) + "/go"
 			env := []string{"OFITEC_DATABASE_PROXIES=" + r.proxy + "," + second, "OFITEC_DATABASE_READ_PROXIES=" + second}

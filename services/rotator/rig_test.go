@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -59,7 +57,7 @@ func startRig(t *testing.T, ttl, most string) *rig {
 	vaultProgram(t)
 	r := &rig{database: postgrestest.Start(t, true), sessions: map[int64]*pgx.Conn{}, passwords: []string{postgrestest.Password}}
 	r.verdict = func(int64, events.Region) string { return "deployed" }
-	r.proxy = relay(t, r.database.ProxySource, r.database.Listen)
+	r.proxy = r.database.Relay(t)
 	r.vault = startVault(t, ttl, most, r.database, r.proxy)
 	endpoint, address := etcdtest.Start(t), chassistest.NATS(t)
 	var err error
@@ -268,34 +266,6 @@ func (r *rig) facts(t *testing.T, types ...events.Type) []events.Event {
 	})
 	must(t, err)
 	return all
-}
-
-// relay stands in for the region's database proxy.
-func relay(t *testing.T, source, target string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: time.Second}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer client.Close()
-				server, err := dialer.Dial("tcp", target)
-				if err != nil {
-					return
-				}
-				defer server.Close()
-				go func() { _, _ = io.Copy(server, client); _ = server.(*net.TCPConn).CloseWrite() }()
-				_, _ = io.Copy(client, server)
-			}()
-		}
-	}()
-	return l.Addr().String()
 }
 
 // start runs a program until the test ends, and shows the end of its output if the test failed.
