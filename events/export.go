@@ -26,6 +26,9 @@ func (a AsOf) Problems() []Problem {
 	return c.Problems()
 }
 
+// KindClose is the kind of a raw file that no export brought: what the marts said of a month when it was closed.
+const KindClose = "close"
+
 // ExportReady: a raw file is durable and may be loaded. An empty export has no rows but still says how fresh the source was.
 type ExportReady struct {
 	Dataset   string  `json:"dataset"`
@@ -33,7 +36,7 @@ type ExportReady struct {
 	Batch     string  `json:"batch" jsonschema:"description=unique within the dataset"`
 	RawURL    string  `json:"raw_url" jsonschema:"description=file:// or s3://; without credentials"`
 	Format    string  `json:"format" jsonschema:"enum=csv,enum=ndjson"`
-	Kind      string  `json:"kind" jsonschema:"enum=rows,enum=absent,enum=assert,enum=summary"`
+	Kind      string  `json:"kind" jsonschema:"enum=rows,enum=absent,enum=assert,enum=summary,enum=close"`
 	SHA256    string  `json:"sha256" jsonschema:"description=of the plain bytes after Content-Encoding"`
 	Rows      int64   `json:"rows"`
 	Bytes     int64   `json:"bytes" jsonschema:"description=of the plain bytes"`
@@ -62,7 +65,7 @@ func (p ExportReady) Validate() error {
 	known := strings.HasPrefix(p.RawURL, "file:///") || strings.HasPrefix(p.RawURL, "s3://")
 	c.That(known && !strings.ContainsAny(p.RawURL, "@? "), "raw_url", p.RawURL, "a file:/// or s3:// URL without credentials or a query")
 	OneOf(&c, "format", p.Format, "csv", "ndjson")
-	OneOf(&c, "kind", p.Kind, "rows", "absent", "assert", "summary")
+	OneOf(&c, "kind", p.Kind, "rows", "absent", "assert", "summary", KindClose)
 	c.SHA256("sha256", p.SHA256)
 	NotNegative(&c, "rows", p.Rows)
 	NotNegative(&c, "bytes", p.Bytes)

@@ -19,6 +19,8 @@ type Dataset struct {
 	Key string
 	// Cursor is the timestamp column that orders changes.
 	Cursor string
+	// Own says that the warehouse writes the dataset itself: nobody exports it.
+	Own bool
 	// Drift is what becomes of rows when the source has other columns than these.
 	Drift Drift
 	// Columns in the order of the file, which is the order of a CSV export.

@@ -30,14 +30,18 @@ func Builtin() fs.FS { return builtin }
 // Models is everything that was loaded. It is read-only and safe for concurrent use.
 type Models struct {
 	datasets []Dataset
+	exported []Dataset
 	vaults   []Vault
 	marts    []Mart
 	checks   []Check
 	version  string
 }
 
-// Datasets lists all datasets in order of their names.
-func (m *Models) Datasets() []Dataset { return m.datasets }
+// Datasets lists the exports of Odoo in order of their names.
+func (m *Models) Datasets() []Dataset { return m.exported }
+
+// All lists every dataset in order of their names, also those that the warehouse writes itself.
+func (m *Models) All() []Dataset { return m.datasets }
 
 // Dataset finds a dataset by name.
 func (m *Models) Dataset(name string) (Dataset, bool) {
@@ -213,6 +217,7 @@ func loadFiles(owner map[string]fs.FS) (*Models, error) {
 		return nil, &InvalidError{Problems: problems}
 	}
 	slices.SortFunc(m.datasets, func(a, b Dataset) int { return strings.Compare(a.Name, b.Name) })
+	m.exported = slices.DeleteFunc(slices.Clone(m.datasets), func(d Dataset) bool { return d.Own })
 	slices.SortFunc(m.vaults, func(a, b Vault) int { return strings.Compare(a.Dataset, b.Dataset) })
 	return m, nil
 }

@@ -32,7 +32,7 @@ func (r *reader) problem(n *yaml.Node, field, format string, args ...any) {
 }
 
 var (
-	datasetFields = []string{"dataset", "description", "key", "cursor", "drift", "columns"}
+	datasetFields = []string{"dataset", "source", "description", "key", "cursor", "drift", "columns"}
 	columnFields  = []string{"name", "description", "type", "required", "values", "pii", "references"}
 	name          = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 )
@@ -59,6 +59,12 @@ func parseDataset(file string, text []byte) (parsedDataset, []Problem) {
 	}
 	if stem := strings.TrimSuffix(path.Base(file), path.Ext(file)); d.Name != "" && d.Name != stem {
 		r.problem(fields["dataset"], "dataset", "is %q but the file is named %q; they must agree", d.Name, stem)
+	}
+	if source := r.optionalText(fields, "", "source"); source != "" {
+		d.Own = source == "warehouse"
+		if !d.Own {
+			r.problem(fields["source"], "source", "%q is not a source; it is warehouse, or left out for an export of Odoo", source)
+		}
 	}
 	r.columns(root, fields["columns"], &d)
 	if len(r.problems) == 0 {

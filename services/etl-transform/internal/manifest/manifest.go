@@ -110,7 +110,7 @@ func From(ctx context.Context, shelf Shelf, root string, sequence int64, limit i
 // announced is the event that told of the record.
 func (r record) announced(root string) (batch.Announced, bool, error) {
 	switch r.Kind {
-	case "rows", "absent", "assert", "summary":
+	case "rows", "absent", "assert", "summary", events.KindClose:
 	default:
 		return batch.Announced{}, false, nil
 	}

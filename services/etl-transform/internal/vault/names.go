@@ -34,7 +34,7 @@ var reserved = []string{"hashdiff", "as_of", "load", "raw_sequence", "raw_line",
 func Plans(m *models.Models) ([]Plan, error) {
 	var plans []Plan
 	var wrong []error
-	for _, d := range m.Datasets() {
+	for _, d := range m.All() {
 		for _, c := range d.Columns {
 			if slices.Contains(reserved, c.Name) || strings.HasPrefix(c.Name, "hk_") {
 				wrong = append(wrong, fmt.Errorf("%s: column %q: the warehouse has a column of that name itself; not hk_*, %s", d.File, c.Name, strings.Join(reserved, ", ")))

@@ -94,6 +94,11 @@ func (w *Warehouse) audit(ctx context.Context, c models.Check, relation, key str
 			return []Finding{base}, nil
 		}
 		base.Reason = fmt.Sprintf("%d rows break %s", base.Failing, c.Name())
+		if c.Kind == models.SQL { // whatever it gives is wrong, so that is what is named
+			var err error
+			base.Rows, err = texts(ctx, w.conn, fmt.Sprintf("SELECT CAST(r AS VARCHAR) FROM (%s) AS r ORDER BY 1 LIMIT %d", strings.ReplaceAll(c.Query, "{table}", relation), shownRows))
+			return []Finding{base}, err
+		}
 		if c.Kind != models.Unique {
 			return []Finding{base}, nil
 		}

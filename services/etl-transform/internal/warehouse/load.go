@@ -28,6 +28,7 @@ type Result struct {
 	Written  int64
 	Seconds  map[string]float64
 	Marts    []MartResult
+	Restated []string // closed months whose figures this load has changed
 	// Failed are the files that could not be read, and why; they are not in.
 	Failed map[batch.ID]error
 }
@@ -185,7 +186,14 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 	if err != nil {
 		return err
 	}
+	reported, err := w.restatements(ctx, tx)
+	if err != nil {
+		return err
+	}
 	if err := w.refresh(ctx, tx, occasion{touched: touched, day: before != after, without: without}, r); err != nil {
+		return err
+	}
+	if err := w.tellRestated(ctx, tx, reported, r); err != nil {
 		return err
 	}
 	r.lap("marts", start)

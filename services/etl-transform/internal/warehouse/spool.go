@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/rows"
@@ -63,7 +64,11 @@ func (s *spooling) declare(ctx context.Context, tx *sql.Tx, load int64) error {
 		return err
 	}
 	for n, f := range s.files {
-		_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (?, ?, ?, ?::UHUGEINT, ?)", vault.Files), n, f.Ready.Sequence, f.Ready.Kind, AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
+		kind := f.Ready.Kind
+		if kind == events.KindClose {
+			kind = vault.KindRows // what a month was when it was closed is rows as any other
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (?, ?, ?, ?::UHUGEINT, ?)", vault.Files), n, f.Ready.Sequence, kind, AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
 		if err != nil {
 			return fmt.Errorf("declare files: %w", err)
 		}
