@@ -111,6 +111,34 @@ func newETLRebuild() *cobra.Command {
 	return command
 }
 
+func newETLClose() *cobra.Command {
+	var reason string
+	command := &cobra.Command{
+		Use: "close MONTH", Short: "Freeze what the marts say of a month: as reported, beside what documents restate later", Args: cobra.ExactArgs(1),
+		Long: "Freeze what the marts say of a month: as reported, beside what documents restate later.\n\nThe figures become a raw file with a record in the manifest, from which both regions and every rebuild take them. " +
+			"The open month is refused, and a closed one: no month is opened again.",
+		Example: "  ofitec etl close 2026-10 --reason \"accounts of October approved\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return wrongUse{errors.New("--reason: say why; it stands in the closing")}
+			}
+			return withOperator(cmd, func(ctx context.Context, o *operator, _ bool) error {
+				r, err := o.warehouseRegion(ctx, cmd)
+				if err != nil {
+					return err
+				}
+				by := act(reason, time.Now())
+				said := append(passed(cmd), "--actor="+by.Actor, "--reason="+by.Reason)
+				return warehouseCommand{name: "close"}.run(ctx, o, r, cmd.OutOrStdout(), cmd.ErrOrStderr(), append(said, args...)...)
+			})
+		},
+	}
+	command.Flags().StringVar(&reason, "reason", "", "why; it stands in the closing")
+	regionFlag(command)
+	outputFlag(command)
+	return command
+}
+
 func newETLTrace() *cobra.Command {
 	command := forward(&cobra.Command{
 		Use: "trace MART", Short: "Walk from a cell of a mart back through vault and stage to lines of raw files and their events", Args: cobra.ExactArgs(1),

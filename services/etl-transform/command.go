@@ -18,6 +18,7 @@ type command struct {
 
 // commands are those that the program knows beside serving; `ofitec etl` calls them.
 var commands = map[string]command{
+	"close":      {run: runClose},
 	"rebuild":    {run: runRebuild},
 	"verify":     {run: runVerify},
 	"plan":       {run: runPlan},

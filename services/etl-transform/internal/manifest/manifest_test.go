@@ -30,7 +30,7 @@ func (s shelf) add(sequence int64, previous, kind, path string) string {
 func TestRecordsAreReadInOrderAndThoseOfOtherKindsArePassedOver(t *testing.T) {
 	s := shelf{}
 	hash := s.add(1, "0", "rows", "invoice/dt=2026-11-01/a.csv.zst")
-	hash = s.add(2, hash, "close", "")
+	hash = s.add(2, hash, "note", "")
 	hash = s.add(3, hash, "rows", "")
 	s.add(4, hash, "absent", "invoice/b.csv.zst")
 	found, next, err := From(t.Context(), s, "s3://raw", 1, 2)

@@ -1,7 +1,8 @@
-// Package s3 reads the raw store in a bucket of any server that speaks the S3 API. It needs the rights s3:GetObject and s3:ListBucket.
+// Package s3 reads the raw store in a bucket of any server that speaks the S3 API. It needs the rights s3:GetObject and s3:ListBucket, and to close a month s3:PutObject.
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,7 +35,10 @@ type Source struct {
 	bucket, prefix string
 }
 
-var _ raw.Source = (*Source)(nil)
+var (
+	_ raw.Source = (*Source)(nil)
+	_ raw.Keeper = (*Source)(nil)
+)
 
 // answerWithin is how long the server may think before it answers.
 const answerWithin = 30 * time.Second
@@ -86,4 +90,15 @@ func (s *Source) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return object, nil
+}
+
+// Add implements raw.Keeper.
+func (s *Source) Add(ctx context.Context, name string, content []byte) error {
+	o := minio.PutObjectOptions{ContentType: "application/octet-stream"}
+	o.SetMatchETagExcept("*")
+	_, err := s.client.PutObject(ctx, s.bucket, path.Join(s.prefix, name), bytes.NewReader(content), int64(len(content)), o)
+	if answer := minio.ToErrorResponse(err); err != nil && (answer.StatusCode == http.StatusPreconditionFailed || answer.Code == "PreconditionFailed") {
+		return fmt.Errorf("%w: %s", raw.ErrTaken, name)
+	}
+	return err
 }

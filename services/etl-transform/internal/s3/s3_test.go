@@ -106,6 +106,15 @@ func TestRawFilesAreReadFromABucketAndNothingOutsideThePrefix(t *testing.T) {
 	if _, err := store.Open(t.Context(), "s3://ofitec-raw/raw/invoice/z.csv"); !errors.Is(err, raw.ErrNotThere) {
 		t.Errorf("a file that is not there: %v", err)
 	}
+	if err := store.Add(t.Context(), "close/a.csv", []byte("id\n4\n")); err != nil {
+		t.Error(err)
+	}
+	if err := store.Add(t.Context(), "close/a.csv", []byte("id\n5\n")); !errors.Is(err, raw.ErrTaken) {
+		t.Errorf("a name is given twice: %v", err)
+	}
+	if content, _, err := store.Read(t.Context(), "close/a.csv"); err != nil || string(content) != "id\n4\n" {
+		t.Errorf("what was kept is %q: %v", content, err)
+	}
 	if _, found, err := store.Read(t.Context(), "_manifest/1"); found || err != nil {
 		t.Errorf("a small file that is not there: %t %v", found, err)
 	}

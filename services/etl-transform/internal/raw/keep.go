@@ -1,0 +1,71 @@
+package raw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ErrTaken says that there is a file of that name already.
+var ErrTaken = errors.New("the name is taken")
+
+// Keeper adds a file durably and completely, or not at all. Of several at once for one name, one wins and the others get an error that wraps ErrTaken.
+type Keeper interface {
+	Add(ctx context.Context, name string, content []byte) error
+}
+
+// Add keeps a small file. Only etl-ingest writes raw files, but for what a month was when it was closed.
+func (s *Store) Add(ctx context.Context, name string, content []byte) error {
+	keeper, can := s.source.(Keeper)
+	if !can {
+		return fmt.Errorf("add raw file %s: this store can only be read", name)
+	}
+	if err := keeper.Add(ctx, name, content); err != nil {
+		return fmt.Errorf("add raw file %s: %w", name, err)
+	}
+	return nil
+}
+
+var _ Keeper = Folder("")
+
+// Modes of what is kept, as etl-ingest has them: raw files never change.
+const (
+	dirMode  = 0o750
+	fileMode = 0o440
+)
+
+// Add implements Keeper.
+func (f Folder) Add(_ context.Context, name string, content []byte) error {
+	to := filepath.Join(string(f), filepath.FromSlash(name))
+	spool := filepath.Join(string(f), ".spool")
+	for _, folder := range []string{spool, filepath.Dir(to)} {
+		if err := os.MkdirAll(folder, dirMode); err != nil {
+			return err
+		}
+	}
+	draft, err := os.CreateTemp(spool, "record-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(draft.Name()) }() // of two names the durable one stays
+	_, err = draft.Write(content)
+	if err = errors.Join(err, draft.Chmod(fileMode), draft.Sync(), draft.Close()); err != nil {
+		return err
+	}
+	err = os.Link(draft.Name(), to)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: %s", ErrTaken, name)
+	}
+	return errors.Join(err, syncDir(filepath.Dir(to)), syncDir(filepath.Dir(filepath.Dir(to))))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
