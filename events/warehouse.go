@@ -170,7 +170,7 @@ func (p WarehouseRejected) Entity() string { return p.Mart }
 func (p WarehouseRejected) Validate() error {
 	c := Check{problems: p.Problems()}
 	c.Token("mart", p.Mart)
-	c.Token("check", p.Check)
+	c.Text("check", p.Check, 1000) // such as unique.hk_project-date
 	c.Text("reason", p.Reason, 1000)
 	NotNegative(&c, "failing_rows", p.Failing)
 	c.Time("rejected_at", p.Rejected)

@@ -30,6 +30,8 @@ type Check struct {
 	To [2]string
 	// Within is how old the newest value of freshness may be.
 	Within time.Duration
+	// With is the table that reconcile compares with, Where chooses its rows, and Amount is the column that is added up in both.
+	With, Where, Amount string
 	// Title and Query are those of a sql test: {table} in it stands for the rows that are tested, and whatever it gives is wrong.
 	Title, Query string
 }
@@ -74,6 +76,7 @@ const (
 	MinRows        CheckKind = "min_rows"         // fewer rows fail
 	Freshness      CheckKind = "freshness"        // a newest value older than the source's clock less within fails
 	RowCountChange CheckKind = "row_count_change" // more or fewer rows than before, by more than that many percent
+	Reconcile      CheckKind = "reconcile"        // a month whose number of rows or sum is not that of the source's rows fails
 	SQL            CheckKind = "sql"              // whatever the query gives fails
 )
 
@@ -145,7 +148,8 @@ var (
 		RowCountChange: {fields: []string{"max_percent"}, long: func(r *reader, n *yaml.Node, f map[string]*yaml.Node, at string, c *Check) {
 			r.numberField(n, f, at, "max_percent", c)
 		}},
-		SQL: {fields: []string{"name", "query"}, long: (*reader).checkSQL},
+		Reconcile: {fields: []string{"column", "with", "where", "amount"}, long: (*reader).checkReconcile},
+		SQL:       {fields: []string{"name", "query"}, long: (*reader).checkSQL},
 	}
 )
 
@@ -239,6 +243,14 @@ func (r *reader) checkFreshness(n *yaml.Node, f map[string]*yaml.Node, at string
 		r.problem(f["within"], at+".within", "%q is not a time such as 36h", text)
 	}
 	c.Within = within
+}
+
+func (r *reader) checkReconcile(n *yaml.Node, f map[string]*yaml.Node, at string, c *Check) {
+	c.Columns = []string{r.identifier(n, f, at, "column")}
+	c.With, c.Amount = r.identifier(n, f, at, "with"), r.identifier(n, f, at, "amount")
+	if c.Where = r.optionalText(f, at, "where"); c.Where == "" {
+		c.Where = "true"
+	}
 }
 
 func checkNumber(r *reader, n *yaml.Node, at string, c *Check) {

@@ -109,8 +109,19 @@ func Table(c models.Check, relation string) string {
 	case models.RowCountChange: // against what readers see
 		return fmt.Sprintf("SELECT CASE WHEN b.n > 0 AND abs(a.n - b.n) * 100 > %d * b.n THEN abs(a.n - b.n) ELSE 0 END::BIGINT FROM (SELECT count(*) AS n FROM %s AS r) AS a, (SELECT count(*) AS n FROM %s) AS b",
 			c.Rows, relation, canon.Quote(c.Table))
+	case models.Reconcile:
+		return fmt.Sprintf("SELECT count(*) FROM (%s)", Months(c, relation))
 	case models.SQL:
 		return fmt.Sprintf("SELECT count(*) FROM (%s) AS r", strings.ReplaceAll(c.Query, "{table}", relation))
 	}
 	return "SELECT 0::BIGINT"
+}
+
+// Months lists the months in which a relation and what it is reconciled with differ: month, rows and sum here, rows and sum there. NULL is the month of rows without a date.
+func Months(c models.Check, relation string) string {
+	sums := func(from, where string) string {
+		return fmt.Sprintf("SELECT strftime(%s, '%%Y-%%m') AS month, count(*) AS n, coalesce(sum(%s), 0) AS s FROM %s AS r WHERE %s GROUP BY month", canon.Quote(c.Columns[0]), canon.Quote(c.Amount), from, where)
+	}
+	return fmt.Sprintf("SELECT coalesce(a.month, b.month) AS month, coalesce(a.n, 0) AS n, coalesce(a.s, 0) AS s, coalesce(b.n, 0) AS there_n, coalesce(b.s, 0) AS there_s FROM (%s) AS a FULL JOIN (%s) AS b ON a.month IS NOT DISTINCT FROM b.month WHERE a.n IS DISTINCT FROM b.n OR a.s IS DISTINCT FROM b.s",
+		sums(relation, "true"), sums(canon.Quote(c.With), "("+c.Where+")"))
 }

@@ -94,20 +94,12 @@ func (w *Warehouse) audit(ctx context.Context, c models.Check, relation, key str
 			return []Finding{base}, nil
 		}
 		base.Reason = fmt.Sprintf("%d rows break %s", base.Failing, c.Name())
-		if c.Kind == models.SQL { // whatever it gives is wrong, so that is what is named
-			var err error
-			base.Rows, err = texts(ctx, w.conn, fmt.Sprintf("SELECT CAST(r AS VARCHAR) FROM (%s) AS r ORDER BY 1 LIMIT %d", strings.ReplaceAll(c.Query, "{table}", relation), shownRows))
-			return []Finding{base}, err
-		}
-		if c.Kind != models.Unique {
+		query := naming(c, relation)
+		if query == "" {
 			return []Finding{base}, nil
 		}
-		group := make([]string, len(c.Columns))
-		for i, name := range c.Columns {
-			group[i] = canon.Quote(name)
-		}
 		var err error
-		base.Rows, err = texts(ctx, w.conn, fmt.Sprintf("SELECT %s || ' x ' || count(*) FROM %s AS r GROUP BY %s HAVING count(*) > 1 ORDER BY 1 LIMIT %d", keyText(c.Columns), relation, strings.Join(group, ", "), shownRows))
+		base.Rows, err = texts(ctx, w.conn, fmt.Sprintf("%s ORDER BY 1 LIMIT %d", query, shownRows))
 		return []Finding{base}, err
 	}
 	var findings []Finding
@@ -128,6 +120,23 @@ func (w *Warehouse) audit(ctx context.Context, c models.Check, relation, key str
 		findings = append(findings, f)
 	}
 	return findings, nil
+}
+
+// naming asks for texts that say what a check on the whole table has found; empty where there is nothing to name but the table.
+func naming(c models.Check, relation string) string {
+	switch c.Kind {
+	case models.SQL: // whatever it gives is wrong, so that is what is named
+		return fmt.Sprintf("SELECT CAST(r AS VARCHAR) FROM (%s) AS r", strings.ReplaceAll(c.Query, "{table}", relation))
+	case models.Reconcile:
+		return fmt.Sprintf("SELECT coalesce(month, 'without a date') || ': ' || n || ' rows, ' || s || '; the source has ' || there_n || ', ' || there_s FROM (%s)", check.Months(c, relation))
+	case models.Unique:
+		group := make([]string, len(c.Columns))
+		for i, name := range c.Columns {
+			group[i] = canon.Quote(name)
+		}
+		return fmt.Sprintf("SELECT %s || ' x ' || count(*) FROM %s AS r GROUP BY %s HAVING count(*) > 1", keyText(c.Columns), relation, strings.Join(group, ", "))
+	}
+	return ""
 }
 
 func texts(ctx context.Context, conn *sql.Conn, query string) ([]string, error) {
