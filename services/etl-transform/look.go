@@ -204,7 +204,7 @@ func writeTrace(out io.Writer, r *reading, traced warehouse.Traced) {
 		}
 		fmt.Fprintf(out, "%s.%s = %s, made of %s", s.Mart, s.Column, value, s.MadeOf)
 		if s.Agrees != nil {
-			verdict := "which is NOT the value (amounts in other currencies are converted)"
+			verdict := "which is NOT the value"
 			if *s.Agrees {
 				verdict = "which is the value"
 			}

@@ -69,7 +69,7 @@ var ErrNoCell = errors.New("there is no such cell")
 // tracer goes down from one cell.
 type tracer struct {
 	w       *Warehouse
-	project string // expression of its key
+	project string // expression of its key; "" for all of them
 	month   string // literal of its last day
 	result  Traced
 	seen    map[string]bool
@@ -85,7 +85,10 @@ func (w *Warehouse) Trace(ctx context.Context, c Cell) (Traced, error) {
 	}
 	last := time.Date(c.Month.Year(), c.Month.Month()+1, 0, 0, 0, 0, 0, time.UTC)
 	t := &tracer{w: w, project: key, month: "DATE '" + last.Format(time.DateOnly) + "'", seen: map[string]bool{}}
-	if err := t.mart(ctx, c.Mart, c.Column, c.Column); err != nil {
+	if columns, err := columnsOf(ctx, w.db, c.Mart); err == nil && !slices.ContainsFunc(columns, func(c canon.Column) bool { return c.Name == "hk_project" }) {
+		t.project = "" // a mart of the whole company
+	}
+	if err := t.mart(ctx, c.Mart, c.Column, ""); err != nil {
 		return Traced{}, fmt.Errorf("trace %s of %s: %w", c.Column, c.Mart, err)
 	}
 	return t.result, nil
@@ -104,12 +107,12 @@ func (t *tracer) model(name string) (models.Mart, error) {
 	return all[i], nil
 }
 
-// mart goes on from a column of a mart. by is the name under which the mart says what it is made of, which need not be a column.
-func (t *tracer) mart(ctx context.Context, name, column, by string) error {
-	if t.seen[name+"."+by] {
+// mart goes on from a column of a mart, or from a name under which the mart says what another mart's value is made of: that value then.
+func (t *tracer) mart(ctx context.Context, name, column, value string) error {
+	if t.seen[name+"."+column] {
 		return nil
 	}
-	t.seen[name+"."+by] = true
+	t.seen[name+"."+column] = true
 	m, err := t.model(name)
 	if err != nil {
 		return err
@@ -118,8 +121,8 @@ func (t *tracer) mart(ctx context.Context, name, column, by string) error {
 	if err != nil {
 		return err
 	}
-	step := Step{Mart: name, Column: by}
-	trace, declared := m.Trace(by)
+	step := Step{Mart: name, Column: column, Value: value}
+	trace, declared := m.Trace(column)
 	if slices.ContainsFunc(columns, func(c canon.Column) bool { return c.Name == column }) {
 		if step.Value, err = t.value(ctx, m, columns, column); err != nil {
 			return err
@@ -135,18 +138,18 @@ func (t *tracer) mart(ctx context.Context, name, column, by string) error {
 	case len(trace.From) > 0:
 		t.result.Steps[at].MadeOf = strings.Join(trace.From, ", ")
 		for _, other := range trace.From {
-			if err := t.mart(ctx, name, other, other); err != nil {
+			if err := t.mart(ctx, name, other, ""); err != nil {
 				return err
 			}
 		}
 		return nil
 	case trace.Mart != "":
-		other := by
+		other := column
 		if trace.As != "" {
 			other = trace.As
 		}
 		t.result.Steps[at].MadeOf = trace.Mart + "." + other
-		return t.mart(ctx, trace.Mart, other, other)
+		return t.mart(ctx, trace.Mart, other, step.Value)
 	}
 	t.result.Steps[at].MadeOf = "rows of " + trace.Dataset
 	return t.dataset(ctx, trace, at)
@@ -157,7 +160,7 @@ func (t *tracer) value(ctx context.Context, m models.Mart, columns []canon.Colum
 	conditions := []string{"true"}
 	for _, c := range columns {
 		switch {
-		case c.Name == "hk_project":
+		case c.Name == "hk_project" && t.project != "":
 			conditions = append(conditions, fmt.Sprintf("hk_project = %s", t.project))
 		case c.Type == "DATE" && (c.Name == "month_end" || c.Name == "date" || c.Name == "period"):
 			conditions = append(conditions, fmt.Sprintf("last_day(%s) = %s", c.Name, t.month))
@@ -213,6 +216,7 @@ func (t *tracer) reads(ctx context.Context, m models.Mart, at int) error {
 func (t *tracer) rowsSQL(p vault.Plan, trace models.Trace) string {
 	project := "true"
 	switch {
+	case t.project == "":
 	case p.Vault.Key == "hk_project":
 		project = "s.hk_project = " + t.project
 	case slices.ContainsFunc(p.Vault.Links, func(l models.Link) bool { return l.Key == "hk_project" }):
