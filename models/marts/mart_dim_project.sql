@@ -12,8 +12,10 @@ SELECT
     s.approved_changes,
     s.budget_cost,
     s.estimate_at_completion,
-    coalesce(s.is_deleted, false) AS is_deleted
+    coalesce(s.is_deleted, false) AS is_deleted,
+    coalesce(s.version, 1) AS version,
+    coalesce(s.write_date, TIMESTAMP '1900-01-01') AS valid_from
 FROM vault_h_project AS h
 LEFT JOIN vault_s_project AS s ON s.hk_project = h.hk_project AND s.is_current
 UNION ALL BY NAME
-SELECT 0::UHUGEINT AS hk_project, 0 AS project_id, '(unknown)' AS project_name, 0::UHUGEINT AS hk_partner, false AS is_deleted
+SELECT 0::UHUGEINT AS hk_project, 0 AS project_id, '(unknown)' AS project_name, 0::UHUGEINT AS hk_partner, false AS is_deleted, 1 AS version, TIMESTAMP '1900-01-01' AS valid_from
