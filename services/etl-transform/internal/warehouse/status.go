@@ -63,6 +63,9 @@ func (w *Warehouse) Status(ctx context.Context) (Status, error) {
 	}
 	s.PublishedAt = moment(sql.NullTime{Time: at, Valid: !at.IsZero()})
 	for _, p := range w.plans {
+		if p.Dataset.Own {
+			continue // nobody exports it
+		}
 		d := DatasetStatus{Dataset: p.Dataset.Name}
 		living := "SELECT count(*) FROM " + p.Stage()
 		if p.Kept {
