@@ -40,13 +40,14 @@ var month = regexp.MustCompile(`^[0-9]{4}-(0[1-9]|1[0-2])$`)
 // WarehouseLoaded: a micro-batch is in vault and marts, with what it cost.
 type WarehouseLoaded struct {
 	Load
-	Batches  []string           `json:"batches" jsonschema:"description=ids of the export.ready events"`
-	Read     Volume             `json:"read"`
-	Written  Volume             `json:"written"`
-	Seconds  map[string]float64 `json:"seconds,omitempty" jsonschema:"description=by stage: stage; vault; marts; commit"`
-	Restated []string           `json:"restated_months,omitempty" jsonschema:"description=closed months whose figures changed; 2026-03"`
-	Loaded   time.Time          `json:"loaded_at"`
-	Digests  map[string]string  `json:"digests,omitempty" jsonschema:"description=digest by table; where it was computed"`
+	Batches    []string            `json:"batches" jsonschema:"description=ids of the export.ready events"`
+	Read       Volume              `json:"read"`
+	Written    Volume              `json:"written"`
+	Seconds    map[string]float64  `json:"seconds,omitempty" jsonschema:"description=by stage: stage; vault; marts; commit"`
+	Restated   []string            `json:"restated_months,omitempty" jsonschema:"description=closed months whose figures changed; 2026-03"`
+	RestatedBy map[string][]string `json:"restated_by_mart,omitempty" jsonschema:"description=the same by mart"`
+	Loaded     time.Time           `json:"loaded_at"`
+	Digests    map[string]string   `json:"digests,omitempty" jsonschema:"description=digest by table; where it was computed"`
 }
 
 // Type implements Payload.
@@ -69,6 +70,11 @@ func (p WarehouseLoaded) Validate() error {
 	}
 	for n, text := range p.Restated {
 		c.That(month.MatchString(text), fmt.Sprintf("restated_months[%d]", n), text, "a month such as 2026-03")
+	}
+	for mart, months := range p.RestatedBy {
+		for n, text := range months {
+			c.That(month.MatchString(text), fmt.Sprintf("restated_by_mart.%s[%d]", mart, n), text, "a month such as 2026-03")
+		}
 	}
 	c.Time("loaded_at", p.Loaded)
 	return invalid(p, c.problems)

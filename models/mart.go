@@ -21,6 +21,11 @@ type Mart struct {
 	// for a mart that is computed whole whenever one of the datasets that it reads was touched.
 	DrivenBy string
 	Key      string
+	// Refresh says how changes of other things that it reads reach it; what is not named there makes the whole mart anew. Narrow names what need not be read as a whole then.
+	Refresh []Refresh
+	Narrow  []Narrow
+	// Period is the column whose month a row belongs to, for telling which months were restated; empty for none.
+	Period string
 	// Reads are the datasets and marts that the SQL reads.
 	Reads []string
 	// Amount is the column whose sum says how much is missing when rows are in quarantine; empty for none.
@@ -30,7 +35,7 @@ type Mart struct {
 	File   string
 }
 
-var martFields = []string{"mart", "description", "grain", "driven_by", "key", "reads", "amount", "trace"}
+var martFields = []string{"mart", "description", "grain", "driven_by", "key", "refresh", "narrow", "period", "reads", "amount", "trace"}
 
 type parsedMart struct {
 	Mart
@@ -50,12 +55,8 @@ func parseMart(layer fs.FS, file string, text []byte) (parsedMart, []Problem) {
 	m.Amount = r.optionalText(fields, "", "amount")
 	m.Grain, m.Reads = r.names(fields["grain"], "grain"), r.names(fields["reads"], "reads")
 	m.Traces = r.traces(fields["trace"])
-	if (m.DrivenBy == "") != (m.Key == "") {
-		r.problem(root, "driven_by", "and key belong together: have both or none")
-	}
-	if m.DrivenBy != "" && !slices.Contains(m.Reads, m.DrivenBy) {
-		r.problem(fields["driven_by"], "driven_by", "%q is not among reads", m.DrivenBy)
-	}
+	m.Period = r.optionalText(fields, "", "period")
+	r.refreshes(&m.Mart, root, fields)
 	if len(m.Grain) == 0 {
 		r.problem(root, "grain", "is missing; it lists the columns that identify a row")
 	}

@@ -45,7 +45,8 @@ type MartResult struct {
 	BlockedBy   string // check that holds the mart back; empty when it was refreshed
 	Reason      string
 	Failing     int64
-	Kept        int64 // load that the mart shows
+	Kept        int64    // load that the mart shows
+	Restated    []string // months before the open one whose rows have changed, as 2026-03; none when the mart was made as a whole for the first time
 }
 
 // Ledger has the sha256 of the batches that are in, of those that are asked for.
@@ -284,7 +285,16 @@ func bigOf(value any) *big.Int {
 	return new(big.Int)
 }
 
+// asker is a connection or a transaction.
+type asker interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 func columnsOf(ctx context.Context, db *sql.DB, table string) ([]canon.Column, error) {
+	return columnsIn(ctx, db, table)
+}
+
+func columnsIn(ctx context.Context, db asker, table string) ([]canon.Column, error) {
 	found, err := db.QueryContext(ctx, "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND schema_name = 'main' AND database_name = current_database() ORDER BY column_index", table)
 	if err != nil {
 		return nil, fmt.Errorf("describe table %s: %w", table, err)

@@ -5,22 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/check"
 )
-
-// candidate is the TEMP table of a mart's rows that were computed anew.
-const candidate = "work_mart"
-
-// occasion is why marts are refreshed.
-type occasion struct {
-	touched map[string]bool // datasets with touched keys
-	day     bool            // the greatest asof has come into another day
-	without map[string]bool // marts that could not be computed
-}
 
 // martError is what was wrong with one mart.
 type martError struct {
@@ -33,13 +24,13 @@ func (e *martError) Unwrap() error { return e.err }
 
 // refresh computes anew what the touched datasets feed, checks it, and puts it in place. A mart that is blocked stays as it is.
 func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Result) error {
-	changed := map[string]bool{} // marts
+	changed := map[string]change{} // marts
 	for _, m := range w.o.Models.Marts() {
 		state, err := w.martState(ctx, tx, m.Name)
 		if err != nil {
 			return err
 		}
-		due, driven := due(m, o, changed, state)
+		due, reach := due(m, o, changed, state)
 		if !due {
 			continue
 		}
@@ -47,12 +38,11 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 		if o.without[m.Name] {
 			err = w.saveMart(ctx, tx, result, state.load)
 		} else {
-			result, err = w.refreshOne(ctx, tx, m, driven, state, r.Load)
+			result, changed[m.Name], err = w.refreshOne(ctx, tx, m, reach, state, r.Load)
 		}
 		if err != nil {
 			return &martError{m.Name, err}
 		}
-		changed[m.Name] = result.BlockedBy == ""
 		r.Marts = append(r.Marts, result)
 	}
 	return nil
@@ -72,56 +62,43 @@ func (w *Warehouse) martState(ctx context.Context, tx *sql.Tx, mart string) (mar
 	return s, nil
 }
 
-// due says whether a mart must be refreshed, and whether the touched rows of the dataset that drives it are enough: not when something else that it reads has changed, and not
-// when it was never filled or was held back.
-func due(m models.Mart, o occasion, changed map[string]bool, s martState) (due, driven bool) {
-	driven = m.DrivenBy != "" && s.load != 0 && !s.blocked
-	due = s.load == 0 && !s.blocked || o.day && m.DrivenBy == ""
-	for _, read := range m.Reads {
-		if o.touched[read] || changed[read] {
-			due = true
-			driven = driven && read == m.DrivenBy
-		}
-	}
-	return due, driven
-}
-
-func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, driven bool, s martState, load int64) (MartResult, error) {
+func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, r reach, s martState, load int64) (MartResult, change, error) {
 	result := MartResult{Mart: m.Name, Kept: s.load}
-	only, scope := "true", "true"
-	if driven {
-		only = fmt.Sprintf("%s IN (SELECT %[1]s FROM %s)", m.Key, touchedBy(m.DrivenBy))
-		scope = fmt.Sprintf("hk IN (SELECT %s FROM %s)", m.Key, touchedBy(m.DrivenBy))
-	}
-	if err := run(ctx, tx, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT * FROM (%s) AS m WHERE %s", candidate, m.SQL, only)); err != nil {
-		return result, err
+	if err := (narrowed{m}).compute(ctx, tx, r); err != nil {
+		return result, none, err
 	}
 	checks := check.Of(w.o.Models.Checks(), m.Name)
 	tests := check.Rows(check.Errors(checks))
-	outcomes, err := w.tableChecks(ctx, tx, m, checks, only, driven, &result)
+	outcomes, err := w.tableChecks(ctx, tx, m, checks, r, &result)
 	if err != nil {
-		return result, err
+		return result, none, err
 	}
 	if result.BlockedBy != "" {
-		return result, errors.Join(w.saveMart(ctx, tx, result, s.load), w.saveOutcomes(ctx, tx, m.Name, outcomes, load))
+		return result, none, errors.Join(w.saveMart(ctx, tx, result, s.load), w.saveOutcomes(ctx, tx, m.Name, outcomes, load))
 	}
-	statements := []string{fmt.Sprintf("DELETE FROM etl_quarantine WHERE layer = 'mart' AND name = %s AND %s", canon.Literal(m.Name), scope)}
+	statements := []string{fmt.Sprintf("DELETE FROM etl_quarantine WHERE layer = 'mart' AND name = %s AND %s", canon.Literal(m.Name), r.quarantined(m))}
 	for _, t := range tests {
 		statements = append(statements, quarantine(m, t, load))
 	}
-	statements = append(statements,
-		fmt.Sprintf("DELETE FROM %s WHERE %s", candidate, check.AnyFailing(tests)),
-		fmt.Sprintf("DELETE FROM %s WHERE %s", m.Name, only),
-		fmt.Sprintf("INSERT INTO %s BY NAME SELECT * FROM %s", m.Name, candidate))
+	statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE %s", candidate, check.AnyFailing(tests)))
 	if err := run(ctx, tx, statements...); err != nil {
-		return result, err
+		return result, none, err
+	}
+	changed, err := w.apply(ctx, tx, m, r)
+	if err != nil {
+		return result, none, err
+	}
+	if changed == some {
+		if result.Restated, err = w.restated(ctx, tx, m); err != nil {
+			return result, none, err
+		}
 	}
 	rows, err := w.count(ctx, tx, checks, &result)
 	if err != nil {
-		return result, err
+		return result, none, err
 	}
 	result.Kept = load
-	return result, errors.Join(w.saveMart(ctx, tx, result, load), w.saveOutcomes(ctx, tx, m.Name, append(outcomes, rows...), load))
+	return result, changed, errors.Join(w.saveMart(ctx, tx, result, load), w.saveOutcomes(ctx, tx, m.Name, append(outcomes, rows...), load))
 }
 
 // outcome is what a check found in a mart: a row of etl_check.
@@ -143,16 +120,21 @@ func (r *MartResult) note(o outcome) {
 }
 
 // tableChecks looks at the mart as it would be. The first error holds it back.
-func (w *Warehouse) tableChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, only string, driven bool, result *MartResult) ([]outcome, error) {
+func (w *Warehouse) tableChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, r reach, result *MartResult) ([]outcome, error) {
 	failing := check.AnyFailing(check.Rows(check.Errors(checks)))
-	relation := fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s))", candidate, failing)
-	if driven {
-		relation = fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s) UNION ALL BY NAME SELECT * FROM %s WHERE NOT (%s))", candidate, failing, m.Name, only)
+	anew := fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s))", candidate, failing)
+	all := anew
+	if !r.whole {
+		all = fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s) UNION ALL BY NAME SELECT * FROM %s WHERE NOT (%s))", candidate, failing, m.Name, r.only(m))
 	}
 	var outcomes []outcome
 	for _, c := range checks {
 		if c.Kind.OfRows() {
 			continue
+		}
+		relation := all
+		if c.Kind == models.Unique && c.Severity != models.Warns && slices.Contains(c.Columns, m.Key) {
+			relation = anew // rows of other keys are none of the same, and passed when they came
 		}
 		rows, err := number(ctx, tx, check.Table(c, relation))
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,6 +60,17 @@ func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Re
 	for stage, seconds := range r.Seconds {
 		loaded.Seconds[stage] = seconds
 	}
+	for _, m := range r.Marts {
+		loaded.Restated = append(loaded.Restated, m.Restated...)
+		if len(m.Restated) > 0 {
+			if loaded.RestatedBy == nil {
+				loaded.RestatedBy = map[string][]string{}
+			}
+			loaded.RestatedBy[m.Mart] = m.Restated
+		}
+	}
+	slices.Sort(loaded.Restated)
+	loaded.Restated = slices.Compact(loaded.Restated)
 	var cause events.Event
 	for _, f := range s.files {
 		loaded.Batches = append(loaded.Batches, f.Event.ID)
