@@ -57,10 +57,10 @@ func TestEachKindOfCheckFailsWhenItShouldAndNamesTableColumnAndRows(t *testing.T
 			if m := r.Marts[0]; findings[0].Failing != 0 || m.BlockedBy != "" || m.Quarantined != 0 || m.Passed != 1 {
 				t.Fatalf("what is right fails: %+v, %+v", findings[0], m)
 			}
-			switch {
-			case k.check == "min_rows":
+			switch k.check {
+			case "min_rows":
 				r = b.load(t, b.file("thing", "absent", "thing_id\n2\n", 2))
-			case k.check == "freshness.made": // the source goes on, and nothing new is made
+			case "freshness.made": // the source goes on, and nothing new is made
 				r = b.load(t, b.file("thing", "rows", thingColumns+"1,1,green,5.00,2026-01-01T01:00:00Z\n", 72))
 			default:
 				r = b.load(t, b.file("thing", "rows", thingColumns+k.bad+",2026-01-02T00:00:00Z\n", 2))

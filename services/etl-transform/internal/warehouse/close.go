@@ -159,7 +159,7 @@ func (w *Warehouse) freeze(ctx context.Context, tx *sql.Tx, c Closing, f *Frozen
 
 // readTexts calls each for the rows of a query, NULL as the empty text.
 func readTexts(ctx context.Context, tx *sql.Tx, query string, each func(values []string)) error {
-	found, err := tx.QueryContext(ctx, "SELECT CAST(COLUMNS(*) AS VARCHAR) FROM ("+query+")")
+	found, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (%s)", query))
 	if err != nil {
 		return fmt.Errorf("run %.60q: %w", query, err)
 	}
