@@ -165,6 +165,29 @@ func TestTheWorkedCompanyHasTheFiguresOfItsSheet(t *testing.T) {
 	newCompany(t, "company").compare(t, "company.sheet")
 }
 
+// Every KPI of every project and month, as formulas of the documents' amounts that testdata/company_months.py derived from the same exports.
+func TestEveryKPIOfEveryMonthHasTheFigureOfItsSheet(t *testing.T) {
+	b := newCompany(t, "company")
+	b.compare(t, "company_months.sheet")
+	b.expect(t, "SELECT (SELECT count(*) FROM mart_kpi_project), (SELECT count(*) FROM mart_kpi_company)", fmt.Sprintf("%d|%d", rowsOf(t, "mart_kpi_project"), rowsOf(t, "mart_kpi_company")))
+}
+
+// rowsOf is how many revenues of a mart the sheet has: one a row, so that no row of the mart is without.
+func rowsOf(t *testing.T, mart string) int {
+	t.Helper()
+	sheet, err := os.ReadFile(filepath.Join("testdata", "company_months.sheet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(string(sheet)) {
+		if strings.HasPrefix(line, mart+" | ") && strings.Contains(line, " | revenue | ") {
+			rows++
+		}
+	}
+	return rows
+}
+
 func TestTheZeroCasesAreAsPinned(t *testing.T) {
 	newCompany(t, "zeros").compare(t, "zeros.sheet")
 }
@@ -216,7 +239,7 @@ func (b *bench) deltas(t *testing.T, random *rand.Rand) []batch.Announced {
 	}
 	exports, _ := filepath.Glob(filepath.Join("testdata", "company", "*.csv"))
 	var files []batch.Announced
-	for i := range 6 {
+	for i := range 9 {
 		export := exports[random.IntN(len(exports))]
 		content, err := os.ReadFile(export)
 		if err != nil {
@@ -251,7 +274,7 @@ func (b *bench) deltas(t *testing.T, random *rand.Rand) []batch.Announced {
 }
 
 func TestTheMartsEqualThoseMadeAnewAfterAnyDeltas(t *testing.T) {
-	seeds := 2
+	seeds := 3
 	if testing.Short() {
 		seeds = 1
 	}
