@@ -29,6 +29,7 @@ func (s *Stack) transformEnv(r layout.Region) []string {
 	return []string{
 		"OFITEC_WAREHOUSE=" + s.layout.ComponentDir(r, "etl-transform"),
 		"OFITEC_TOKEN_KEY_FILE=" + filepath.Join(dir, "token.key"),
+		"OFITEC_RAW_KEY_FILE=" + filepath.Join(dir, "raw-key"),
 		"OFITEC_RAW_URL=" + rawURL,
 		"OFITEC_S3_ENDPOINT=https://" + fmt.Sprintf("%s:%d", a.Outside, layout.PortObjects),
 		"OFITEC_S3_ACCESS_KEY_FILE=" + filepath.Join(dir, "s3-access-key"),

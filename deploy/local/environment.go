@@ -69,6 +69,7 @@ func (s *Stack) ingestEnv(r layout.Region) []string {
 	return []string{
 		"OFITEC_ODOO_URL=http://" + a.Addr(r, layout.PortWebProxy),
 		"OFITEC_ODOO_TOKEN_FILE=" + filepath.Join(dir, "export-token"),
+		"OFITEC_RAW_KEY_FILE=" + filepath.Join(dir, "raw-key"),
 		"OFITEC_RAW_URL=" + rawURL,
 		"OFITEC_S3_ENDPOINT=https://" + fmt.Sprintf("%s:%d", a.Outside, layout.PortObjects),
 		"OFITEC_S3_ACCESS_KEY_FILE=" + filepath.Join(dir, "s3-access-key"),

@@ -3,6 +3,7 @@ module github.com/ofitec/ofitec/deploy/local
 go 1.26.0
 
 require (
+	filippo.io/age v1.2.1
 	github.com/hashicorp/vault/api v1.23.0
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/nats-io/jwt/v2 v2.8.3

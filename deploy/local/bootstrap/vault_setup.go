@@ -283,7 +283,7 @@ func configured(have, want map[string]any) bool {
 	return slices.EqualFunc(roles, databaseRoles, func(have any, want string) bool { return have == want })
 }
 
-// secrets brings what the stack made before Vault was there: the key of personal-data tokens and the first database user.
+// secrets brings what the stack made before Vault was there: the keys of personal-data tokens and of raw files, and the first database user.
 func (v vaultSetup) secrets(ctx context.Context) error {
 	key, err := identity.Master(v.layout, "token-key")
 	if err != nil {
@@ -295,6 +295,15 @@ func (v vaultSetup) secrets(ctx context.Context) error {
 	}
 	if err := v.bring(ctx, "ofitec/etl-transform/token-key", map[string]any{"key": base64.StdEncoding.EncodeToString(key)}); err != nil {
 		return err
+	}
+	raw, err := identity.Master(v.layout, "raw-key")
+	if err != nil {
+		return err
+	}
+	for _, service := range []string{"etl-ingest", "etl-transform"} { // each in its own place, which its policy lets it read
+		if err := v.bring(ctx, "ofitec/"+service+"/raw-key", map[string]any{"key": string(raw)}); err != nil {
+			return err
+		}
 	}
 	return v.bring(ctx, "ofitec/credentials/odoo-app", map[string]any{"username": "odoo_bootstrap", "password": string(password)})
 }

@@ -217,7 +217,7 @@ func TestDamageIsNamedAndNothingIsOverwritten(t *testing.T) {
 	for _, name := range []string{
 		"operator/ca.key", "operator/ca.crt", "a/identity/rotator/tls.key", "a/identity/rotator/tls.crt", "c/identity/etcd/peer.key", "b/identity/deployer/nats.creds",
 		"operator/nats/OPS.seed", "operator/nats/OPS.jwt", "operator/secrets/postgres-ofitec_probe", "a/identity/health-probe/postgres-password",
-		"operator/secrets/token-key", "b/identity/etl-transform/token.key", "b/identity/failover-arbiter/tsig.key", "outside/identity/bind/keys.conf",
+		"operator/secrets/token-key", "b/identity/etl-transform/token.key", "operator/secrets/raw-key", "a/identity/etl-ingest/raw-key", "b/identity/failover-arbiter/tsig.key", "outside/identity/bind/keys.conf",
 		"outside/identity/minio/certs/private.key", "operator/vault-admin-password",
 	} {
 		path := filepath.Join(l.Root, name)

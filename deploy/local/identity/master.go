@@ -8,7 +8,7 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/layout"
 )
 
-// Master reads the operator's copy of a secret that Ensure has made: "postgres-<role>", "token-key", "export-token", "minio-root-user",
+// Master reads the operator's copy of a secret that Ensure has made: "postgres-<role>", "token-key", "raw-key", "export-token", "minio-root-user",
 // "minio-root-password", "s3-secret-key-<region>", ArchiveSecret, ArchivePassphrase.
 func Master(l layout.Layout, name string) ([]byte, error) {
 	path := filepath.Join(l.OperatorDir(), "secrets", name)

@@ -143,6 +143,7 @@ func secrets(l layout.Layout, owners Owners) []kept {
 		ofRole("analytics_publisher", in("etl-transform", "postgres-password", data...)),
 		ofRole("analytics_reader", atOperator("analytics-reader-password")),
 		{name: "token-key", fresh: func() ([]byte, error) { return randomBytes(32) }, check: func(b []byte) bool { return len(b) == 32 }, copies: in("etl-transform", "token.key", data...)},
+		{name: "raw-key", fresh: freshRawKey, check: isRawKey, copies: append(in("etl-ingest", "raw-key", data...), in("etl-transform", "raw-key", data...)...)},
 		{name: "export-token", fresh: word(32), check: isWord, copies: append(in("odoo", "export-token", data...), in("etl-ingest", "export-token", data...)...)},
 		rootUser,
 		{name: "minio-root-password", fresh: word(30), check: isWord, copies: minio("root-password")},
