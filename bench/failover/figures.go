@@ -77,6 +77,8 @@ func summary(out io.Writer, v variant, runs []drilled, worst time.Duration) (met
 		}
 	}
 	_ = table.Flush()
+	waited, _ := figuresOf(valuesOf(runs, func(d drilled) *float64 { s := d.Waited.Seconds(); return &s }))
+	fmt.Fprintf(out, "before a run, until the arbiters would move the writes: median %.0f s, worst %.0f s, not counted above\n", waited.median, waited.most)
 	whole, _ := figuresOf(valuesOf(runs, parts[len(parts)-1].of))
 	if !v.lost {
 		met = whole.median < switchoverMedian.Seconds() && lost == 0

@@ -23,11 +23,15 @@ type variant struct {
 	lost bool                                // a region is dead afterwards and must be restored
 }
 
+// The planned ones come first: what the others do to the gates must be over before writes move again.
 var variants = []variant{
+	{"switchover", func(_, other string) []string { return []string{"switchover", other} }, false},
 	{"kill", func(active, _ string) []string { return []string{"region-loss", active, "--yes"} }, true},
 	{"black-hole", func(active, _ string) []string { return []string{"region-loss", active, "--black-hole", "--yes"} }, true},
-	{"switchover", func(_, other string) []string { return []string{"switchover", other} }, false},
 }
+
+// readyWithin bounds the wait before a round; gates look back over minutes, so that a kill is seen in them for as long.
+const readyWithin = 10 * time.Minute
 
 // drilled is what `ofitec drill ... -o json` says, as far as it is measured here.
 type drilled struct {
@@ -46,6 +50,7 @@ type drilled struct {
 		OK     bool   `json:"ok"`
 		Detail string `json:"detail"`
 	} `json:"checks"`
+	Waited time.Duration `json:"-"` // before the round, until the arbiters would move the writes
 }
 
 // split is a recovery by its steps; nil what was not measured.
@@ -176,7 +181,11 @@ func (l losses) round(ctx context.Context, v variant) (drilled, error) {
 	}
 	// The cooldown of the round before; there may be none.
 	_ = exec.CommandContext(ctx, l.ofitec, "failover", "acknowledge", "--reason", "a bench measures on", "--data", l.data).Run()
-	var run drilled
+	waited, err := l.allowed(ctx, other)
+	if err != nil {
+		return drilled{}, err
+	}
+	run := drilled{Waited: waited}
 	if err := l.ask(ctx, &run, append(append([]string{"drill"}, v.args(active, other)...), "--max-outage", "2m")...); err != nil {
 		return run, err
 	}
@@ -197,6 +206,45 @@ func (l losses) round(ctx context.Context, v variant) (drilled, error) {
 		}
 	}
 	return run, nil
+}
+
+// allowed waits until the arbiters would move the writes to a region: until then a planned move is refused, and a loss is held. Asking changes nothing.
+func (l losses) allowed(ctx context.Context, to string) (waited time.Duration, err error) {
+	began, told := time.Now(), time.Duration(0)
+	for {
+		var said struct {
+			Request struct {
+				Answer *struct {
+					Accepted bool   `json:"accepted"`
+					Reason   string `json:"reason"`
+				} `json:"answer"`
+			} `json:"request"`
+			Error string `json:"error"`
+		}
+		if err := l.ask(ctx, &said, "failover", "switchover", "--to", to, "--dry-run", "--retry-for", "0s", "--reason", "a bench asks whether it may"); err != nil {
+			return 0, err
+		}
+		waited = time.Since(began)
+		reason := said.Error
+		if a := said.Request.Answer; a != nil {
+			if a.Accepted {
+				return waited, nil
+			}
+			reason = a.Reason
+		}
+		if waited > readyWithin {
+			return waited, fmt.Errorf("the writes may not move to region %s within %s: %s", to, readyWithin, reason)
+		}
+		if told == 0 || waited-told >= 10*time.Second {
+			told = waited
+			fmt.Fprintf(l.say, "%s  waiting for %s until the writes may move to region %s: %s\n", time.Now().UTC().Format(time.TimeOnly), waited.Round(time.Second), to, reason)
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return waited, ctx.Err()
+		}
+	}
 }
 
 // ask runs a command of the operator's program with -o json. A status that is not 0 is for the caller to read out of the answer.

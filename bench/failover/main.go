@@ -1,7 +1,7 @@
 // Command failover measures what a failover takes and what waiting for one costs.
 //
-// Usage: go run ./failover [-rounds N] [-only kill,black-hole,switchover] moves the writes of a stack of its own, as root; about a minute a round of the first two, half of it for the
-// last. -decide and -idle measure the arbiter's own cost: [-rounds N] [-for D] [-ofitec PROGRAM -data FOLDER]. It ends with status 1 when a target is missed, 2 when it was called wrongly.
+// Usage: go run ./failover [-rounds N] [-only switchover,kill,black-hole] moves the writes of a stack of its own, as root; half a minute a round of the first, a minute of the
+// others, and until the gates are green before each. -decide and -idle measure the arbiter's own cost: [-rounds N] [-for D] [-ofitec PROGRAM -data FOLDER]. It ends with status 1 when a target is missed, 2 when it was called wrongly.
 package main
 
 import (
@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, out, problems io.Writer) int {
 	idling := flags.Bool("idle", false, "watch the arbiters of a stack that is up")
 	source := flags.String("source", "../services/failover-arbiter", "the arbiter's module, seen from bench/")
 	rounds := flags.Int("rounds", 0, "how often each is measured (default 20, with -decide 5)")
-	only := flags.String("only", "kill,black-hole,switchover", "how the writes move")
+	only := flags.String("only", "switchover,kill,black-hole", "how the writes move")
 	during := flags.Duration("for", time.Minute, "how long -idle watches")
 	ofitec := flags.String("ofitec", "../bin/ofitec", "the operator's program")
 	data := flags.String("data", "../.ofitec", "the stack's folder, for -idle")
@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, out, problems io.Writer) int {
 		return !slices.ContainsFunc(variants, func(v variant) bool { return v.name == name })
 	})
 	if *deciding && *idling || *rounds < 0 || *during < time.Second || flags.NArg() > 0 || !known {
-		fmt.Fprintln(problems, "failover: want at most one of -decide and -idle, -rounds of 1 or more, -for of 1s or more, -only of kill, black-hole, switchover, and no arguments")
+		fmt.Fprintln(problems, "failover: want at most one of -decide and -idle, -rounds of 1 or more, -for of 1s or more, -only of switchover, kill, black-hole, and no arguments")
 		return 2
 	}
 	var met bool
