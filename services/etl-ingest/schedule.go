@@ -60,13 +60,15 @@ func (s *schedule) run(ctx context.Context) error {
 			epoch = now
 		}
 		if epoch != 0 && !time.Now().Before(due) {
-			failed, retryAfter := s.once(ctx)
-			failedInARow = (failedInARow + 1) * failed
-			due = extract.NextRun(time.Now(), s.interval, failedInARow, retryAfter)
+			b := s.once(ctx)
+			if failedInARow++; !b.failed {
+				failedInARow = 0
+			}
+			due = extract.NextRun(time.Now(), s.interval, failedInARow, b.cut, b.retryAfter)
 		}
 		if asked := s.takeAsked(); epoch != 0 && len(asked) > 0 {
-			if failed, retryAfter := s.pullAsked(ctx, asked); failed {
-				due = extract.NextRun(time.Now(), s.interval, 1, retryAfter)
+			if b := s.pullAsked(ctx, asked); b.failed {
+				due = extract.NextRun(time.Now(), s.interval, 1, b.cut, b.retryAfter)
 			}
 		}
 		wait := lookEvery
@@ -83,17 +85,35 @@ func (s *schedule) run(ctx context.Context) error {
 }
 
 // pullAsked pulls what Odoo has announced. What fails is pulled again by the schedule, soon.
-func (s *schedule) pullAsked(ctx context.Context, datasets []string) (failed bool, retryAfter time.Duration) {
+func (s *schedule) pullAsked(ctx context.Context, datasets []string) setback {
 	s.log.InfoContext(ctx, "pulling what was announced", "datasets", datasets)
 	outcomes, err := s.pull(ctx, datasets, pullOnly)
-	what, retryAfter := failedIn(outcomes)
-	if err != nil && !isFenced(err) {
-		what = append(what, err.Error())
-	}
-	if len(what) > 0 && ctx.Err() == nil {
+	what, b := setbackOf(outcomes, err)
+	if b.failed && ctx.Err() == nil {
 		s.note(ctx, what)
 	}
-	return len(what) > 0, retryAfter
+	return b
+}
+
+// setback is what a run that did not work says of the next one.
+type setback struct {
+	failed     bool
+	cut        bool // by something on the way: it may be over in a moment
+	retryAfter time.Duration
+}
+
+// setbackOf lists what did not work in a run, and what that means for the next one.
+func setbackOf(outcomes []outcome, err error) (what []string, b setback) {
+	what, b.retryAfter = failedIn(outcomes)
+	for _, o := range outcomes {
+		b.cut = b.cut || o.Err != nil && extract.Cut(o.Err)
+	}
+	if err != nil && !isFenced(err) {
+		what = append(what, err.Error())
+		b.cut = b.cut || extract.Cut(err)
+	}
+	b.failed = len(what) > 0
+	return what, b
 }
 
 // active is the epoch in which this region may read; 0 when it may not.
@@ -125,22 +145,19 @@ func (s *schedule) turn(ctx context.Context, epoch events.Epoch) {
 	}
 }
 
-// once runs what is due. failed is 1 when something did not work.
-func (s *schedule) once(ctx context.Context) (failed int, retryAfter time.Duration) {
+// once runs what is due.
+func (s *schedule) once(ctx context.Context) setback {
 	began, deep := time.Now(), s.due()
 	outcomes, err := s.pull(ctx, nil, deep)
 	if err == nil && deep != pullOnly && !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.Err != nil }) {
 		s.reconciled(began)
 	}
-	what, retryAfter := failedIn(outcomes)
-	if err != nil && !isFenced(err) {
-		what = append(what, err.Error())
-	}
+	what, b := setbackOf(outcomes, err)
 	if ctx.Err() != nil {
-		return 0, 0
+		return setback{}
 	}
 	s.note(ctx, what)
-	return min(len(what), 1), retryAfter
+	return b
 }
 
 // due says how deep the next run goes.
@@ -165,7 +182,7 @@ func (s *schedule) pull(ctx context.Context, names []string, deep depth, options
 		return nil, err
 	}
 	again := func(f *extract.PullError) time.Time {
-		return extract.NextRun(time.Now(), s.interval, 1, f.RetryAfter).UTC()
+		return extract.NextRun(time.Now(), s.interval, 1, extract.Cut(f), f.RetryAfter).UTC()
 	}
 	return s.runner.run(ctx, names, deep, again, options...)
 }

@@ -76,6 +76,23 @@ func TestAServerThatFailsIsSaidInReadinessMetricsAndOneLogLineAndThenItGoesOn(t 
 	s.mustAnnounce(t)
 }
 
+func TestAShortCutIsOverInReadinessLongBeforeTheNextRunIsDue(t *testing.T) {
+	s := newSite(t)
+	fill(s.erp)
+	s.erp.breaks(func(w http.ResponseWriter, _ *http.Request) bool {
+		if connection, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			_ = connection.Close()
+		}
+		return true
+	})
+	p := s.start(t, "OFITEC_INTERVAL=1h")
+	p.Await(t, "/readyz", 503)
+	eventually(t, "the failed run", func() bool { return strings.Contains(p.Output(), "export does not work") })
+	s.erp.breaks(nil)
+	eventually(t, "the next run", func() bool { return s.has(t, "invoice", 60) }) // a minute later it would be too late
+	p.Await(t, "/readyz", 200)
+}
+
 func (s *site) publish(t *testing.T, payload events.Payload) {
 	t.Helper()
 	conn, err := nats.Connect(s.natsURL)

@@ -169,13 +169,38 @@ func TestAServerThatAsksForTimeGetsIt(t *testing.T) {
 	if _, again := Retry(busy, 1, 3); again {
 		t.Error("asked again within the walk, though the server wants an hour")
 	}
-	if at := NextRun(noon, 15*time.Minute, 1, busy.RetryAfter); at.Before(noon.Add(time.Hour)) {
+	if at := NextRun(noon, 15*time.Minute, 1, false, busy.RetryAfter); at.Before(noon.Add(time.Hour)) {
 		t.Errorf("the next run is at %s", at)
 	}
-	if at := NextRun(noon, 15*time.Minute, 1, 0); !at.Equal(noon.Add(time.Minute)) {
+	if at := NextRun(noon, 15*time.Minute, 1, false, 0); !at.Equal(noon.Add(time.Minute)) {
 		t.Errorf("after a failure the next run is at %s", at)
 	}
-	if at := NextRun(noon, 15*time.Minute, 9, 0); !at.Equal(noon.Add(15 * time.Minute)) {
+	if at := NextRun(noon, 15*time.Minute, 9, false, 0); !at.Equal(noon.Add(15 * time.Minute)) {
 		t.Errorf("after many failures the next run is at %s", at)
+	}
+}
+
+func TestAfterACutItIsTriedWithinSecondsAndOneThatLastsWaitsAsAllElse(t *testing.T) {
+	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for n, want := range []time.Duration{15 * time.Minute, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute} {
+		if at := NextRun(noon, 15*time.Minute, n, true, 0); !at.Equal(noon.Add(want)) {
+			t.Errorf("after %d cuts in a row it is tried in %s, want %s", n, at.Sub(noon), want)
+		}
+	}
+	if at := NextRun(noon, time.Second, 1, true, 0); !at.Equal(noon.Add(time.Second)) {
+		t.Errorf("a cut makes it later than the interval: %s", at.Sub(noon))
+	}
+	if at := NextRun(noon, 15*time.Minute, 1, true, time.Hour); at.Before(noon.Add(time.Hour)) {
+		t.Errorf("a server that asked for an hour is asked in %s", at.Sub(noon))
+	}
+	for code, want := range map[string]bool{CodeRefused: true, CodeTimeout: true, CodeBus: true, CodeStorage: true, CodeTruncated: true, CodeStatus: false, CodeSchema: false, CodeContract: false, CodeFenced: false} {
+		if Cut(&PullError{Code: code}) != want {
+			t.Errorf("%s is a cut: %v", code, !want)
+		}
+	}
+	for status, want := range map[int]bool{500: false, 502: true, 503: true, 504: true, 429: false, 401: false} {
+		if Cut(&PullError{Code: CodeStatus, Status: status}) != want {
+			t.Errorf("status %d is a cut: %v", status, !want)
+		}
 	}
 }

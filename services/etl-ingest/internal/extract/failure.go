@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -72,9 +73,39 @@ var runDelays = []time.Duration{
 	10 * time.Minute, // 0:18
 }
 
-// NextRun is when the next run begins: after the interval, or sooner when runs failed, but not before a server that asked for time has had it.
-func NextRun(now time.Time, interval time.Duration, failedInARow int, retryAfter time.Duration) time.Time {
+// cutDelays are those after a run that something on the way has kept from working: most cuts are short, and to try costs next to nothing. What lasts longer waits as all else does.
+var cutDelays = []time.Duration{
+	5 * time.Second,  // 0:05
+	10 * time.Second, // 0:15
+	20 * time.Second, // 0:35
+	40 * time.Second, // 1:15
+}
+
+// Cut says that an error is one of the way: the source was not reached or broke off, a proxy says so, or bus or store did not answer. An error that is none of a pull's is one of the manifest
+// or the bus.
+func Cut(err error) bool {
+	var failure *PullError
+	if !errors.As(err, &failure) {
+		return true
+	}
+	switch failure.Code {
+	case CodeRefused, CodeTimeout, CodeTruncated, CodeStorage, CodeBus:
+		return true
+	case CodeStatus:
+		return failure.Status >= 502 && failure.Status <= 504
+	}
+	return false
+}
+
+// NextRun is when the next run begins: after the interval, or sooner when runs failed, the soonest after a cut, but not before a server that asked for time has had it.
+func NextRun(now time.Time, interval time.Duration, failedInARow int, cut bool, retryAfter time.Duration) time.Time {
 	wait := interval
+	if cut && failedInARow > 0 && failedInARow <= len(cutDelays) {
+		return now.Add(max(min(interval, cutDelays[failedInARow-1]), retryAfter))
+	}
+	if cut {
+		failedInARow -= len(cutDelays)
+	}
 	if failedInARow > 0 && failedInARow <= len(runDelays) {
 		wait = min(interval, runDelays[failedInARow-1])
 	}
