@@ -10,6 +10,7 @@ import (
 
 	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/postgres"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
@@ -19,6 +20,9 @@ const publishEvery = 10 * time.Second
 
 // publishWithin bounds one publication.
 const publishWithin = 10 * time.Minute
+
+// halfOfAll is how many times as many rows a mart has as have changed, at least, for these to be published alone.
+const halfOfAll = 2
 
 // publisher keeps what readers see equal to the last load, while this region is the active one.
 type publisher struct {
@@ -33,6 +37,8 @@ type publisher struct {
 	wake chan struct{} // never closed; holds one wish at most
 	fail atomic.Value  // text of the last failure, "" after a success
 	sees atomic.Bool   // the region was the active one when it was last asked
+
+	again bool // what readers have was not what the warehouse has
 }
 
 // Wake makes run look now. It never blocks.
@@ -99,13 +105,13 @@ func (p *publisher) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if seen.Region == string(p.region) && seen.Load == load && told == load {
+	if seen.Region == string(p.region) && seen.Load == load && told == load && !p.again {
 		return nil
 	}
-	return p.publish(ctx)
+	return p.publish(ctx, seen)
 }
 
-func (p *publisher) publish(ctx context.Context) error {
+func (p *publisher) publish(ctx context.Context, seen postgres.Publication) error {
 	start := time.Now()
 	s, err := p.warehouse.Snapshot(ctx)
 	if err != nil {
@@ -114,25 +120,48 @@ func (p *publisher) publish(ctx context.Context) error {
 	defer s.Close()
 	marts := make([]postgres.Mart, len(s.Marts))
 	for n, m := range s.Marts {
-		marts[n] = postgres.Mart{Name: m.Name, Comment: m.Comment, Digest: m.Digest, Rows: m.Rows, Write: func(ctx context.Context, out io.Writer) error { return s.Write(ctx, m, out) }}
-		for _, c := range m.Columns {
-			marts[n].Columns = append(marts[n].Columns, postgres.Column{Name: c.Name, Type: warehouse.PostgresType(c.Type)})
+		if marts[n], err = p.mart(ctx, s, m, seen); err != nil {
+			return err
 		}
 	}
 	at := time.Now().UTC().Truncate(time.Microsecond)
-	replaced, err := p.server.Publish(ctx, postgres.Publication{Region: string(p.region), Load: s.Load, Sequence: s.Sequence, At: at}, postgres.Sorted(marts))
+	done, err := p.server.Publish(ctx, postgres.Publication{Region: string(p.region), Load: s.Load, Sequence: s.Sequence, At: at}, postgres.Sorted(marts))
 	if err != nil {
 		return fmt.Errorf("publish load %d: %w", s.Load, err)
 	}
 	took := time.Since(start)
 	p.metrics.seconds.WithLabelValues("publish").Observe(took.Seconds())
 	p.metrics.published.Set(float64(at.UnixMicro()) / 1e6)
-	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", replaced, "seconds", took.Seconds())
+	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", done.Replaced, "changed", done.Changed, "seconds", took.Seconds())
 	if err := p.warehouse.Published(ctx, s, at, took); err != nil {
 		return err
 	}
 	p.told()
-	return nil
+	p.again = done.Unsettled != nil
+	return done.Unsettled
+}
+
+// mart is one to be published; by what has changed, when readers have seen a load of this region from which on the log tells all.
+func (p *publisher) mart(ctx context.Context, s *warehouse.Snapshot, m warehouse.MartRows, seen postgres.Publication) (postgres.Mart, error) {
+	mart := postgres.Mart{Name: m.Name, Comment: m.Comment, Digest: m.Digest, Rows: m.Rows, Grain: m.Grain(), Write: func(ctx context.Context, out io.Writer) error { return s.Write(ctx, m, out) }}
+	for _, c := range m.Columns {
+		mart.Columns = append(mart.Columns, postgres.Column{Name: c.Name, Type: warehouse.PostgresType(c.Type), Silent: canon.Silent(c.Name)})
+	}
+	if seen.Region != string(p.region) || seen.Load == 0 {
+		return mart, nil
+	}
+	keys, told, err := s.Changed(ctx, m, seen.Load)
+	if err != nil {
+		return mart, err
+	}
+	if told && keys*halfOfAll <= m.Rows { // more than that is faster as a whole
+		mart.Delta = &postgres.Delta{
+			Since: seen.Load, Grain: m.Grain(),
+			Keys: func(ctx context.Context, out io.Writer) error { return s.WriteKeys(ctx, m, seen.Load, out) },
+			Rows: func(ctx context.Context, out io.Writer) error { return s.WriteChanged(ctx, m, seen.Load, out) },
+		}
+	}
+	return mart, nil
 }
 
 // check is ready unless this region is the active one and its marts do not reach the readers.

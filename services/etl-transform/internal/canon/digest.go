@@ -9,6 +9,9 @@ import (
 // bookkeeping are the columns that say how and when a row came in; the same rows that came in another way have the same digest.
 var bookkeeping = []string{"load", "as_of", "raw_sequence", "raw_line", "deleted_as_of"}
 
+// Silent says whether a column is left out of the digest.
+func Silent(column string) bool { return slices.Contains(bookkeeping, column) }
+
 // Column is one of a table as DESCRIBE tells it.
 type Column struct{ Name, Type string }
 
@@ -16,7 +19,7 @@ type Column struct{ Name, Type string }
 func DigestSQL(table string, columns []Column) string {
 	var fields []Field
 	for _, c := range columns {
-		if !slices.Contains(bookkeeping, c.Name) {
+		if !Silent(c.Name) {
 			text := Text(KindOf(c.Type), Quote(c.Name))
 			if c.Type == Key {
 				text = "hex(" + Quote(c.Name) + ")" // a key in decimals costs a hundred times as much

@@ -14,8 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Column is one of a mart: its name and its type as PostgreSQL calls it.
-type Column struct{ Name, Type string }
+// Column is one of a mart: its name and its type as PostgreSQL calls it. Silent ones are not in the digest.
+type Column struct {
+	Name, Type string
+	Silent     bool
+}
 
 // Mart is a table to be published. Write gives its rows in the text format of COPY, columns in their order.
 type Mart struct {
@@ -24,7 +27,17 @@ type Mart struct {
 	Columns []Column
 	Digest  string
 	Rows    int64
+	Grain   []string
 	Write   func(ctx context.Context, out io.Writer) error
+	// Delta is what has changed since the publication that readers see; nil when that is not known.
+	Delta *Delta
+}
+
+// Outcome is what a publication did.
+type Outcome struct {
+	Replaced, Changed []string // marts, as a whole and by what has changed
+	// Unsettled is what was wrong with marts behind the commit: readers have them.
+	Unsettled error
 }
 
 // Publication is what readers see as a whole.
@@ -88,92 +101,126 @@ func current(ctx context.Context, conn *pgx.Conn) (Publication, error) {
 	return p, nil
 }
 
-// Publish replaces the marts that differ from what is there, in one transaction, and tells which. Readers neither wait nor see a half, unless the columns of a mart have changed:
+// Publish brings the marts that differ from what is there, in one transaction: by what has changed where that is known, else as a whole. Readers neither wait nor see a half, unless the columns of a mart have changed:
 // then they wait for the commit.
-func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (replaced []string, err error) {
+func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (done Outcome, err error) {
 	conn, err := pgx.ConnectConfig(ctx, s.config)
 	if err != nil {
-		return nil, fmt.Errorf("connect to analytics: %w", err)
+		return done, fmt.Errorf("connect to analytics: %w", err)
 	}
 	defer closeSoon(ctx, conn)
 	tx, err := conn.Begin(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("begin publication: %w", err)
+		return done, fmt.Errorf("begin publication: %w", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // does nothing after a commit
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('ofitec etl publication'))"); err != nil {
-		return nil, fmt.Errorf("begin publication: %w", err)
+		return done, fmt.Errorf("begin publication: %w", err)
 	}
 	if _, err := conn.Exec(ctx, bookkeeping); err != nil {
-		return nil, fmt.Errorf("make tables of the publication: %w", err)
+		return done, fmt.Errorf("make tables of the publication: %w", err)
 	}
 	for _, m := range marts {
-		done, err := replace(ctx, conn, m, p.Load)
+		how, err := bring(ctx, conn, m, p.Load)
 		if err != nil {
-			return nil, fmt.Errorf("publish %s: %w", m.Name, err)
+			return done, fmt.Errorf("publish %s: %w", m.Name, err)
 		}
-		if done {
-			replaced = append(replaced, m.Name)
+		switch how {
+		case asWhole:
+			done.Replaced = append(done.Replaced, m.Name)
+		case byDelta:
+			done.Changed = append(done.Changed, m.Name)
 		}
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO etl_publication (region, load, manifest_sequence, published_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (only_one) DO UPDATE SET region = EXCLUDED.region, load = EXCLUDED.load, manifest_sequence = EXCLUDED.manifest_sequence, published_at = EXCLUDED.published_at`,
 		p.Region, p.Load, p.Sequence, p.At)
 	if err != nil {
-		return nil, fmt.Errorf("write publication: %w", err)
+		return done, fmt.Errorf("write publication: %w", err)
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return nil, fmt.Errorf("commit publication: %w", err)
+		return done, fmt.Errorf("commit publication: %w", err)
 	}
-	return replaced, nil
+	for _, m := range marts {
+		if slices.Contains(done.Replaced, m.Name) {
+			done.Unsettled = errors.Join(done.Unsettled, settle(ctx, conn, m))
+		}
+	}
+	return done, nil
 }
 
-func replace(ctx context.Context, conn *pgx.Conn, m Mart, load int64) (bool, error) {
+// way is how a mart came to the readers.
+type way int
+
+const (
+	asItWas way = iota
+	asWhole
+	byDelta
+)
+
+func bring(ctx context.Context, conn *pgx.Conn, m Mart, load int64) (way, error) {
 	var digest, columns string
 	err := conn.QueryRow(ctx, "SELECT digest, columns FROM etl_published_mart WHERE mart = $1 AND to_regclass(quote_ident(mart)) IS NOT NULL", m.Name).Scan(&digest, &columns)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return false, fmt.Errorf("read what is there: %w", err)
+		return asItWas, fmt.Errorf("read what is there: %w", err)
 	}
 	want := definition(m.Columns)
 	if digest == m.Digest && columns == want {
-		return false, nil
+		return asItWas, nil
 	}
-	table := pgx.Identifier{m.Name}.Sanitize()
-	if columns == want {
-		// Not TRUNCATE, which readers would have to wait for.
-		_, err = conn.Exec(ctx, "DELETE FROM "+table)
+	how := byDelta
+	if columns != want || m.Delta == nil {
+		err = errElse
 	} else {
-		_, err = conn.PgConn().Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %[1]s; CREATE TABLE %[1]s (%[2]s); COMMENT ON TABLE %[1]s IS %[3]s", table, want, literal(m.Comment))).ReadAll()
+		err = change(ctx, conn, m, digest)
+	}
+	if errors.Is(err, errElse) {
+		how, err = asWhole, replace(ctx, conn, m, columns == want)
 	}
 	if err != nil {
-		return false, fmt.Errorf("clear: %w", err)
-	}
-	rows, err := copyIn(ctx, conn, table, m)
-	if err != nil {
-		return false, err
-	}
-	if rows != m.Rows {
-		return false, fmt.Errorf("%d rows went in, the warehouse has %d", rows, m.Rows)
+		return asItWas, err
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO etl_published_mart VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (mart) DO UPDATE SET rows = EXCLUDED.rows, digest = EXCLUDED.digest, columns = EXCLUDED.columns, load = EXCLUDED.load`, m.Name, m.Rows, m.Digest, want, load)
 	if err != nil {
-		return false, fmt.Errorf("write what is there: %w", err)
+		return asItWas, fmt.Errorf("write what is there: %w", err)
 	}
-	return true, nil
+	return how, nil
 }
 
-func copyIn(ctx context.Context, conn *pgx.Conn, table string, m Mart) (int64, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	names := make([]string, len(m.Columns))
+// replace brings all rows; there says that a table of the same columns is.
+func replace(ctx context.Context, conn *pgx.Conn, m Mart, there bool) error {
+	table, names := pgx.Identifier{m.Name}.Sanitize(), make([]string, len(m.Columns))
 	for i, c := range m.Columns {
 		names[i] = pgx.Identifier{c.Name}.Sanitize()
 	}
+	var err error
+	if there {
+		// Not TRUNCATE, which readers would have to wait for.
+		_, err = conn.Exec(ctx, "DELETE FROM "+table)
+	} else {
+		_, err = conn.PgConn().Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %[1]s; CREATE TABLE %[1]s (%[2]s); COMMENT ON TABLE %[1]s IS %[3]s", table, definition(m.Columns), literal(m.Comment))).ReadAll()
+	}
+	if err != nil {
+		return fmt.Errorf("clear: %w", err)
+	}
+	rows, err := copyIn(ctx, conn, table, names, m.Write)
+	if err != nil {
+		return err
+	}
+	if rows != m.Rows {
+		return fmt.Errorf("%d rows went in, the warehouse has %d", rows, m.Rows)
+	}
+	return nil
+}
+
+func copyIn(ctx context.Context, conn *pgx.Conn, table string, names []string, write func(ctx context.Context, out io.Writer) error) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	in, out := io.Pipe()
 	written := make(chan error, 1) // one value: how writing ended
 	go func() {
-		err := m.Write(ctx, out)
+		err := write(ctx, out)
 		_ = out.CloseWithError(err) // it never fails
 		written <- err
 	}()

@@ -25,6 +25,9 @@ func (e *martError) Unwrap() error { return e.err }
 // refresh computes anew what the touched datasets feed, checks it, and puts it in place. A mart that is blocked stays as it is.
 func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Result) error {
 	changed := map[string]change{} // marts
+	if err := run(ctx, tx, digests); err != nil {
+		return err
+	}
 	for _, m := range w.o.Models.Marts() {
 		state, err := w.martState(ctx, tx, m.Name)
 		if err != nil {
@@ -92,6 +95,9 @@ func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, r
 		if result.Restated, err = w.restated(ctx, tx, m); err != nil {
 			return result, none, err
 		}
+	}
+	if err := w.note(ctx, tx, m, changed, s.load, load); err != nil {
+		return result, none, err
 	}
 	rows, err := w.count(ctx, tx, checks, &result)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
 )
 
@@ -20,6 +21,8 @@ type Snapshot struct {
 	AsOf     events.AsOf
 	Marts    []MartRows
 	tx       *sql.Tx
+
+	forgotten int64 // the log of changes begins after this load
 }
 
 // MartRows is one mart of a snapshot.
@@ -29,7 +32,12 @@ type MartRows struct {
 	Columns []canon.Column
 	Digest  string
 	Rows    int64
+
+	grain models.Mart
 }
+
+// Grain are the columns that identify a row.
+func (m MartRows) Grain() []string { return m.grain.Grain }
 
 // Snapshot begins one. Loads go on beside it.
 func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
@@ -56,8 +64,11 @@ func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
 	}
 	number, _ := strconv.ParseUint(epoch, 10, 64) // it came out of a UBIGINT
 	s.AsOf.Epoch, s.AsOf.SourceClock = events.Epoch(number), s.AsOf.SourceClock.UTC()
+	if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(value::BIGINT) FILTER (name = 'published'), 0) FROM etl_state WHERE name = 'published'").Scan(&s.forgotten); err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
 	for _, m := range w.o.Models.Marts() {
-		mart := MartRows{Name: m.Name, Comment: strings.TrimSpace(m.Description)}
+		mart := MartRows{grain: m, Name: m.Name, Comment: strings.TrimSpace(m.Description)}
 		if mart.Columns, err = columnsOf(ctx, w.db, m.Name); err != nil {
 			return nil, err
 		}
@@ -87,6 +98,14 @@ func (w *Warehouse) martDigest(ctx context.Context, tx *sql.Tx, mart string, col
 	if known, found := w.digests.of[mart]; found && known.load == state.load {
 		return known.digest, known.rows, nil
 	}
+	kept, err := keptDigest(ctx, tx, mart, state.load)
+	if err != nil {
+		return "", 0, err
+	}
+	if kept != "" {
+		count, _ := parseDigest(kept)
+		return kept, count.Int64(), nil
+	}
 	var count, high, low any
 	if err := tx.QueryRowContext(ctx, canon.DigestSQL(mart, columns)).Scan(&count, &high, &low); err != nil {
 		return "", 0, fmt.Errorf("digest mart %s: %w", mart, err)
@@ -101,13 +120,18 @@ func (s *Snapshot) Close() { _ = s.tx.Rollback() }
 
 // Write gives a mart's rows in the text format of PostgreSQL's COPY. Keys become UUIDs: that of project 42 is md5('42')::uuid.
 func (s *Snapshot) Write(ctx context.Context, m MartRows, out io.Writer) error {
-	fields := make([]string, len(m.Columns))
-	for i, c := range m.Columns {
+	return s.write(ctx, m.Name, m.Columns, m.Name, out)
+}
+
+// write gives columns of a relation.
+func (s *Snapshot) write(ctx context.Context, mart string, columns []canon.Column, relation string, out io.Writer) error {
+	fields := make([]string, len(columns))
+	for i, c := range columns {
 		fields[i] = "coalesce(" + copyText(c) + `, '\N')`
 	}
-	found, err := s.tx.QueryContext(ctx, fmt.Sprintf("SELECT %s || chr(10) FROM %s", strings.Join(fields, " || chr(9) || "), m.Name))
+	found, err := s.tx.QueryContext(ctx, fmt.Sprintf("SELECT %s || chr(10) FROM %s", strings.Join(fields, " || chr(9) || "), relation))
 	if err != nil {
-		return fmt.Errorf("read mart %s: %w", m.Name, err)
+		return fmt.Errorf("read mart %s: %w", mart, err)
 	}
 	defer found.Close()
 	const enough = 1 << 16
@@ -115,7 +139,7 @@ func (s *Snapshot) Write(ctx context.Context, m MartRows, out io.Writer) error {
 	var line sql.RawBytes
 	for found.Next() {
 		if err := found.Scan(&line); err != nil {
-			return fmt.Errorf("read mart %s: %w", m.Name, err)
+			return fmt.Errorf("read mart %s: %w", mart, err)
 		}
 		if buffer = append(buffer, line...); len(buffer) < enough {
 			continue
@@ -126,7 +150,7 @@ func (s *Snapshot) Write(ctx context.Context, m MartRows, out io.Writer) error {
 		buffer = buffer[:0]
 	}
 	if err := found.Err(); err != nil {
-		return fmt.Errorf("read mart %s: %w", m.Name, err)
+		return fmt.Errorf("read mart %s: %w", mart, err)
 	}
 	_, err = out.Write(buffer)
 	return err
@@ -198,8 +222,32 @@ func (w *Warehouse) Published(ctx context.Context, s *Snapshot, at time.Time, to
 		if err != nil {
 			return fmt.Errorf("write state: %w", err)
 		}
+		if err := w.forget(ctx, tx, s); err != nil {
+			return err
+		}
 		return put(ctx, tx, event)
 	})
+}
+
+// forget clears the log of what readers have seen, and keeps the digests that were computed for them.
+func (w *Warehouse) forget(ctx context.Context, tx *sql.Tx, s *Snapshot) error {
+	for _, m := range s.Marts {
+		if err := run(ctx, tx, fmt.Sprintf("DELETE FROM %s WHERE load <= %d", logOf(m.Name), s.Load)); err != nil {
+			return err
+		}
+		state, err := w.martState(ctx, tx, m.Name)
+		if err != nil {
+			return err
+		}
+		if state.load > s.Load {
+			continue // another load has come since
+		}
+		if err := run(ctx, tx, fmt.Sprintf("DELETE FROM etl_digest WHERE mart = %s", canon.Literal(m.Name)),
+			fmt.Sprintf("INSERT INTO etl_digest VALUES (%s, %d, %s)", canon.Literal(m.Name), state.load, canon.Literal(m.Digest))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // LastPublished is the load that this warehouse has told of as published; 0 for none.
