@@ -74,9 +74,10 @@ func Row(fields []Field) string {
 	sorted := slices.SortedFunc(slices.Values(fields), func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 	parts := make([]string, len(sorted))
 	for i, f := range sorted {
-		parts[i] = fmt.Sprintf("coalesce((strlen(%[2]s) + %[3]d) || %[1]s || %[2]s, '')", Literal(":"+f.Name+"="), "("+f.Text+")", len(f.Name)+1)
+		// concat passes over NULL.
+		parts[i] = fmt.Sprintf("strlen(%[2]s) + %[3]d, CASE WHEN %[2]s IS NOT NULL THEN %[1]s END, %[2]s", Literal(":"+f.Name+"="), "("+f.Text+")", len(f.Name)+1)
 	}
-	return strings.Join(parts, " || ")
+	return "concat(" + strings.Join(parts, ", ") + ")"
 }
 
 // Hashdiff is the md5 of a row.

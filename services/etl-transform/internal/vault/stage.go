@@ -76,7 +76,8 @@ func (p Plan) anyBad() string {
 	return strings.Join(conditions, " OR ")
 }
 
-// Read makes work_rows: typed rows with their keys and hashdiffs. Rows that cannot be read are left out; Rejected asks for them. Each value is read once.
+// Read makes work_rows: typed rows with their keys and hashdiffs. In rows that cannot be read _bad is true: DropBad leaves them out, Rejected asks for them. They are no filter
+// of the query, which the engine would move below the reading of the values, and read each of them twice.
 func (p Plan) Read(paths []string, parallel bool) string {
 	var casts, wrong []string
 	for i, c := range p.Dataset.Columns {
@@ -99,10 +100,16 @@ func (p Plan) Read(paths []string, parallel bool) string {
 		wrong = append(wrong, "("+failing+")")
 	}
 	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
-SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS %s, %s AS hashdiff FROM (
+SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS %s, %s AS hashdiff, coalesce(%s, false) AS _bad FROM (
 	SELECT t._n, t._line, t._kind, t._as_of, t._sequence, %s FROM (%s) AS t
-) AS r WHERE NOT coalesce(%s, false)`, rowsOf, p.columns("r."), p.hashKey("r."), p.Vault.Key, p.hashdiff("r."), strings.Join(casts, ", "), p.spool(paths, parallel), strings.Join(wrong, " OR "))
+) AS r`, rowsOf, p.columns("r."), p.hashKey("r."), p.Vault.Key, p.hashdiff("r."), strings.Join(wrong, " OR "), strings.Join(casts, ", "), p.spool(paths, parallel))
 }
+
+// CountGood counts the rows of work_rows that could be read.
+func (p Plan) CountGood() string { return "SELECT count(*) FROM " + rowsOf + " WHERE NOT _bad" }
+
+// DropBad leaves the rows that could not be read out of work_rows.
+func (p Plan) DropBad() string { return "DELETE FROM " + rowsOf + " WHERE _bad" }
 
 // Rejected puts each unreadable value of the spooled files into the quarantine, once for the same row, column and value.
 func (p Plan) Rejected(paths []string, parallel bool, load int64) string {

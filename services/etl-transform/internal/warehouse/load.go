@@ -162,11 +162,16 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 		if len(paths) == 0 {
 			continue
 		}
-		if err := w.stage(ctx, tx, p, paths, !multiline, r); err != nil {
+		first, err := w.stage(ctx, tx, p, paths, !multiline, r)
+		if err != nil {
 			return fmt.Errorf("stage dataset %s: %w", p.Dataset.Name, err)
 		}
 		r.lap("stage", start)
-		if err := run(ctx, tx, append(p.Grow(r.Load), p.Derive(r.Load)...)...); err != nil {
+		statements := p.First(r.Load)
+		if !first {
+			statements = append(p.Grow(r.Load), p.Derive(r.Load)...)
+		}
+		if err := run(ctx, tx, statements...); err != nil {
 			return fmt.Errorf("load vault of %s: %w", p.Dataset.Name, err)
 		}
 		keys, err := number(ctx, tx, "SELECT count(*) FROM "+vault.Touched)
@@ -217,21 +222,38 @@ func touchedBy(dataset string) string { return "touched_" + dataset }
 // leastLoad is the time in milliseconds. A load takes longer than one, so that numbers never run ahead of it.
 func leastLoad() int64 { return time.Now().UnixMilli() }
 
-func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths []string, parallel bool, r *Result) error {
+// stage reads the delta and, but where it is the first one and the short way does, brings its observations in.
+func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths []string, parallel bool, r *Result) (first bool, err error) {
 	if err := run(ctx, tx, p.NoneBad(), p.Read(paths, parallel)); err != nil {
-		return err
+		return false, err
 	}
-	good, err := number(ctx, tx, "SELECT count(*) FROM work_rows")
+	good, err := number(ctx, tx, p.CountGood())
 	if err != nil {
-		return err
+		return false, err
 	}
-	if bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good; bad > 0 {
+	bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good
+	if bad > 0 {
 		r.Rejected[p.Dataset.Name] += bad
-		if err := run(ctx, tx, p.Rejected(paths, parallel, r.Load), p.Bad(paths, parallel)); err != nil {
-			return err
+		if err := run(ctx, tx, p.DropBad(), p.Rejected(paths, parallel, r.Load), p.Bad(paths, parallel)); err != nil {
+			return false, err
 		}
 	}
-	return run(ctx, tx, p.Observe(r.Load)...)
+	if bad == 0 { // else something is to be said of their keys
+		if first, err = w.first(ctx, tx, p); err != nil || first {
+			return first, err
+		}
+	}
+	return false, run(ctx, tx, p.Observe(r.Load)...)
+}
+
+// first says whether the short way does: nothing is known of the dataset, and no row of the delta stands beside another of its key.
+func (w *Warehouse) first(ctx context.Context, tx *sql.Tx, p vault.Plan) (bool, error) {
+	known, err := number(ctx, tx, p.IsEmpty())
+	if err != nil || known > 0 {
+		return false, err
+	}
+	more, err := number(ctx, tx, p.IsPlain())
+	return more == 0, err
 }
 
 // enter writes the files into the ledger.
