@@ -306,4 +306,22 @@ func TestTheExportAsksForItsToken(t *testing.T) {
 	if r, _ := c.get("/web/health"); r.StatusCode != 200 {
 		t.Errorf("health asks for the token: %d", r.StatusCode)
 	}
+	const entry = `{"writer":"w1","seq":1}`
+	for _, refused := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", "/of/ledger", entry, 403},
+		{"GET", "/of/ledger?writer=w1", "", 403},
+		{"POST", "/of/export/partner", "", 405},
+		{"PUT", "/of/export/partner", "", 405},
+		{"DELETE", "/of/export/partner", "", 405},
+	} {
+		if r, body := c.do(refused.method, refused.path, refused.body, "Authorization", "Bearer s3cret"); r.StatusCode != refused.want || strings.Contains(body, "s3cret") {
+			t.Errorf("%s %s with the export's token answers %d %s, want %d", refused.method, refused.path, r.StatusCode, body, refused.want)
+		}
+	}
+	if r, body := c.do("POST", "/of/ledger", entry); r.StatusCode/100 != 2 {
+		t.Errorf("a write without the export's token answers %d %s", r.StatusCode, body)
+	}
 }

@@ -47,8 +47,8 @@ func (s *Site) Handler() http.Handler {
 		{"GET", "/of/export/{dataset}", s.guarded(s.fresh(s.Export.Page))},
 		{"GET", "/of/export/{dataset}/ids", s.guarded(s.fresh(s.Export.IDs))},
 		{"GET", "/of/export/{dataset}/summary", s.guarded(s.fresh(s.Export.Summary))},
-		{"POST", "/of/ledger", s.Ledger.Append},
-		{"GET", "/of/ledger", s.fresh(s.Ledger.List)},
+		{"POST", "/of/ledger", s.notForExport(s.Ledger.Append)},
+		{"GET", "/of/ledger", s.notForExport(s.fresh(s.Ledger.List))},
 		{"GET", "/{$}", s.front},
 	} {
 		mux.HandleFunc(r.method+" "+r.route, s.Metrics.measure(r.route, s.bounded(r.handler)))
@@ -69,17 +69,35 @@ func (s *Site) guarded(next http.HandlerFunc) http.HandlerFunc {
 	if s.Token == "" {
 		return next
 	}
-	want := sha256.Sum256([]byte(s.Token))
 	return func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		if !s.showsToken(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="odoo export"`)
 			reply.JSON(w, http.StatusUnauthorized, reply.Problem{Error: "the export needs its token: Authorization: Bearer ..."})
 			return
 		}
 		next(w, r)
 	}
+}
+
+// notForExport refuses the export's identity: it reads the export and nothing else, and above all it writes nothing.
+func (s *Site) notForExport(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s.showsToken(r) {
+			reply.JSON(w, http.StatusForbidden, reply.Problem{Error: "the token of the export may read /of/export/* and nothing else"})
+			return
+		}
+		next(w, r)
+	}
+}
+
+// showsToken says that a request comes with the export's token.
+func (s *Site) showsToken(r *http.Request) bool {
+	if s.Token == "" {
+		return false
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.Token))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // Health is the answer of /web/health.
