@@ -203,6 +203,8 @@ func (i *intake) count(r warehouse.Result, err error) {
 			blocked = 1
 		}
 		i.metrics.blocked.WithLabelValues(m.Mart).Set(blocked)
+		i.metrics.checks.WithLabelValues(m.Mart, "error").Set(float64(m.Failed))
+		i.metrics.checks.WithLabelValues(m.Mart, "warn").Set(float64(m.Warned))
 	}
 }
 

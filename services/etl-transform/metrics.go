@@ -14,6 +14,7 @@ type metrics struct {
 	seconds     *prometheus.HistogramVec // of a stage of a load
 	quarantine  *prometheus.GaugeVec     // rows that a mart's checks keep out
 	blocked     *prometheus.GaugeVec
+	checks      *prometheus.GaugeVec // checks of a mart that fail, by severity
 	published   prometheus.Gauge
 	sequence    prometheus.Gauge
 	active      prometheus.Gauge
@@ -29,6 +30,7 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 			[]float64{.01, .05, .2, 1, 5, 30, 120, 600}, "stage"),
 		quarantine: r.GaugeVec("quarantined_rows", "Rows that the checks keep out of a mart.", "mart"),
 		blocked:    r.GaugeVec("blocked_mart", "1 while a table check holds a mart back and readers see an earlier load, else 0.", "mart"),
+		checks:     r.GaugeVec("failing_checks", "Checks of a mart that failed when it was last refreshed, by severity: error or warn.", "mart", "severity"),
 		published:  r.Gauge("published_timestamp_seconds", "When this region has last published the marts."),
 		sequence:   r.Gauge("manifest_sequence", "Last record of the manifest that is in the warehouse."),
 		active:     r.Gauge("active_region", "1 while this region is the active one and publishes, else 0."),
