@@ -25,7 +25,8 @@ type Result struct {
 	Files    int
 	Read     map[string]events.Volume // by dataset
 	Rejected map[string]int64         // rows of raw files, by dataset
-	Written  int64
+	Written  int64                    // keys whose history may have changed
+	Volume   events.Volume            // written to tables that stay
 	Seconds  map[string]float64
 	Marts    []MartResult
 	Restated []string // closed months whose figures this load has changed
@@ -156,6 +157,10 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 	if err := s.declare(ctx, tx, r.Load); err != nil {
 		return err
 	}
+	ctx, written, err := w.counted(ctx, tx)
+	if err != nil {
+		return err
+	}
 	touched := map[string]bool{}
 	for _, p := range w.plans {
 		paths, multiline := s.of(p.Dataset.Name)
@@ -203,6 +208,7 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 		return err
 	}
 	r.lap("marts", start)
+	r.Volume = written.sum
 	return w.record(ctx, tx, s, r)
 }
 

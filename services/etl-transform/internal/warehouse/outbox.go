@@ -56,7 +56,7 @@ func (w *Warehouse) Done(ctx context.Context, entry bus.Entry) error {
 // announce puts what is to be told of a load into the outbox and gives the first of it. It is caused by the last of the load's files.
 func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Result, total events.Volume, now time.Time) (first events.Event, err error) {
 	load := events.Load{Region: w.o.Region, Load: r.Load, Sequence: r.Sequence}
-	loaded := events.WarehouseLoaded{Load: load, Read: total, Written: events.Volume{Rows: r.Written}, Loaded: now, Restated: r.Restated, Seconds: map[string]float64{}}
+	loaded := events.WarehouseLoaded{Load: load, Read: total, Written: r.Volume, Loaded: now, Restated: r.Restated, Seconds: map[string]float64{}}
 	for stage, seconds := range r.Seconds {
 		loaded.Seconds[stage] = seconds
 	}

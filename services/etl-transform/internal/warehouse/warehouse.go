@@ -190,9 +190,11 @@ func (w *Warehouse) transaction(ctx context.Context, body func(tx *sql.Tx) error
 
 func run(ctx context.Context, tx *sql.Tx, statements ...string) error {
 	for _, statement := range statements {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
+		done, err := tx.ExecContext(ctx, statement)
+		if err != nil {
 			return fmt.Errorf("run %.60q: %w", statement, err)
 		}
+		count(ctx, statement, done)
 	}
 	return nil
 }
