@@ -396,6 +396,9 @@ func TestTheServiceLoadsWhatIsAnnouncedWhileItRuns(t *testing.T) {
 	if _, body := p.Get("/metrics"); !strings.Contains(body, `ofitec_etl_transform_read_rows_total{dataset="invoice"} 5`) {
 		t.Error("the rows that were read are not counted")
 	}
+	if _, body := p.Get("/metrics"); !strings.Contains(body, `ofitec_etl_transform_failing_checks{mart="mart_fact_sales",severity="error"} 1`) {
+		t.Error("the check that fails is not counted")
+	}
 	if status := p.Terminate(t); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
