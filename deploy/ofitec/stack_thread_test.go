@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -167,6 +168,29 @@ func (s *stack) theWarehouseAgreesWithTheSource(t *testing.T) {
 	})
 	if out, code := s.run("etl", "status"); code != exitDone || !strings.Contains(out, "invoice") {
 		t.Errorf("etl status exits %d: %s", code, out)
+	}
+	s.rawFilesAreEncrypted(t)
+}
+
+// rawFilesAreEncrypted looks at the object store's own disk: what anybody finds there is of no use without the key.
+func (s *stack) rawFilesAreEncrypted(t *testing.T) {
+	t.Helper()
+	sealed, plain := 0, []string{}
+	err := filepath.WalkDir(filepath.Join(s.layout.OutsideDir("minio"), "data", "ofitec-raw"), func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil && errors.Is(err, fs.ErrNotExist):
+			return nil // files come and go
+		case err != nil:
+			return err
+		case strings.HasSuffix(entry.Name(), ".zst.age"):
+			sealed++
+		case strings.HasSuffix(entry.Name(), ".zst"):
+			plain = append(plain, path)
+		}
+		return nil
+	})
+	if err != nil || sealed == 0 || len(plain) > 0 {
+		t.Errorf("%d raw files are encrypted, %d are not (%.3q), %v", sealed, len(plain), plain, err)
 	}
 }
 
