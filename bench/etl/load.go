@@ -232,20 +232,13 @@ func (l *loading) record(root, hash string, rows int, size int64) error {
 // once loads what is in the manifest, and gives the seconds of each stage as warehouse.loaded tells them.
 func (l *loading) once(ctx context.Context) (map[string]float64, error) {
 	command := exec.CommandContext(ctx, l.program, "--once")
-	command.Env = []string{"PATH=" + os.Getenv("PATH"), "NATS_URL=" + l.nats, "OFITEC_WAREHOUSE=" + l.folder, "OFITEC_TOKEN_KEY_FILE=" + filepath.Join(l.folder, "token.key"), "OFITEC_BATCH_BYTES=1000000000000", "OFITEC_LOG_LEVEL=debug"}
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "NATS_URL=" + l.nats, "OFITEC_WAREHOUSE=" + l.folder, "OFITEC_TOKEN_KEY_FILE=" + filepath.Join(l.folder, "token.key"), "OFITEC_BATCH_BYTES=1000000000000"}
 	if said, err := command.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("etl-transform --once: %w: %s", err, said)
-	} else {
-		for _, line := range strings.Split(string(said), "\n") {
-			if strings.Contains(line, "mart is refreshed") {
-				fmt.Println(line)
-			}
-		}
 	}
 	if used, known := command.ProcessState.SysUsage().(*syscall.Rusage); known {
 		l.peak = max(l.peak, used.Maxrss)
 	}
-	said, _ := os.ReadFile("/dev/null"); _ = said
 	var seconds map[string]float64
 	err := bus.NewJetStream(l.js, nil).Replay(ctx, bus.Range{Stream: events.StreamFacts, Types: []events.Type{events.TypeWarehouseLoaded}}, func(f bus.Replayed) error {
 		if payload, err := f.Event.Payload(); err == nil && !l.known[f.Event.ID] {
