@@ -4,14 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/manifest"
@@ -76,14 +73,11 @@ func runClose(ctx context.Context, c *Config, args []string, out io.Writer) erro
 func keepClosing(ctx context.Context, store *raw.Store, closing warehouse.Closing, f warehouse.Frozen) (closed, error) {
 	sum := sha256.Sum256(f.Content)
 	done := closed{Month: closing.Name(), RestsOn: f.Sequence, Figures: f.Figures, Documents: f.Documents, SHA256: hex.EncodeToString(sum[:])}
-	done.Path = fmt.Sprintf("%s/dt=%s/%s.csv.zst", warehouse.DatasetClose, closing.At.Format(time.DateOnly), done.SHA256)
-	packer, err := zstd.NewWriter(nil)
+	path, err := store.Keep(ctx, fmt.Sprintf("%s/dt=%s/%s.csv", warehouse.DatasetClose, closing.At.Format(time.DateOnly), done.SHA256), f.Content)
 	if err != nil {
 		return done, err
 	}
-	if err := store.Add(ctx, done.Path, packer.EncodeAll(f.Content, nil)); err != nil && !errors.Is(err, raw.ErrTaken) {
-		return done, err
-	}
+	done.Path = path
 	done.Record, err = manifest.Close(ctx, store, store.URL(), f.Sequence, manifest.Closed{
 		Dataset: warehouse.DatasetClose, Month: closing.Name(), Path: done.Path, SHA256: done.SHA256, Rows: f.Rows, Bytes: int64(len(f.Content)), At: closing.At,
 	}, raw.ErrTaken)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
+
 	"github.com/ofitec/ofitec/services/etl-transform/internal/manifest"
 )
 
@@ -42,13 +44,22 @@ func reported(t *testing.T, folder string) string {
 
 func TestAClosedMonthIsInTheManifestAndSurvivesARebuildAndALateDocument(t *testing.T) {
 	folder, env, s := loadedOnce(t)
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := filepath.Join(folder, "raw.key")
+	if err := os.WriteFile(ring, []byte(key.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env = append(env, "OFITEC_RAW_KEY_FILE="+ring)
 	must(t, 2, env, "close", "2026-02")
 	must(t, 2, env, "close", "february", "--reason", "x")
 	if out := must(t, 1, env, "close", "2026-10", "--reason", "x"); !strings.Contains(out, "the month is not over") {
 		t.Errorf("the open month is not refused for what it is: %s", out)
 	}
 	out := must(t, 0, env, "close", "2026-01", "--reason", "accounts approved", "--actor", "operator:ana")
-	if !strings.Contains(out, "2026-01 is closed: ") || !strings.Contains(out, "as of manifest record 3 are frozen in record 4") {
+	if !strings.Contains(out, "2026-01 is closed: ") || !strings.Contains(out, "as of manifest record 3 are frozen in record 4") || !strings.Contains(out, ".csv.zst.age") {
 		t.Errorf("it says %s", out)
 	}
 	// Nothing has loaded it yet: it is the manifest that knows.

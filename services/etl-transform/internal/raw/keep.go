@@ -1,12 +1,16 @@
 package raw
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // ErrTaken says that there is a file of that name already.
@@ -15,6 +19,38 @@ var ErrTaken = errors.New("the name is taken")
 // Keeper adds a file durably and completely, or not at all. Of several at once for one name, one wins and the others get an error that wraps ErrTaken.
 type Keeper interface {
 	Add(ctx context.Context, name string, content []byte) error
+}
+
+// Sealer encrypts what is written; Close ends the stream.
+type Sealer interface {
+	Seal(to io.Writer) (io.WriteCloser, error)
+}
+
+// Keep packs content, encrypts it where the store's raw files are, and keeps it under a name that says so: name.zst or name.zst.age. A file that is there already is the same.
+func (s *Store) Keep(ctx context.Context, name string, content []byte) (kept string, err error) {
+	packer, err := zstd.NewWriter(nil)
+	if err != nil {
+		return "", err
+	}
+	packed, kept := packer.EncodeAll(content, nil), name+".zst"
+	if sealer, can := s.keys.(Sealer); can {
+		var sealed bytes.Buffer
+		w, err := sealer.Seal(&sealed)
+		if err != nil {
+			return "", err
+		}
+		if _, err = w.Write(packed); err == nil {
+			err = w.Close()
+		}
+		if err != nil {
+			return "", err
+		}
+		packed, kept = sealed.Bytes(), kept+sealedSuffix
+	}
+	if err := s.Add(ctx, kept, packed); err != nil && !errors.Is(err, ErrTaken) {
+		return "", err
+	}
+	return kept, nil
 }
 
 // Add keeps a small file. Only etl-ingest writes raw files, but for what a month was when it was closed.

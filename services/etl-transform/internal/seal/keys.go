@@ -1,4 +1,4 @@
-// Package seal opens raw files that etl-ingest has encrypted with age (filippo.io/age).
+// Package seal opens raw files that etl-ingest has encrypted with age (filippo.io/age), and encrypts the closings that etl-transform adds.
 package seal
 
 import (
@@ -33,6 +33,19 @@ func (k *Keys) Open(from io.Reader) (io.Reader, error) {
 		return nil, fmt.Errorf("decrypt: %w", err)
 	}
 	return plain, nil
+}
+
+// Seal encrypts what is written with the first key, as etl-ingest does. Close ends the stream; without it the file cannot be opened as a whole.
+func (k *Keys) Seal(to io.Writer) (io.WriteCloser, error) {
+	first, ok := k.identities[0].(*age.X25519Identity)
+	if !ok {
+		return nil, errors.New("encrypt raw file: the first key is not an X25519 key, as age-keygen makes it")
+	}
+	w, err := age.Encrypt(to, first.Recipient())
+	if err != nil {
+		return nil, fmt.Errorf("encrypt raw file: %w", err)
+	}
+	return w, nil
 }
 
 // ErrNoKey says that the file is sound for all that is known, and its key is missing.

@@ -116,8 +116,6 @@ func (w *Warehouse) spoolOne(ctx context.Context, s *spooling, f *spooledFile, s
 	switch {
 	case !known:
 		return fmt.Errorf("read raw file: %w: dataset %q has no model", ErrNotForUs, f.Ready.Dataset)
-	case f.Ready.Encrypted:
-		return fmt.Errorf("read raw file %s: %w: it is encrypted", f.Ready.RawURL, ErrNotForUs)
 	case f.Ready.Kind == "summary" || f.Ready.Rows == 0:
 		return nil // says how fresh the source was
 	}
