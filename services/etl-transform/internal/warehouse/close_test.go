@@ -50,6 +50,7 @@ func TestALateDocumentRestatesAClosedMonthAndNotWhatWasReported(t *testing.T) {
 	if !strings.Contains(said.String(), "month=2025-03") || !strings.Contains(said.String(), "invoice 77 (late)") {
 		t.Errorf("the warning does not name document and month: %s", said.String())
 	}
+	b.expect(t, `SELECT count(*) FROM etl_outbox WHERE contains(data, '"restated_months":["2025-03"')`, "1")
 	one := "FROM mart_closed_figure WHERE mart = 'mart_kpi_project' AND hk_project = (SELECT hk_project FROM vault_h_project WHERE project_id = 1) AND measure = "
 	b.expect(t, "SELECT as_reported::DOUBLE, as_restated::DOUBLE, difference::DOUBLE "+one+"'revenue'", "150000|190000|40000")
 	b.expect(t, "SELECT as_reported::DOUBLE, as_restated::DOUBLE "+one+"'wip'", "50000|10000")
