@@ -45,7 +45,7 @@ type WarehouseLoaded struct {
 	Written    Volume              `json:"written"`
 	Seconds    map[string]float64  `json:"seconds,omitempty" jsonschema:"description=by stage: stage; vault; marts; commit"`
 	Restated   []string            `json:"restated_months,omitempty" jsonschema:"description=closed months whose figures changed; 2026-03"`
-	RestatedBy map[string][]string `json:"restated_by_mart,omitempty" jsonschema:"description=the same by mart"`
+	RestatedBy map[string][]string `json:"restated_by_mart,omitempty" jsonschema:"description=months before the open one whose rows have changed; by mart"`
 	Loaded     time.Time           `json:"loaded_at"`
 	Digests    map[string]string   `json:"digests,omitempty" jsonschema:"description=digest by table; where it was computed"`
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ofitec/ofitec/models"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
@@ -37,6 +38,7 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 		if !due {
 			continue
 		}
+		began := time.Now()
 		result := MartResult{Mart: m.Name, Kept: state.load, Failed: 1, BlockedBy: "refresh", Reason: "it could not be computed; the log of etl-transform says why"}
 		if o.without[m.Name] {
 			err = w.saveMart(ctx, tx, result, state.load)
@@ -47,6 +49,7 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 			return &martError{m.Name, err}
 		}
 		r.Marts = append(r.Marts, result)
+		w.o.Log.DebugContext(ctx, "mart is refreshed", "mart", m.Name, "whole", reach.whole, "rows", result.Rows, "restated", len(result.Restated), "seconds", time.Since(began).Seconds())
 	}
 	return nil
 }

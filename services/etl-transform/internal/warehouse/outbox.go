@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -61,7 +60,6 @@ func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Re
 		loaded.Seconds[stage] = seconds
 	}
 	for _, m := range r.Marts {
-		loaded.Restated = append(loaded.Restated, m.Restated...)
 		if len(m.Restated) > 0 {
 			if loaded.RestatedBy == nil {
 				loaded.RestatedBy = map[string][]string{}
@@ -69,8 +67,6 @@ func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Re
 			loaded.RestatedBy[m.Mart] = m.Restated
 		}
 	}
-	slices.Sort(loaded.Restated)
-	loaded.Restated = slices.Compact(loaded.Restated)
 	var cause events.Event
 	for _, f := range s.files {
 		loaded.Batches = append(loaded.Batches, f.Event.ID)

@@ -82,13 +82,13 @@ func (m narrowed) compute(ctx context.Context, tx *sql.Tx, r reach) error {
 	key := canon.Quote(m.Key)
 	statements := []string{fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT k AS %s FROM (%s) AS f(k) WHERE k IS NOT NULL", scope, key, strings.Join(r.keys, " UNION "))}
 	parts := []string{fmt.Sprintf("scope AS (SELECT %s FROM %s)", key, scope)}
-	for n, narrow := range m.Narrow {
-		among, near := narrow.Among, fmt.Sprintf("work_near_%d", n)
+	for _, narrow := range m.Narrow {
+		among := narrow.Among
 		if among == "" {
 			among = "SELECT " + key + " FROM scope"
 		}
-		statements = append(statements, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS WITH %s SELECT t.* FROM main.%s AS t WHERE %s IN (%s)", near, strings.Join(parts, ", "), canon.Quote(narrow.Table), narrow.By, among))
-		parts = append(parts, fmt.Sprintf("%s AS (SELECT * FROM %s)", canon.Quote(narrow.Table), near))
+		// Not kept: a copy of all columns costs more than reading the few that are needed twice.
+		parts = append(parts, fmt.Sprintf("%s AS NOT MATERIALIZED (SELECT t.* FROM main.%[1]s AS t WHERE %s IN (%s))", canon.Quote(narrow.Table), narrow.By, among))
 	}
 	// A name of a table that has a part of it before it means that part.
 	statements = append(statements, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS WITH %s SELECT m.* FROM (%s) AS m WHERE m.%s IN (SELECT %[4]s FROM %[5]s)", candidate, strings.Join(parts, ", "), m.SQL, key, scope))
