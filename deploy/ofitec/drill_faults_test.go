@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,43 +21,123 @@ var faultDrills = []string{
 	"no-quorum etcd --for 20s", "no-quorum nats --for 20s",
 	"kill A/postgres", "kill A/haproxy-db", "kill A/failover-arbiter",
 	"switchover B", "switchover B",
-	"partition A|Bc --for 10m",
 }
 
+// longDrills take so long that they are asked for by OFITEC_DRILLS_LONG.
+var longDrills = []string{"partition A|Bc --for 10m"}
+
 // TestStackDrillsDoHarm does every kind of harm to one stack of namespaces, and kills the elected arbiter at each step of a failover. make drills runs it.
+// Each is a subtest, so that one can be run alone (-run 'TestStackDrillsDoHarm/partition-a_bc-for-43s'), and leaves its evidence as it ends: a run that is cut
+// short keeps what it has shown.
 func TestStackDrillsDoHarm(t *testing.T) {
 	if os.Getenv("OFITEC_DRILLS") == "" {
 		t.Skip("takes most of an hour; make drills runs it")
 	}
 	s := newNamespacedStack(t)
-	var report strings.Builder
-	fmt.Fprintf(&report, "# Drills: harm to a running stack\n\n%s\n\nEach is `ofitec drill ...` on one stack of `up --netns`, while writers at both doors and a database session on each side count what is acknowledged.\n\n", machine())
-	fmt.Fprintf(&report, "| drill | active, epoch | without a write | whole again after | not replicated and lost | machine |\n|---|---|---:|---:|---:|---|\n")
-	var details strings.Builder
-	for _, drill := range faultDrills {
-		result, ok := s.harm(t, drill)
-		if !ok {
-			fmt.Fprintf(&report, "| %s | **could not be made** | | | | |\n", drill)
-			continue
-		}
-		word := ""
-		if result.Machine.Starved {
-			word = fmt.Sprintf("starved: etcd silent %.2f s, overrun %.2f s", result.Machine.EtcdGap, result.Machine.Overrun)
-		}
-		fmt.Fprintf(&report, "| %s | %s %d → %s %d | %.2f s | %.1f s | %d | %s |\n", result.Fault, result.Before.Active, result.Before.Epoch, result.After.Active, result.After.Epoch,
-			result.Writes.Outage, result.Settled, result.Writes.LostTail, word)
-		writeFault(&details, result)
+	drills := faultDrills
+	if os.Getenv("OFITEC_DRILLS_LONG") != "" {
+		drills = append(slices.Clone(drills), longDrills...)
 	}
-	report.WriteString(details.String())
+	for _, drill := range drills {
+		s.drill(t, drillName(drill), func(t *testing.T, report *strings.Builder) {
+			if result, ok := s.harm(t, drill); ok {
+				writeFault(report, result)
+			} else {
+				fmt.Fprintf(report, "\n## %s\n\n**It could not be made.**\n", drill)
+			}
+		})
+	}
 	for _, phase := range state.Phases[1:] {
-		lost := s.active(t)
-		result := s.loseRegion(t, lost, "--kill-leader-at", string(phase), "--max-outage", "40s")
-		back := s.restoreRegion(t, lost)
-		s.run("failover", "acknowledge", "--reason", "the drills go on")
-		fmt.Fprintf(&report, "\n## Region %s is lost, and the elected arbiter is killed in phase %s\n\n", lost, phase)
-		writeLoss(&report, result, back)
+		s.drill(t, "kill-leader-at-"+string(phase), func(t *testing.T, report *strings.Builder) {
+			lost := s.active(t)
+			fmt.Fprintf(report, "\n## Region %s is lost, and the elected arbiter is killed in phase %s\n\n", lost, phase)
+			result := s.loseRegion(t, lost, "--kill-leader-at", string(phase), "--max-outage", "40s")
+			back := s.restoreRegion(t, lost)
+			s.run("failover", "acknowledge", "--reason", "the drills go on")
+			writeLoss(report, result, back)
+		})
 	}
-	writeEvidence(t, "harm", report.String())
+}
+
+// drill is one subtest on a stack that others use too. What it has to say is in the evidence even where it fails half-way.
+func (s *stack) drill(t *testing.T, name string, run func(t *testing.T, report *strings.Builder)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		whole := s.t
+		s.t = t // what the stack finds wrong ends this drill, not all of them
+		defer func() { s.t = whole }()
+		var report strings.Builder
+		defer func() {
+			word := "passed"
+			if t.Failed() {
+				word = "**failed**"
+			}
+			fmt.Fprintf(&report, "\n%s, %s\n", word, machine())
+			appendEvidence(t, filepath.Join("..", "..", "docs", "evidence"), "harm", harmTitle, report.String())
+		}()
+		run(t, &report)
+	})
+}
+
+const harmTitle = "# Drills: harm to a running stack\n\nEach is `ofitec drill ...` on a stack of `up --netns`, while writers at both doors and a database session on each side count what is acknowledged.\n"
+
+// drillName is a drill as a subtest is named: without what -run would take for a part of its pattern.
+func drillName(drill string) string {
+	return strings.ToLower(strings.NewReplacer(" --", "-", " ", "-", "|", "_", ">", "-to-", ",", "-and-", "/", "-").Replace(drill))
+}
+
+// appendEvidence adds to the day's file of that name, and begins it with the title.
+func appendEvidence(t *testing.T, dir, name, title, content string) {
+	t.Helper()
+	path := filepath.Join(dir, time.Now().UTC().Format("2006-01-02")+"-"+name+".md")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = file.Close() }()
+	if there, err := file.Stat(); err == nil && there.Size() == 0 {
+		content = title + content
+	}
+	if _, err := file.WriteString(content); err != nil {
+		t.Error(err)
+	}
+	t.Logf("evidence: %s\n%s", path, content)
+}
+
+func TestEvidenceIsAddedToWhatTheDayHasAndDrillsHaveNamesOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	appendEvidence(t, dir, "harm", "title\n", "first\n")
+	appendEvidence(t, dir, "harm", "title\n", "second\n")
+	files, err := filepath.Glob(filepath.Join(dir, "*-harm.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	said := ""
+	for _, file := range files { // two, where midnight came between
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said += string(content)
+	}
+	if len(files) == 1 && said != "title\nfirst\nsecond\n" {
+		t.Errorf("the evidence is %q", said)
+	}
+	names := map[string]string{}
+	for _, drill := range append(slices.Clone(faultDrills), longDrills...) {
+		name := drillName(drill)
+		if other, taken := names[name]; taken && other != drill {
+			t.Errorf("%s and %s are both named %s", drill, other, name)
+		}
+		names[name] = drill
+		if strings.ContainsAny(name, " /|>,") {
+			t.Errorf("%s: -run cannot ask for %s alone", drill, name)
+		}
+	}
+	if got := drillName("partition A|Bc --for 43s"); got != "partition-a_bc-for-43s" {
+		t.Errorf("the name is %s", got)
+	}
 }
 
 // TestStackParted cuts the active region off for a few seconds: the short form of the drills, for make test.
@@ -107,6 +188,8 @@ func (s *stack) harm(t *testing.T, drill string) (faultReport, bool) {
 // writeFault is one drill in the evidence.
 func writeFault(report *strings.Builder, r faultReport) {
 	fmt.Fprintf(report, "\n## %s\n\n", r.Fault)
+	fmt.Fprintf(report, "Active %s, epoch %d → %s, epoch %d. Without a write for %.2f s; whole again after %.1f s; %d acknowledged writes had not been replicated and are lost. %s.\n\n",
+		r.Before.Active, r.Before.Epoch, r.After.Active, r.After.Epoch, r.Writes.Outage, r.Settled, r.Writes.LostTail, r.Machine)
 	if r.Times != nil {
 		fmt.Fprintf(report, "%s.\n\n", r.Times)
 	}
@@ -130,7 +213,7 @@ func writeFault(report *strings.Builder, r faultReport) {
 
 // TestEveryDrillOfTheLongFormIsOneThatTheCommandTakes reads the list as the command does, so that a long run does not end at a slip of the pen.
 func TestEveryDrillOfTheLongFormIsOneThatTheCommandTakes(t *testing.T) {
-	for _, drill := range append(slices.Clone(faultDrills), "partition A|Bc --for 8s") {
+	for _, drill := range append(append(slices.Clone(faultDrills), longDrills...), "partition A|Bc --for 8s") {
 		args := strings.Fields(strings.NewReplacer("A", string(layout.A), "B", string(layout.B)).Replace(drill))
 		at := slices.IndexFunc(faultKinds, func(k faultKind) bool { return strings.HasPrefix(k.use, args[0]+" ") })
 		if at < 0 {
