@@ -55,7 +55,7 @@ func serve(ctx context.Context, c *Config) error {
 	}
 	host, _, _ := net.SplitHostPort(c.HTTPAddr)
 	(&page.Page{
-		Door: door, Stream: view, Facts: d, Commands: d, Version: buildinfo.Get().Version, Host: host, Now: time.Now, Log: service.Log,
+		Door: door, Stream: view, Facts: d, Commands: d, Numbers: d, Version: buildinfo.Get().Version, Host: host, Now: time.Now, Log: service.Log,
 		Refused: func(why string) { d.metrics.refused.WithLabelValues(why).Inc() }, Commanded: d.metrics.commanded,
 	}).Register(service.HTTP)
 	service.HTTP.Handle("GET /api/version", versionHandler(conn))

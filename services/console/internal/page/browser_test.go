@@ -26,6 +26,8 @@ type site struct {
 	board     *board.Board
 	sent      []events.Payload
 	fails     error
+	figures   []board.Figure
+	filter    board.FigureFilter
 }
 
 func (s *site) Detail(sequence uint64) (events.Event, bool) { return s.board.Detail(sequence) }
@@ -33,6 +35,11 @@ func (s *site) Detail(sequence uint64) (events.Event, bool) { return s.board.Det
 func (s *site) Command(_ context.Context, payload events.Payload) error {
 	s.sent = append(s.sent, payload)
 	return s.fails
+}
+
+func (s *site) Figures(_ context.Context, filter board.FigureFilter) ([]board.Figure, error) {
+	s.filter = filter
+	return s.figures, s.fails
 }
 
 // open serves the page; inputs are what the board has heard.
@@ -49,7 +56,7 @@ func open(t *testing.T, inputs ...board.Input) *site {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	door := page.NewDoor(s.file, s.url, time.Now, log)
 	(&page.Page{
-		Door: door, Stream: s.stream, Facts: s, Commands: s, Version: "test", Host: "127.0.0.1", Now: time.Now, Log: log,
+		Door: door, Stream: s.stream, Facts: s, Commands: s, Numbers: s, Version: "test", Host: "127.0.0.1", Now: time.Now, Log: log,
 		Refused: func(string) {}, Commanded: func(string, error) {},
 	}).Register(mux)
 	ctx, cancel := context.WithCancel(context.Background())

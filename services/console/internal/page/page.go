@@ -31,6 +31,7 @@ type Page struct {
 	Stream    *Stream
 	Facts     Historian
 	Commands  Commander
+	Numbers   Accountant
 	Version   string
 	Host      string // the host that the service listens on; others that a browser may name are loopback's
 	Now       func() time.Time
@@ -75,6 +76,7 @@ func (p *Page) Register(mux *http.ServeMux) {
 	inside("GET /api/session", func(w http.ResponseWriter, _ *http.Request, _ session) { w.WriteHeader(http.StatusNoContent) })
 	inside("GET /api/stream", p.listen)
 	inside("GET /api/events/{sequence}", p.detail)
+	inside("GET /api/figures.csv", p.figures)
 	command("POST /api/jobs/{verb}", p.job)
 	command("POST /api/leave", p.leave)
 }

@@ -1,0 +1,86 @@
+package page
+
+import (
+	"context"
+	"encoding/csv"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/ofitec/ofitec/services/console/internal/board"
+)
+
+// Accountant reads the published numbers.
+type Accountant interface {
+	Figures(ctx context.Context, filter board.FigureFilter) ([]board.Figure, error)
+}
+
+// tongue is how a language's spreadsheets read a file.
+type tongue struct {
+	comma         rune
+	decimal       string
+	head          []string
+	open, elapsed string
+}
+
+var tongues = map[string]tongue{
+	"en": {',', ".", []string{"Project", "Name", "Month", "Month is over", "Revenue", "Direct cost", "Gross margin", "Revenue to date", "Direct cost to date", "Earned revenue", "Backlog", "WIP"}, "no", "yes"},
+	"es": {';', ",", []string{"Proyecto", "Nombre", "Mes", "Mes terminado", "Ingresos", "Costo directo", "Margen bruto", "Ingresos a la fecha", "Costo directo a la fecha", "Ingreso devengado", "Cartera por ejecutar", "WIP"}, "no", "sí"},
+}
+
+// figures sends the projects' KPIs as a file. All is read before the first byte leaves: a file that stops in the middle looks whole.
+func (p *Page) figures(w http.ResponseWriter, r *http.Request, _ session) {
+	query := r.URL.Query()
+	speech, known := tongues[query.Get("lang")]
+	if !known {
+		p.fail(w, http.StatusBadRequest, "lang "+strconv.Quote(query.Get("lang"))+": want es or en")
+		return
+	}
+	filter, err := board.ParseFigureFilter(query)
+	if err != nil {
+		p.fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	rows, err := p.Numbers.Figures(r.Context(), filter)
+	if err != nil {
+		p.Log.WarnContext(r.Context(), "figures were not read", "error", err)
+		p.fail(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="ofitec-kpi.csv"`)
+	out := csv.NewWriter(w)
+	out.Comma = speech.comma
+	_ = out.Write(speech.head) // the caller has gone when this fails, here and below
+	for _, f := range rows {
+		_ = out.Write(speech.line(f))
+	}
+	out.Flush()
+}
+
+func (s tongue) line(f board.Figure) []string {
+	name, over := "", s.elapsed
+	if f.Name != nil {
+		name = inert(*f.Name)
+	}
+	if f.Open {
+		over = s.open
+	}
+	line := []string{strconv.FormatInt(f.Project, 10), name, f.Month, over}
+	for _, amount := range f.Published {
+		text := ""
+		if amount != nil {
+			text = strings.Replace(*amount, ".", s.decimal, 1)
+		}
+		line = append(line, text)
+	}
+	return line
+}
+
+// inert keeps a spreadsheet from taking a text for a formula.
+func inert(text string) string {
+	if start := strings.TrimLeft(text, " "); start != "" && strings.ContainsRune("=+-@\t\r\n", rune(start[0])) {
+		return "'" + text
+	}
+	return text
+}
