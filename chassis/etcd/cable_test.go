@@ -12,8 +12,9 @@ import (
 type cable struct {
 	url string
 
-	mu     sync.Mutex
-	pulled bool
+	mu      sync.Mutex
+	pulled  bool
+	plugged int // connections so far
 }
 
 func newCable(t *testing.T, server string) *cable {
@@ -30,6 +31,9 @@ func newCable(t *testing.T, server string) *cable {
 			if err != nil {
 				return
 			}
+			c.mu.Lock()
+			c.plugged++
+			c.mu.Unlock()
 			far, err := net.Dial("tcp", strings.TrimPrefix(server, "http://"))
 			if err != nil {
 				_ = near.Close()
@@ -46,6 +50,12 @@ func (c *cable) pull() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pulled = true
+}
+
+func (c *cable) connections() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plugged
 }
 
 func (c *cable) carry(to io.WriteCloser, from io.Reader) {

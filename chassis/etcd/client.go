@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -98,10 +99,11 @@ func (c *Client) Close() error {
 	return err
 }
 
-// Check is ready when a member answers that knows a leader. It needs no permission on any key.
+// Check is ready when a member answers that knows a leader. It needs no permission on any key. It asks over the connections that stand: Status of the client's own
+// dials, with a handshake, each time, which is much for a question that load balancers ask every second.
 func (c *Client) Check(ctx context.Context) error {
 	_, err := Race(ctx, c.endpoints, func(ctx context.Context, member *clientv3.Client) (struct{}, error) {
-		status, err := member.Status(ctx, member.Endpoints()[0])
+		status, err := etcdserverpb.NewMaintenanceClient(member.ActiveConnection()).Status(ctx, &etcdserverpb.StatusRequest{})
 		if err == nil && status.Leader == 0 {
 			err = errors.New("member knows no leader")
 		}

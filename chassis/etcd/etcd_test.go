@@ -55,6 +55,19 @@ func TestReadinessNeedsOneMemberThatAnswers(t *testing.T) {
 	}
 }
 
+func TestReadinessAsksOverTheConnectionThatStands(t *testing.T) {
+	wire := newCable(t, etcdtest.Start(t))
+	client := connect(t, wire.url)
+	for range 10 {
+		if err := client.Check(within(t, 5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := wire.connections(); n > 2 { // the client of all members and the one of this member
+		t.Errorf("ten questions took %d connections", n)
+	}
+}
+
 func TestACallToAllMembersIsNotHeldUpByADeadOne(t *testing.T) {
 	client := connect(t, dead, etcdtest.Start(t))
 	write := func(ctx context.Context, member *clientv3.Client) (int64, error) {
