@@ -67,11 +67,9 @@ func (r right) covers(a acknowledged) bool {
 
 // judgeFault says what the evidence shows.
 func judgeFault(e faultEvidence) []check {
-	from, to, outage := longestGap(e.Acks, e.Stopped)
 	checks := []check{
 		e.stands(), e.mandates(), e.timelines(), e.kept(), e.agree(),
-		{"the outage of writes is within its bound", outage > 0 && outage <= e.Must.maxOutage,
-			fmt.Sprintf("%.2f s, at most %.1f s, from %s to %s", outage.Seconds(), e.Must.maxOutage.Seconds(), from.Format("15:04:05.000"), to.Format("15:04:05.000"))},
+		e.outage(),
 		{"the name leads to the active region", e.Address != "" && e.Address == e.Want, fmt.Sprintf("%s, want %s", or(e.Address, "no answer"), e.Want)},
 		{"everything is whole again", e.Unsettled == "", or(e.Unsettled, "the other region is a standby that streams, and what a failover needs is ready")},
 		{"writes go on afterwards", countAfter(e.Acks, e.Ended) > 0, fmt.Sprintf("%d acknowledged after it was taken back", countAfter(e.Acks, e.Ended))},
@@ -80,6 +78,33 @@ func judgeFault(e faultEvidence) []check {
 		checks = append(checks, e.closed(r))
 	}
 	return checks
+}
+
+// outage holds the longest time without a write against its bound. What the rule of the candidate's gates held the arbiters back is not theirs: the drill before has turned
+// the error rate of the last five minutes red.
+func (e faultEvidence) outage() check {
+	from, to, outage := longestGap(e.Acks, e.Stopped)
+	detail := fmt.Sprintf("%.2f s, at most %.1f s, from %s to %s", outage.Seconds(), e.Must.maxOutage.Seconds(), from.Format("15:04:05.000"), to.Format("15:04:05.000"))
+	held := heldByGates(e.Course)
+	if held > 0 {
+		detail += fmt.Sprintf("; red gates of the candidate held it back for %.1f s of that", held.Seconds())
+	}
+	return check{"the outage of writes is within its bound", outage > 0 && outage <= e.Must.maxOutage+held, detail}
+}
+
+// heldByGates is how long before a failover the rule "gates" stood against it.
+func heldByGates(c course) time.Duration {
+	var since time.Time
+	for _, f := range c.states {
+		if decided := stepTime(f.Intent, state.PhaseIntent); !since.IsZero() && decided.After(since) {
+			return decided.Sub(since)
+		}
+		since = time.Time{}
+		if f.Held != nil && f.Held.Rule == "gates" {
+			since = f.Held.Since
+		}
+	}
+	return 0
 }
 
 func (e faultEvidence) stands() check {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,19 @@ func TestAWokenRegionHasItsStatedHoleAndNoMore(t *testing.T) {
 	e.Acks = append(e.Acks, ackAt(31.5, 8, "a", 360))
 	if bad := failedFaultChecks(e); !strings.Contains(bad, "write 8") {
 		t.Errorf("the judge finds %q", bad)
+	}
+}
+
+func TestTimeThatRedGatesHeldAFailoverBackIsNotItsOwnAndOtherRulesAre(t *testing.T) {
+	for rule, want := range map[string]string{"gates": "", "loss-unknown": "13.90 s, at most 12.0 s"} {
+		e := goodFault()
+		e.Must.maxOutage = 12 * time.Second
+		held := heldBy("a", 1, 0)
+		held.Held = &state.Held{Rule: rule, Since: after(10)}
+		e.Course.states = slices.Insert(e.Course.states, 1, held)
+		if bad := failedFaultChecks(e); want == "" && bad != "" || !strings.Contains(bad, want) {
+			t.Errorf("held by %s: the judge finds %q, want %q", rule, bad, want)
+		}
 	}
 }
 
