@@ -59,88 +59,137 @@ func (v *vaultServer) session(t *testing.T, version int64) sts.Session {
 		Token: config.Secret(v.value(t, resticPlace, "session_token", version))}
 }
 
-func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
-	t.Parallel() // it mostly waits
+// backup is restic with a repository in the store, whose sessions come from the helper.
+type backup struct {
+	rig    *rig
+	minio  minio
+	p      *chassistest.Process
+	restic string
+	dir    string
+	out    bytes.Buffer
+}
+
+// startBackup makes the repository. The helper is asked with more arguments, such as how long restic may keep an answer.
+func startBackup(t *testing.T, helper string) *backup {
+	t.Helper()
 	if os.Getenv("OFITEC_DRILLS") == "" {
-		t.Skip("it takes a minute: make drills has it")
+		t.Skip("it takes minutes: make drills has it")
 	}
 	restic, err := exec.LookPath("restic")
 	if err != nil {
 		t.Skip("restic is not installed: a backup is tested where it is")
 	}
-	r := startRig(t, "1h", "24h")
-	m := startMinIO(t)
-	p := r.withSessions(t, m)
-	first := r.inUse(t, "restic", 0)
-	roleFile, secretFile := r.vault.backupLogin(t)
-	dir := shortDir(t)
+	b := &backup{rig: startRig(t, "1h", "24h"), minio: startMinIO(t), restic: restic, dir: shortDir(t)}
+	b.p = b.rig.withSessions(t, b.minio)
+	b.rig.inUse(t, "restic", 0)
+	roleFile, secretFile := b.rig.vault.backupLogin(t)
 	// The helper is the test's own program, which runs the service when it is told so by its environment, as chassistest does.
-	profile := fmt.Sprintf("[backup]\ncredential_process = %s credential-process --name restic --vault %s --role-id-file %s --secret-id-file %s --refresh-within 12s\n",
-		selfAsService(t, dir+"/calls"), r.vault.addr, roleFile, secretFile)
-	must(t, os.WriteFile(dir+"/credentials", []byte(profile), 0o600))
-	must(t, os.WriteFile(dir+"/password", []byte("password-of-the-backup"), 0o600))
+	profile := fmt.Sprintf("[backup]\ncredential_process = %s credential-process --name restic --vault %s --role-id-file %s --secret-id-file %s%s\n",
+		selfAsService(t, b.dir+"/calls"), b.rig.vault.addr, roleFile, secretFile, helper)
+	must(t, os.WriteFile(b.dir+"/credentials", []byte(profile), 0o600))
+	must(t, os.WriteFile(b.dir+"/password", []byte("password-of-the-backup"), 0o600))
 	data := make([]byte, 24<<20)
 	_, _ = rand.Read(data) // never fails
-	must(t, os.WriteFile(dir+"/data", data, 0o600))
-	var out bytes.Buffer
-	command := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(restic, append([]string{"--no-cache", "-r", "s3:" + m.url + "/backups/restic", "--password-file", dir + "/password"}, args...)...)
-		// No AWS_ACCESS_KEY_ID: the environment outranks the profile.
-		cmd.Env = []string{"HOME=" + dir, "PATH=/usr/bin:/bin", "AWS_PROFILE=backup", "AWS_SHARED_CREDENTIALS_FILE=" + dir + "/credentials", "AWS_DEFAULT_REGION=us-east-1", "TMPDIR=" + dir}
-		cmd.Stdout, cmd.Stderr = &out, &out
-		return cmd
+	must(t, os.WriteFile(b.dir+"/data", data, 0o600))
+	if err := b.command("init").Run(); err != nil {
+		t.Fatalf("restic init: %v\n%s", err, b.out.String())
 	}
-	if err := command("init").Run(); err != nil {
-		t.Fatalf("restic init: %v\n%s", err, out.String())
-	}
-	asked := func() int {
-		answers, err := os.ReadFile(dir + "/calls")
-		must(t, err)
-		return bytes.Count(answers, []byte("\n"))
-	}
-	before := asked()
-	backup := command("--limit-upload", "700", "backup", "--pack-size", "4", dir+"/data") // KiB a second: 35 s
-	must(t, backup.Start())
+	return b
+}
+
+func (b *backup) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(b.restic, append([]string{"--no-cache", "-r", "s3:" + b.minio.url + "/backups/restic", "--password-file", b.dir + "/password"}, args...)...)
+	// No AWS_ACCESS_KEY_ID: the environment outranks the profile.
+	cmd.Env = []string{"HOME=" + b.dir, "PATH=/usr/bin:/bin", "AWS_PROFILE=backup", "AWS_SHARED_CREDENTIALS_FILE=" + b.dir + "/credentials", "AWS_DEFAULT_REGION=us-east-1", "TMPDIR=" + b.dir}
+	cmd.Stdout, cmd.Stderr = &b.out, &b.out
+	return cmd
+}
+
+// asked is how often the helper has answered.
+func (b *backup) asked(t *testing.T) int {
+	t.Helper()
+	answers, err := os.ReadFile(b.dir + "/calls")
+	must(t, err)
+	return bytes.Count(answers, []byte("\n"))
+}
+
+// start begins a backup of so many KiB a second, and returns when it has its first session. The channel has its end.
+func (b *backup) start(t *testing.T, rate string) <-chan error {
+	t.Helper()
+	before := b.asked(t)
+	cmd := b.command("--limit-upload", rate, "backup", "--pack-size", "4", b.dir+"/data")
+	must(t, cmd.Start())
 	ended := make(chan error, 1)
-	go func() { ended <- backup.Wait() }()
-	await(t, 30*time.Second, "restic has the first session", func() bool { return asked() > before })
-	begun := time.Now()
-	// Keys of another user ask for the next session, so that the first one can be made to die: MinIO gives none that lives less than a quarter of an hour.
-	r.parent(t, "two")
-	r.jobFor(t, "restic", "r-1")
-	second := r.inUse(t, "restic", first.Number)
-	dead := r.vault.session(t, first.Number)
-	time.Sleep(max(0, 16*time.Second-time.Since(begun))) // longer than the helper lets restic keep what it was given
-	m.disable(t, "parent-one")
-	died := time.Since(begun)
-	service := sts.Service{Endpoint: m.url}
-	if problem, err := service.Try(t.Context(), dead, m.url+"/backups"); err != nil || problem == "" {
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // or it retries for a quarter of an hour
+	await(t, 30*time.Second, "restic has the first session", func() bool { return b.asked(t) > before })
+	return ended
+}
+
+// outlives wants that a session opens the bucket no more, and that the backup which began with it goes on to its end, is whole, and has told no secret.
+func (b *backup) outlives(t *testing.T, dead sts.Session, ended <-chan error, within time.Duration) {
+	t.Helper()
+	service := sts.Service{Endpoint: b.minio.url}
+	if problem, err := service.Try(t.Context(), dead, b.minio.url+"/backups"); err != nil || problem == "" {
 		t.Fatalf("the first session still opens the bucket: %v", err)
 	}
 	select {
 	case err := <-ended:
-		t.Fatalf("the backup ended before the session did, so that nothing is shown: %v\n%s", err, out.String())
+		t.Fatalf("the backup ended before the session did, so that nothing is shown: %v\n%s", err, b.out.String())
 	default:
 	}
 	select {
-	case err = <-ended:
-	case <-time.After(3 * time.Minute):
-		_ = backup.Process.Kill() // or it retries for a quarter of an hour
-		t.Fatalf("the backup does not end:\n%s", out.String())
+	case err := <-ended:
+		if err != nil {
+			t.Fatalf("restic backup: %v\n%s", err, b.out.String())
+		}
+	case <-time.After(within):
+		t.Fatalf("the backup does not end:\n%s", b.out.String())
 	}
-	if err != nil {
-		t.Fatalf("restic backup: %v\n%s", err, out.String())
+	if err := b.command("check", "--read-data").Run(); err != nil {
+		t.Errorf("restic check: %v\n%s", err, b.out.String())
 	}
-	t.Logf("the session died after %s, the backup ended after %s; the helper was asked %d times", died.Round(time.Second), time.Since(begun).Round(time.Second), asked()-before)
-	if err := command("check", "--read-data").Run(); err != nil {
-		t.Errorf("restic check: %v\n%s", err, out.String())
-	}
-	r.passwords = append(r.passwords, dead.Secret.Reveal(), dead.Token.Reveal(), r.vault.session(t, second.Number).Secret.Reveal())
-	if strings.Contains(out.String(), dead.Secret.Reveal()) {
+	b.rig.passwords = append(b.rig.passwords, dead.Secret.Reveal(), dead.Token.Reveal())
+	if strings.Contains(b.out.String(), dead.Secret.Reveal()) {
 		t.Error("restic's output holds a secret")
 	}
-	p.Terminate(t)
-	r.checkSecrets(t, p.Output())
+	b.p.Terminate(t)
+	b.rig.checkSecrets(t, b.p.Output())
+}
+
+func TestABackupOutlivesTheSessionWithWhichItBegan(t *testing.T) {
+	t.Parallel() // it mostly waits
+	b := startBackup(t, " --refresh-within 12s")
+	first := b.rig.inUse(t, "restic", 0)
+	before := b.asked(t)
+	ended := b.start(t, "700") // 35 s
+	begun := time.Now()
+	// Keys of another user ask for the next session, so that the first one can be made to die: MinIO gives none that lives less than a quarter of an hour.
+	b.rig.parent(t, "two")
+	b.rig.jobFor(t, "restic", "r-1")
+	second := b.rig.inUse(t, "restic", first.Number)
+	b.rig.passwords = append(b.rig.passwords, b.rig.vault.session(t, second.Number).Secret.Reveal())
+	dead := b.rig.vault.session(t, first.Number)
+	time.Sleep(max(0, 16*time.Second-time.Since(begun))) // longer than the helper lets restic keep what it was given
+	b.minio.disable(t, "parent-one")
+	died := time.Since(begun)
+	b.outlives(t, dead, ended, 3*time.Minute)
+	t.Logf("the session died after %s, the backup ended after %s; the helper was asked %d times", died.Round(time.Second), time.Since(begun).Round(time.Second), b.asked(t)-before)
+}
+
+// Nobody ends this session but its own quarter of an hour; the rotator replaces it when it is due.
+func TestABackupOutlivesASessionThatExpires(t *testing.T) {
+	t.Parallel() // it waits for twenty minutes
+	b := startBackup(t, "")
+	first := b.rig.inUse(t, "restic", 0)
+	before := b.asked(t)
+	ended := b.start(t, "20") // 20 min
+	begun := time.Now()
+	dead := b.rig.vault.session(t, first.Number)
+	time.Sleep(time.Until(first.ExpiresAt.Add(15 * time.Second)))
+	died := time.Since(begun)
+	b.outlives(t, dead, ended, 15*time.Minute)
+	t.Logf("the session expired after %s, the backup ended after %s; the helper was asked %d times", died.Round(time.Second), time.Since(begun).Round(time.Second), b.asked(t)-before)
 }
 
 // selfAsService is a program that is the service, whatever its environment, and notes each answer in a file.
