@@ -17,6 +17,7 @@ import (
 	"github.com/ofitec/ofitec/services/console/internal/board"
 	"github.com/ofitec/ofitec/services/console/internal/board/boardtest"
 	"github.com/ofitec/ofitec/services/console/internal/page"
+	"github.com/ofitec/ofitec/services/console/internal/postgres"
 )
 
 // site is the page on a real port, with what a board knows.
@@ -27,6 +28,8 @@ type site struct {
 	sent      []events.Payload
 	fails     error
 	figures   []board.Figure
+	kpis      board.Kpis
+	analytics string // a file with the connection of a real database, if the test has one
 	filter    board.FigureFilter
 }
 
@@ -40,6 +43,14 @@ func (s *site) Command(_ context.Context, payload events.Payload) error {
 func (s *site) Figures(_ context.Context, filter board.FigureFilter) ([]board.Figure, error) {
 	s.filter = filter
 	return s.figures, s.fails
+}
+
+func (s *site) Kpis(ctx context.Context, filter board.FigureFilter) (board.Kpis, error) {
+	s.filter = filter
+	if s.analytics != "" {
+		return postgres.Kpis(ctx, s.analytics, filter)
+	}
+	return s.kpis, s.fails
 }
 
 // open serves the page; inputs are what the board has heard.

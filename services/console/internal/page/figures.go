@@ -3,6 +3,7 @@ package page
 import (
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // Accountant reads the published numbers.
 type Accountant interface {
 	Figures(ctx context.Context, filter board.FigureFilter) ([]board.Figure, error)
+	Kpis(ctx context.Context, filter board.FigureFilter) (board.Kpis, error)
 }
 
 // tongue is how a language's spreadsheets read a file.
@@ -26,6 +28,23 @@ type tongue struct {
 var tongues = map[string]tongue{
 	"en": {',', ".", []string{"Project", "Name", "Month", "Month is over", "Revenue", "Direct cost", "Gross margin", "Revenue to date", "Direct cost to date", "Earned revenue", "Backlog", "WIP"}, "no", "yes"},
 	"es": {';', ",", []string{"Proyecto", "Nombre", "Mes", "Mes terminado", "Ingresos", "Costo directo", "Margen bruto", "Ingresos a la fecha", "Costo directo a la fecha", "Ingreso devengado", "Cartera por ejecutar", "WIP"}, "no", "sí"},
+}
+
+// kpis sends what the plots show.
+func (p *Page) kpis(w http.ResponseWriter, r *http.Request, _ session) {
+	filter, err := board.ParseFigureFilter(r.URL.Query())
+	if err != nil {
+		p.fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	told, err := p.Numbers.Kpis(r.Context(), filter)
+	if err != nil {
+		p.Log.WarnContext(r.Context(), "KPIs were not read", "error", err)
+		p.fail(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(told) // the caller has gone when this fails
 }
 
 // figures sends the projects' KPIs as a file. All is read before the first byte leaves: a file that stops in the middle looks whole.

@@ -54,7 +54,7 @@ func TestAFilterThatCannotBeReadIsNamedWithItsValue(t *testing.T) {
 			t.Errorf("%s: %d %s", query, status, body)
 		}
 	}
-	s.fails = errors.New("mart_kpi_project is not published yet")
+	s.fails = errors.New("not published yet")
 	if status, body, _ := v.get(s.url + "/api/figures.csv?lang=es"); status != http.StatusBadGateway || !strings.Contains(body, "not published") {
 		t.Errorf("%d %s", status, body)
 	}

@@ -76,6 +76,7 @@ func (p *Page) Register(mux *http.ServeMux) {
 	inside("GET /api/session", func(w http.ResponseWriter, _ *http.Request, _ session) { w.WriteHeader(http.StatusNoContent) })
 	inside("GET /api/stream", p.listen)
 	inside("GET /api/events/{sequence}", p.detail)
+	inside("GET /api/kpis", p.kpis)
 	inside("GET /api/figures.csv", p.figures)
 	command("POST /api/jobs/{verb}", p.job)
 	command("POST /api/leave", p.leave)

@@ -21,13 +21,7 @@ func Figures(ctx context.Context, dsnFile string, filter board.FigureFilter) ([]
 		return nil, err
 	}
 	defer end(ctx, conn)
-	var from, to any
-	if !filter.From.IsZero() {
-		from = filter.From
-	}
-	if !filter.To.IsZero() {
-		to = filter.To.AddDate(0, 1, 0)
-	}
+	from, to := bounds(filter)
 	columns := make([]string, len(board.FigureColumns))
 	for n, name := range board.FigureColumns {
 		columns[n] = "k." + name + "::text"
@@ -56,7 +50,7 @@ func Figures(ctx context.Context, dsnFile string, filter board.FigureFilter) ([]
 func explainFigures(err error) error {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == undefinedTable {
-		return errors.New("mart_kpi_project is not published yet")
+		return errors.New("the marts of the KPIs are not published yet")
 	}
-	return fmt.Errorf("read mart_kpi_project: %w", err)
+	return fmt.Errorf("read the marts of the KPIs: %w", err)
 }

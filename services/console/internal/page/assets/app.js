@@ -4,6 +4,7 @@ import * as w from "/assets/words.js";
 import { writer, regions, failover } from "/assets/regions.js";
 import { credentials } from "/assets/credentials.js";
 import { warehouse, money } from "/assets/warehouse.js";
+import { kpis, redraw } from "/assets/kpis.js";
 import { events } from "/assets/events.js";
 const { t } = w;
 
@@ -11,7 +12,7 @@ const state = {}; // the newest of each section
 let token = "", version = "", sent = false;
 
 const views = {
-  writer, regions, failover, money, events, sources: () => {},
+  writer, regions, failover, events, money: (data) => { money(data); kpis(); }, sources: () => {},
   credentials: (data) => credentials(data, order), warehouse: (data) => warehouse(data, order),
 };
 
@@ -28,6 +29,7 @@ function showAll() {
   for (const button of document.querySelectorAll("[data-language]")) button.setAttribute("aria-pressed", String(button.dataset.language === w.language));
   liveText();
   for (const name of Object.keys(views)) show(name);
+  redraw();
 }
 
 // What needs attention stands above everything else.

@@ -52,8 +52,7 @@ export function money(data) {
     root.replaceChildren(empty(t("money." + state), t(`money.${state}.more`)));
     return;
   }
-  const file = el("a", { href: `/api/figures.csv?lang=${w.language}`, download: "" }, t("money.file"));
-  aside.replaceChildren(data.from ? t("money.from", { region: data.from }) + " · " : "", file);
+  aside.textContent = data.from ? t("money.from", { region: data.from }) : "";
   const cash = el("b"), margin = el("b"), month = el("span.when");
   const box = el("div.plot", { role: "img", "aria-label": t("money.chart") });
   root.replaceChildren(el("div.legend", {}, el("span.cash", {}, el("i"), t("money.cash"), cash), el("span.margin", {}, el("i"), t("money.margin"), margin), month), box, numbers(data.months));
