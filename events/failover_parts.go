@@ -28,6 +28,8 @@ var Causes = []Cause{CauseDown, CauseGates, CauseMandate, CauseSwitchover, Cause
 type LossBound struct {
 	Seconds *float64 `json:"seconds" jsonschema:"oneof_type=number;null,description=last renewal of the mandate minus the newest heartbeat in the standby's received WAL; both on the old primary's clock; null is unknown"`
 	Bytes   *int64   `json:"bytes" jsonschema:"oneof_type=integer;null,description=last WAL position in etcd minus what the standby has received; null is unknown"`
+	// Neither part knows of what the old primary commits after its last renewal, which it may until its mandate ends.
+	Exposed *float64 `json:"exposed_seconds,omitempty" jsonschema:"description=from the newest heartbeat in the standby's received WAL to the end of all that the old primary could commit: the seconds above and the whole mandate after the last renewal; absent is unknown"`
 }
 
 // Known says whether both parts are known.
@@ -41,6 +43,9 @@ func (b LossBound) Problems() []Problem {
 	}
 	if b.Bytes != nil {
 		NotNegative(&c, "bytes", *b.Bytes)
+	}
+	if b.Exposed != nil {
+		NotNegative(&c, "exposed_seconds", *b.Exposed)
 	}
 	return c.Problems()
 }

@@ -113,6 +113,15 @@ func TestWrongConfigurationIsReportedInOneGo(t *testing.T) {
 	if status != 2 || !strings.Contains(complaints, `OFITEC_COOLDOWN="5s"`) || !strings.Contains(complaints, "rule R9") {
 		t.Errorf("a cooldown that breaks a rule: status %d, %q", status, complaints)
 	}
+	for profile, least := range map[string]string{"local": "5.5s", "wan": "10s"} {
+		status, _, complaints = chassistest.Run(t, nil, "OFITEC_REGION=c", "OFITEC_TIMING="+profile, "OFITEC_MAX_LOSS=5s")
+		if status != 2 || !strings.Contains(complaints, `OFITEC_MAX_LOSS="5s"`) || !strings.Contains(complaints, "at least "+least+", M + delta") {
+			t.Errorf("a largest loss that every failover without a receipt is exposed to, %s: status %d, %q", profile, status, complaints)
+		}
+		if _, _, complaints = chassistest.Run(t, nil, "OFITEC_REGION=c", "OFITEC_TIMING="+profile, "OFITEC_MAX_LOSS="+least); strings.Contains(complaints, "OFITEC_MAX_LOSS") {
+			t.Errorf("%s refuses %s: %q", profile, least, complaints)
+		}
+	}
 	status, _, complaints = chassistest.Run(t, nil, "OFITEC_REGION=c", "NATS_URL="+noNATS, "ETCD_ENDPOINTS=127.0.0.1:1", "OFITEC_DATA_DIR=/tmp", "OFITEC_POSTGRES_CONF_DIR=/tmp")
 	if status != 2 || !strings.Contains(complaints, "has no data") {
 		t.Errorf("hands in region c: status %d, %q", status, complaints)

@@ -24,6 +24,9 @@ func (c *Config) judgementProblems() []error {
 	if c.GatesRed < time.Second || c.GatesRed > time.Hour {
 		bad("OFITEC_GATES_RED_FOR", c.GatesRed.String(), "1s to 1h")
 	}
+	if profile, err := timing.Named(c.Timing); err == nil && c.MaxLoss > 0 && c.MaxLoss < profile.Mandate+profile.Delta {
+		bad("OFITEC_MAX_LOSS", c.MaxLoss.String(), "at least "+(profile.Mandate+profile.Delta).String()+", M + delta: a holder that is cut off may commit for as long after its last renewal")
+	}
 	if c.MaxLoss <= 0 || c.MaxLoss > 24*time.Hour {
 		bad("OFITEC_MAX_LOSS", c.MaxLoss.String(), "more than 0 and at most 24h")
 	}

@@ -234,6 +234,9 @@ func (e explanation) print(out io.Writer) error {
 		if s.Loss.Known() {
 			loss = fmt.Sprintf("%.1f s and %d bytes at most", *s.Loss.Seconds, *s.Loss.Bytes)
 		}
+		if s.Loss.Exposed != nil {
+			loss += fmt.Sprintf(" up to the last renewal; %.1f s with all that may be committed after it", *s.Loss.Exposed)
+		}
 		fmt.Fprintf(out, "  loss      %s\n", loss)
 		if s.Against != "" {
 			fmt.Fprintf(out, "  against   %s\n", s.Against)

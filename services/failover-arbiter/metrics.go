@@ -82,6 +82,7 @@ var (
 	descDeadline  = prometheus.NewDesc(prefix+"step_deadline_timestamp_seconds", "Deadline of the step under way, on the leader's clock; missing when none is.", nil, nil)
 	descAlarm     = prometheus.NewDesc(prefix+"held", "1 for the rule that holds a failover back, as the state in etcd has it; missing when none does.", []string{"rule"}, nil)
 	descFresh     = prometheus.NewDesc(prefix+"fresh_observers", "Observers of a region that were heard lately.", []string{"target"}, nil)
+	descExposed   = prometheus.NewDesc(prefix+"loss_exposed_seconds", "The most that a failover without a receipt would lose now, with what the holder may commit after its last renewal; absent while unknown.", nil, nil)
 	descFailing   = prometheus.NewDesc(prefix+"failing_observers", "Observers of a region that were heard lately and have seen enough failures in a row.", []string{"target"}, nil)
 	descWitness   = prometheus.NewDesc(prefix+"witness_attached", "1 while this arbiter confirms the commits of its database, else 0; only where it is a witness.", nil, nil)
 	descSync      = prometheus.NewDesc(prefix+"synchronous", "Synchronous replication, as the state in etcd has it: 1 for wanted when an operator has asked for it, for waits when commits wait for the standby, for promised when the standby has everything that was acknowledged.", []string{"is"}, nil)
@@ -98,7 +99,7 @@ type collector struct{ *arbiter }
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descHolds, descRenewed, descEpoch, descRemaining, descStandby, descActs, descLeads, descPhase, descDeadline, descAlarm, descFresh, descFailing,
+		descHolds, descRenewed, descEpoch, descRemaining, descStandby, descActs, descLeads, descPhase, descDeadline, descAlarm, descFresh, descFailing, descExposed,
 		descWitness, descSync, descArchived, descWaiting, descHoles, descBackup,
 	} {
 		to <- d
@@ -186,6 +187,9 @@ func (c *collector) judged(gauge func(*prometheus.Desc, float64), to chan<- prom
 	labelled(descSync, one(f.Sync == state.SyncOn), "promised")
 	if f.Intent != nil {
 		gauge(descDeadline, float64(f.Intent.Deadline.UnixNano())/1e9)
+	}
+	if status.Loss.Exposed != nil {
+		gauge(descExposed, *status.Loss.Exposed)
 	}
 	if f.Held != nil {
 		labelled(descAlarm, 1, f.Held.Rule)

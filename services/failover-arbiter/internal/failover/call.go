@@ -110,7 +110,18 @@ func (s State) loss(target events.Region, now Instant) events.LossBound {
 		bound.Bytes = &bytes
 	}
 	bound.Seconds = s.behind(m, d)
+	bound.Exposed = s.exposed(bound.Seconds)
 	return bound
+}
+
+// exposed adds what the holder may commit after its last renewal, of which neither its position in etcd nor its heartbeat there knows: nobody sees it, and it ends with
+// the mandate, M + delta after that renewal was sent. What is refused goes by the seconds alone: this part is the same in every failover without a receipt.
+func (s State) exposed(behind *float64) *float64 {
+	if behind == nil {
+		return nil
+	}
+	seconds := *behind + (s.settings.Validity + s.settings.Delta).Seconds()
+	return &seconds
 }
 
 // behind is how many seconds a standby's newest heartbeat is older than the last renewal, on the old primary's clock. A clock that was set back between the two would hide

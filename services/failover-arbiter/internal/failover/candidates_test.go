@@ -90,8 +90,12 @@ func TestAClockThatWasSetBackHidesNoLoss(t *testing.T) {
 				Reports: map[events.Region]Reported{events.RegionB: {Revision: 1, Report: state.Report{Database: state.DatabaseReport{HeartbeatAt: &at, HeartbeatNumber: c.received}}}},
 			}, now)
 			got := -1.0
-			if loss := s.loss(events.RegionB, now); loss.Seconds != nil {
+			loss := s.loss(events.RegionB, now)
+			if loss.Seconds != nil {
 				got = *loss.Seconds
+			}
+			if set := s.settings; (loss.Exposed == nil) != (c.want < 0) || loss.Exposed != nil && *loss.Exposed != c.want+(set.Validity+set.Delta).Seconds() {
+				t.Errorf("exposed to %v s, want what is behind and the whole mandate after the last renewal", loss.Exposed)
 			}
 			if got != c.want {
 				t.Errorf("%v s, want %v", got, c.want)

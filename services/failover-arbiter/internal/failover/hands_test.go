@@ -181,7 +181,11 @@ func tellEvent(p events.Payload) string {
 		if !b.Known() {
 			return "loss unknown"
 		}
-		return fmt.Sprintf("loss %.1f s and %d bytes at most", *b.Seconds, *b.Bytes)
+		said := fmt.Sprintf("loss %.1f s and %d bytes at most", *b.Seconds, *b.Bytes)
+		if b.Exposed != nil && *b.Exposed > 0 {
+			said += fmt.Sprintf(" (%.1f s exposed)", *b.Exposed)
+		}
+		return said
 	}
 	switch e := p.(type) {
 	case events.FailoverStarted:

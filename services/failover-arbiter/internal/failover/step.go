@@ -99,7 +99,7 @@ func (s State) finalLoss(receipt *events.Receipt, now Instant) events.LossBound 
 		}
 		if bound.Bytes != nil && *bound.Bytes == 0 {
 			none := 0.0
-			bound.Seconds = &none
+			bound.Seconds, bound.Exposed = &none, &none
 		}
 	}
 	if !bound.Known() {
