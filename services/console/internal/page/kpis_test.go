@@ -39,18 +39,18 @@ var fields = map[bool]string{
 }
 
 func TestTheNumbersOnThePageAreThoseOfAnalytics(t *testing.T) {
-	for _, language := range []string{"en", "es"} {
+	dsn := postgrestest.Bare(t)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), published); err != nil {
+		t.Fatal(err)
+	}
+	for language, scheme := range map[string]string{"en": "light", "es": "dark"} {
 		t.Run(language, func(t *testing.T) {
 			b := newBrowser(t, language)
-			dsn := postgrestest.Bare(t)
-			conn, err := pgx.Connect(t.Context(), dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close(context.Background())
-			if _, err := conn.Exec(t.Context(), published); err != nil {
-				t.Fatal(err)
-			}
 			s := open(t, boardtest.Day(time.Now())...)
 			s.analytics = filepath.Join(t.TempDir(), "analytics.dsn")
 			if err := os.WriteFile(s.analytics, []byte(dsn), 0o600); err != nil {
@@ -63,6 +63,9 @@ func TestTheNumbersOnThePageAreThoseOfAnalytics(t *testing.T) {
 			}
 			for _, project := range []string{"", "0", "1", "2"} {
 				for _, months := range [][2]string{{"", ""}, {"2025-06", ""}, {"", "2025-03"}, {"2025-03", "2025-03"}, {"2031-01", ""}} {
+					if months[0] == "2025-03" && project != "1" || months[0] == "2031-01" && project == "0" { // states that differ in nothing
+						continue
+					}
 					b.eval(fmt.Sprintf(`window.marked = document.querySelector("#kpi > *"); for (const [id, v] of [["project", %q], ["from", %q], ["to", %q]]) document.getElementById("kpi-" + id).value = v;
 						document.getElementById("kpi-form").dispatchEvent(new Event("change"))`, project, months[0], months[1]))
 					b.await(`document.querySelector("#kpi > *") !== window.marked`)
@@ -75,18 +78,16 @@ func TestTheNumbersOnThePageAreThoseOfAnalytics(t *testing.T) {
 			if file := b.eval(`document.getElementById("kpi-file").href`); !strings.Contains(file, "project=2") || !strings.Contains(file, "from=2031-01") || !strings.Contains(file, "lang="+language) {
 				t.Errorf("the file is at %s", file)
 			}
-			for _, scheme := range []string{"light", "dark"} {
-				for _, size := range sizes {
-					b.open(s.link(t), size.width, size.height, scheme)
-					b.await(`document.querySelectorAll("#kpi canvas").length === 5`)
-					if wide := b.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide != "0" {
-						t.Errorf("%s: the page is %s pixels wider than the window", size.name, wide)
-					}
-					b.eval(`document.getElementById("kpi-project").value = "1"; document.getElementById("kpi-form").dispatchEvent(new Event("change"))`)
-					b.await(`document.querySelectorAll("#kpi canvas").length === 4`)
-					b.size(size.width, 3600)
-					b.picture("kpi-" + language + "-" + scheme + "-" + size.name)
+			for _, size := range sizes {
+				b.open(s.link(t), size.width, size.height, scheme)
+				b.await(`document.querySelectorAll("#kpi canvas").length === 5`)
+				if wide := b.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide != "0" {
+					t.Errorf("%s: the page is %s pixels wider than the window", size.name, wide)
 				}
+				b.eval(`document.getElementById("kpi-project").value = "1"; document.getElementById("kpi-form").dispatchEvent(new Event("change"))`)
+				b.await(`document.querySelectorAll("#kpi canvas").length === 4`)
+				b.size(size.width, 3600)
+				b.picture("kpi-" + language + "-" + scheme + "-" + size.name)
 			}
 			if len(b.said) > 0 {
 				t.Errorf("the browser says %v", b.said)
