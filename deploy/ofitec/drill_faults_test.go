@@ -13,14 +13,14 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// faultDrills are done one after the other on one stack. A and B stand for the region that is active then, and for the other one.
+// faultDrills are done one after the other on one stack. A and B stand for the region that is active then, and for the other one. Planned moves come first: what the others do turns gates red, and nobody moves to red gates.
 var faultDrills = []string{
+	"switchover B", "switchover B",
 	"partition A-B", "partition AB|c", "partition B|Ac", "partition A>Bc", "partition A|Bc --for 43s", "partition A|Bc,B|Ac",
 	"freeze B", "freeze c", "freeze A",
 	"pause-arbiter B", "pause-arbiter c", "pause-arbiter A --for 1s", "pause-arbiter A",
 	"no-quorum etcd --for 20s", "no-quorum nats --for 20s",
 	"kill A/postgres", "kill A/haproxy-db", "kill A/failover-arbiter",
-	"switchover B", "switchover B",
 }
 
 // longDrills take so long that they are asked for by OFITEC_DRILLS_LONG.
