@@ -2,6 +2,7 @@ package odoo
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
 )
@@ -14,11 +15,16 @@ type order struct {
 	unsorted        bool
 	row, before     []byte // the last row, when greatest does not have it yet, and the one before it, should the last one turn out to be none
 	moment          []byte // its write_date, as written
+	last            extract.Place
+	known           bool // last is the place of a row with that write_date
 }
 
 // see takes a row.
 func (o *order) see(r *rows, row []byte) error {
 	id, moment, _ := r.quick(row)
+	if tied, err := o.tie(r, id, moment); tied || err != nil {
+		return err
+	}
 	if !o.some || !isNumber(id) || len(moment) == 0 || len(moment) != len(o.moment) || bytes.Compare(moment, o.moment) <= 0 {
 		if err := o.settle(r); err != nil {
 			return err
@@ -30,11 +36,29 @@ func (o *order) see(r *rows, row []byte) error {
 		}
 		o.placed(place)
 		o.moment = append(o.moment[:0], moment...)
+		o.last, o.known = place, true
 		return nil
 	}
 	o.row, o.before = o.before, o.row
 	o.row, o.moment = append(o.row[:0], row...), append(o.moment[:0], moment...)
 	return nil
+}
+
+// tie takes a row whose write_date is written as the last one's: that was read once, so only its key is.
+func (o *order) tie(r *rows, id, moment []byte) (bool, error) {
+	if !isNumber(id) || len(moment) == 0 || !bytes.Equal(moment, o.moment) {
+		return false, nil
+	}
+	if err := o.settle(r); err != nil || !o.known {
+		return false, err
+	}
+	key, err := strconv.ParseInt(string(id), 10, 64)
+	if err != nil {
+		return false, nil //nolint:nilerr // the row is looked at closely
+	}
+	o.last.ID = key
+	o.placed(o.last)
+	return true, nil
 }
 
 // settle takes the place of a row that was only compared by its text.
@@ -43,6 +67,7 @@ func (o *order) settle(r *rows) error {
 		return nil
 	}
 	place, err := r.place(o.row)
+	o.last, o.known = place, err == nil
 	if err != nil {
 		r.misplace(err)
 		if len(o.before) > 0 {
