@@ -56,7 +56,7 @@ lint: ## golangci-lint over all modules; built once into the cache
 	@tools/lint $(MODULES)
 
 .PHONY: drills
-drills: build ## long proofs on the real stack, with dated evidence under docs/evidence/
+drills: build ## long proofs on the real stack, with dated evidence under docs/evidence/ (OFITEC_DRILLS_LONG=1: ten minutes apart, too)
 	@cd services/deployer && OFITEC_DRILLS=1 go test -count=1 -timeout 1h -v -run 'Rotations|Killed' .
 	@cd services/rotator && OFITEC_DRILLS=1 go test -count=1 -timeout 30m -v -run 'Backup|Failover' .
 	@cd services/failover-arbiter && OFITEC_DRILLS=1 go test -count=1 -timeout 30m -v -run 'Synchronous|Witness|FullDisk|Store' .

@@ -13,7 +13,8 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// faultDrills are done one after the other on one stack. A and B stand for the region that is active then, and for the other one. Planned moves come first: what the others do turns gates red, and nobody moves to red gates.
+// faultDrills are done one after the other on one stack. A and B stand for the region that is active then, and for the other one.
+// Planned moves come first: what the others do turns gates red, and nobody moves to red gates.
 var faultDrills = []string{
 	"switchover B", "switchover B",
 	"partition A-B", "partition AB|c", "partition B|Ac", "partition A>Bc", "partition A|Bc --for 43s", "partition A|Bc,B|Ac",
