@@ -29,28 +29,6 @@ type Closed struct {
 	At      time.Time
 }
 
-// written is a whole record. Field order is etl-ingest's and part of the format; what the place of an export would be is empty.
-type written struct {
-	Version   int            `json:"version"`
-	Sequence  int64          `json:"sequence"`
-	Previous  string         `json:"previous"`
-	Kind      string         `json:"kind"`
-	Dataset   string         `json:"dataset"`
-	Region    events.Region  `json:"region"`
-	Batch     string         `json:"batch"`
-	Path      string         `json:"path"`
-	Format    string         `json:"format"`
-	SHA256    string         `json:"sha256"`
-	Rows      int64          `json:"rows"`
-	Bytes     int64          `json:"bytes"`
-	AsOf      events.AsOf    `json:"asof"`
-	At        string         `json:"at"`
-	From      *events.Cursor `json:"cursor_from"`
-	To        *events.Cursor `json:"cursor_to"`
-	EventID   string         `json:"event_id"`
-	EventTime time.Time      `json:"event_time"`
-}
-
 // version of the records.
 const version = 1
 
@@ -68,12 +46,11 @@ func Close(ctx context.Context, shelf Keeper, root string, from int64, c Closed,
 		if err != nil {
 			return 0, err
 		}
-		w := written{
+		w := record{
 			Version: version, Sequence: last.Sequence + 1, Previous: hash, Kind: events.KindClose, Dataset: c.Dataset, Region: last.Region, Batch: c.Month, Path: c.Path, Format: "csv",
 			SHA256: c.SHA256, Rows: c.Rows, Bytes: c.Bytes, AsOf: last.AsOf, EventTime: c.At.UTC(),
 		}
-		a, _, err := record{Sequence: w.Sequence, Kind: w.Kind, Dataset: w.Dataset, Region: w.Region, Batch: w.Batch, Path: w.Path, Format: w.Format, SHA256: w.SHA256, Rows: w.Rows,
-			Bytes: w.Bytes, AsOf: w.AsOf, EventTime: w.EventTime}.announced(root)
+		a, _, err := w.announced(root)
 		if err != nil {
 			return 0, fmt.Errorf("add manifest record %d: %w", w.Sequence, err) // one that cannot be announced would be in everybody's way
 		}
@@ -124,7 +101,7 @@ func end(ctx context.Context, shelf Shelf, from int64, c Closed) (last record, h
 }
 
 // seal writes the line with its hash, which open checks.
-func seal(w written) ([]byte, error) {
+func seal(w record) ([]byte, error) {
 	body, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("write manifest record %d: %w", w.Sequence, err)

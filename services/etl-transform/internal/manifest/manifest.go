@@ -25,8 +25,9 @@ type Shelf interface {
 	Read(ctx context.Context, name string) ([]byte, bool, error)
 }
 
-// record is what is read of a line.
+// record is what is read of a line, and a closing as it is written. Field order is etl-ingest's and part of the format.
 type record struct {
+	Version   int            `json:"version"`
 	Sequence  int64          `json:"sequence"`
 	Previous  string         `json:"previous"`
 	Kind      string         `json:"kind"`
@@ -39,13 +40,14 @@ type record struct {
 	Rows      int64          `json:"rows"`
 	Bytes     int64          `json:"bytes"`
 	AsOf      events.AsOf    `json:"asof"`
+	At        string         `json:"at"` // the place that an export was asked for
 	From      *events.Cursor `json:"cursor_from"`
 	To        *events.Cursor `json:"cursor_to"`
 	EventID   string         `json:"event_id"`
 	EventTime time.Time      `json:"event_time"`
 
-	Correlation string `json:"correlation_id"` // both empty when nothing else caused the event
-	Causation   string `json:"causation_id"`
+	Correlation string `json:"correlation_id,omitempty"` // both empty when nothing else caused the event
+	Causation   string `json:"causation_id,omitempty"`
 }
 
 // foldersOf is how many records a folder has.
