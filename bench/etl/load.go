@@ -64,11 +64,9 @@ func load(ctx context.Context, out io.Writer, rows int) (met bool, err error) {
 		return false, err
 	}
 	defer os.RemoveAll(folder)
-	program := filepath.Join(folder, "program")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, ".")
-	build.Dir = "../services/etl-transform"
-	if said, err := build.CombinedOutput(); err != nil {
-		return false, fmt.Errorf("build etl-transform (run this in bench/): %w: %s", err, said)
+	program, err := build(ctx, folder)
+	if err != nil {
+		return false, err
 	}
 	small, err := measure(ctx, filepath.Join(folder, "small"), program, max(rows/10, 2*deltaRows))
 	if err != nil {
@@ -88,6 +86,17 @@ func load(ctx context.Context, out io.Writer, rows int) (met bool, err error) {
 	}
 	_, _ = fmt.Fprintf(out, "read_csv with types into one table   %8.2f s\nfull reload in SQL with a sales mart %8.2f s\n\n", floor.Seconds(), reload.Seconds())
 	return judge(out, small, large, floor.Seconds(), reload.Seconds()), nil
+}
+
+// build makes etl-transform as it stands.
+func build(ctx context.Context, folder string) (string, error) {
+	program := filepath.Join(folder, "program")
+	command := exec.CommandContext(ctx, "go", "build", "-o", program, ".")
+	command.Dir = "../services/etl-transform"
+	if said, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build etl-transform (run this in bench/): %w: %s", err, said)
+	}
+	return program, nil
 }
 
 // judge prints the ratios beside their targets; false when one is missed.
