@@ -175,7 +175,7 @@ func other(event events.Event, payload events.Payload) pastFact {
 	}
 	switch p := payload.(type) {
 	case events.FailoverHeld:
-		fact.Text = "held back by rule " + p.Rule + ": " + p.Reason
+		fact.Text = "held back by rule " + p.Rule + ": " + p.Reason + "; loss " + loss(p.Loss)
 	case events.FailoverRejoined:
 		fact.Text = fmt.Sprintf("region %s is a standby again (%s), %d bytes of its own given up", p.Region, p.Manner, p.Discarded)
 	case events.FailoverPaused:
@@ -232,11 +232,16 @@ func (f pastFailover) total() string {
 	return fmt.Sprintf("%.2f s", f.Times.Total)
 }
 
+// loss is the bound up to the last renewal, which a failover is refused by, and beside it the seconds with all that a holder who was cut off may have committed after that.
 func loss(b events.LossBound) string {
 	if !b.Known() {
 		return "unknown"
 	}
-	return fmt.Sprintf("at most %.1f s, %d bytes", *b.Seconds, *b.Bytes)
+	text := fmt.Sprintf("at most %.1f s, %d bytes", *b.Seconds, *b.Bytes)
+	if b.Exposed != nil && *b.Exposed > *b.Seconds {
+		text += fmt.Sprintf(" (%.1f s exposed)", *b.Exposed)
+	}
+	return text
 }
 
 func clockTime(at *time.Time) string {

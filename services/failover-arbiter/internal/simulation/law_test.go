@@ -18,6 +18,7 @@ const (
 	otherHistory  = "other-history"   // a region is promoted whose database is no copy of the old one's
 	lostWrites    = "lost-writes"     // a planned switchover loses what was acknowledged
 	tooFarBehind  = "too-far-behind"  // more is lost than a failover may take without asking
+	moreThanSaid  = "more-than-said"  // more is lost than the failover said could be at most
 	withoutGround = "without-ground"  // a failover begins on observations that nobody lately made
 	toTheSick     = "to-the-sick"     // a failover begins to a region that is as ill
 	inCooldown    = "in-cooldown"     // a failover begins by itself right after another one
@@ -161,5 +162,21 @@ func (w *world) judgePromotion(was, next *state.Failover) {
 	if i.Cause == events.CauseSwitchover && begins.lsn < from.flush && begins.branch == from.branch {
 		w.violate(lostWrites, "region %s takes over %d bytes behind", i.To, from.flush-begins.lsn)
 	}
+	w.judgeLoss(i)
 	_ = was
+}
+
+// judgeLoss holds what is really lost, now that nothing can be added to it, against the most that the failover said could be: the seconds up to the last renewal and all that
+// its holder might commit after it. Nobody can say anything of the commits of a region that stood still as a whole and wakes; its documents do.
+func (w *world) judgeLoss(i *state.Intent) {
+	from, to := w.machines[i.From], w.machines[i.To].db
+	begins := to.forks[len(to.forks)-1]
+	if before := (database{branch: begins.branch, flush: begins.lsn}); !before.behind(from.db) || i.Loss.Exposed == nil {
+		return
+	}
+	lost := max(from.committed-to.fresh, 0)
+	w.tally.lost = max(w.tally.lost, lost)
+	if said := *i.Loss.Exposed; lost.Seconds() > said {
+		w.violate(moreThanSaid, "%.2f s of commits of region %s are lost, and %.2f s were to be the most", lost.Seconds(), i.From, said)
+	}
 }

@@ -59,10 +59,11 @@ func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 
 func (t *tally) add(o tally) {
 	t.failovers, t.aborts, t.holds, t.switchovers = t.failovers+o.failovers, t.aborts+o.aborts, t.holds+o.holds, t.switchovers+o.switchovers
+	t.lost = max(t.lost, o.lost)
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d failovers completed (%d of them switchovers), %d given up, %d held back", t.failovers, t.switchovers, t.aborts, t.holds)
+	return fmt.Sprintf("%d failovers completed (%d of them switchovers), %d given up, %d held back, %.1f s of commits lost at most", t.failovers, t.switchovers, t.aborts, t.holds, t.lost.Seconds())
 }
 
 // TestTheSameSeedIsTheSameLife is what makes a failure's seed worth printing.

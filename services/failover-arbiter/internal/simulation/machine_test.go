@@ -23,6 +23,7 @@ type machine struct {
 	dead, frozen bool
 	woken        time.Duration // when the whole region went on after it had stood still
 	frozenAt     time.Duration
+	committed    time.Duration // when its newest commit was made, but for those between waking and being asked
 
 	life     int  // of the arbiter's process
 	running  bool // it has one

@@ -72,6 +72,9 @@ func (m *machine) write() {
 	if m.able() {
 		d := m.db
 		d.flush, d.fresh = d.flush+100, m.w.now
+		if m.w.now-m.woken >= profile.Fence+profile.CheckInter {
+			m.committed = m.w.now
+		}
 		if m.w.now-d.beaten >= profile.Renew-profile.Renew/10 {
 			d.beat, d.beaten, d.heartbeat = d.beat+1, m.w.now, m.clock().Wall
 		}

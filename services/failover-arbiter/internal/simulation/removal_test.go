@@ -96,6 +96,12 @@ var removals = []removal{
 				}
 			}
 		}, often: map[string]int{"replication hangs": 10}},
+	{rule: "what a holder may commit after its last renewal, M and delta, counts as exposed", breaks: []string{moreThanSaid},
+		swap: func(a *failover.Swap) {
+			if i := a.Next.Intent; i != nil && i.Loss.Exposed != nil {
+				i.Loss.Exposed = i.Loss.Seconds
+			}
+		}},
 	{rule: "a switchover waits until the standby has every byte", breaks: []string{lostWrites},
 		read: func(r *failover.Read) {
 			if i := r.Failover.Intent; i != nil && r.Mandate != nil {

@@ -59,7 +59,10 @@ func (v violation) String() string {
 }
 
 // tally says how much a life has shown.
-type tally struct{ failovers, aborts, holds, switchovers int }
+type tally struct {
+	failovers, aborts, holds, switchovers int
+	lost                                  time.Duration // the most that a failover lost
+}
 
 // event is something that happens at a time.
 type event struct {
