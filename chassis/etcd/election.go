@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,11 @@ import (
 
 // retryAfter is the pause after an attempt at leadership that failed or was lost to another.
 const retryAfter = 250 * time.Millisecond
+
+// unwatched is the number of ttls after which a candidate reads the key again although no watch told of a change.
+const unwatched = 5
+
+var errWatchEnded = errors.New("the watch ended")
 
 // Election is about one leader key. All candidates name the same key and ttl.
 type Election struct {
@@ -55,26 +61,48 @@ func (c *Client) attempt(ctx context.Context, e Election) (*Leadership, error) {
 	request, cancel := context.WithTimeout(ctx, e.TTL)
 	defer cancel()
 	asked := time.Now()
-	lease, err := c.Grant(request, int64(e.TTL/time.Second))
+	lease, err := Race(request, c.endpoints, func(ctx context.Context, member *clientv3.Client) (*clientv3.LeaseGrantResponse, error) {
+		return member.Grant(ctx, int64(e.TTL/time.Second)) // what the slower members grant ends by itself
+	})
 	if err != nil {
 		return nil, fmt.Errorf("grant lease for %s: %w", e.Key, err)
 	}
-	response, err := c.Txn(request).
-		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
-		Then(clientv3.OpPut(e.Key, e.Candidate, clientv3.WithLease(lease.ID))).
-		Commit()
-	if err != nil || !response.Succeeded {
+	term, err := c.claim(request, e, lease.ID)
+	if err != nil || term == 0 {
 		c.revoke(ctx, lease.ID, e.TTL) // also takes back a win that we did not hear of
 		return nil, err
 	}
-	return c.lead(ctx, e, lease, asked, response.Header.Revision), nil
+	return c.lead(ctx, e, lease, asked, term), nil
 }
 
-// awaitVacancy returns when the key was seen not to exist. A watch can be stale or die with its member, so the key is read again each ttl.
+// claim puts the key under the lease if it is vacant, through all members at once, and returns the term that it won, or 0. Only one member's
+// transaction can put the key; the others find it there under the lease, which tells the win as well.
+func (c *Client) claim(ctx context.Context, e Election, lease clientv3.LeaseID) (term int64, err error) {
+	return Race(ctx, c.endpoints, func(ctx context.Context, member *clientv3.Client) (int64, error) {
+		response, err := member.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
+			Then(clientv3.OpPut(e.Key, e.Candidate, clientv3.WithLease(lease)), clientv3.OpGet(e.Key)).
+			Else(clientv3.OpGet(e.Key)).
+			Commit()
+		if err != nil {
+			return 0, err
+		}
+		found := response.Responses[len(response.Responses)-1].GetResponseRange().Kvs
+		if len(found) == 0 || found[0].Lease != int64(lease) {
+			return 0, nil
+		}
+		return found[0].CreateRevision, nil
+	})
+}
+
+// awaitVacancy returns when the key was seen not to exist. Every member is asked at once: one that is silent would cost a candidate the time
+// in which the region must be moved.
 func (c *Client) awaitVacancy(ctx context.Context, e Election) error {
 	for {
 		request, cancel := context.WithTimeout(ctx, e.TTL)
-		response, err := c.Get(request, e.Key)
+		response, err := Race(request, c.endpoints, func(ctx context.Context, member *clientv3.Client) (*clientv3.GetResponse, error) {
+			return member.Get(ctx, e.Key)
+		})
 		cancel()
 		if err != nil {
 			return fmt.Errorf("read %s: %w", e.Key, err)
@@ -89,14 +117,20 @@ func (c *Client) awaitVacancy(ctx context.Context, e Election) error {
 	}
 }
 
-// awaitChange returns when something happened to the key since the revision, or after a ttl.
+// awaitChange returns when a member tells that something happened to the key since the revision, or when some ttls have passed without a word
+// of any, or when none can be watched.
 func (c *Client) awaitChange(ctx context.Context, e Election, revision int64) {
-	watching, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), e.TTL)
+	watching, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), unwatched*e.TTL)
 	defer cancel()
-	watch := c.Watch(watching, e.Key, clientv3.WithRev(revision))
-	select {
-	case <-watch:
-	case <-watching.Done():
+	_, err := Race(watching, c.endpoints, func(ctx context.Context, member *clientv3.Client) (struct{}, error) {
+		told := <-member.Watch(ctx, e.Key, clientv3.WithRev(revision))
+		if len(told.Events) == 0 {
+			return struct{}{}, fmt.Errorf("watch %s: %w", e.Key, cmp.Or(told.Err(), errWatchEnded))
+		}
+		return struct{}{}, nil
+	})
+	if err != nil && watching.Err() == nil {
+		sleep(ctx, retryAfter) // no member can be watched: the next read says why
 	}
 }
 

@@ -186,6 +186,25 @@ func TestALeaderThatCannotRenewStopsBeforeTheNextOneWins(t *testing.T) {
 	}
 }
 
+func TestACandidateIsNotHeldUpByAMemberThatFellSilent(t *testing.T) {
+	server := etcdtest.Start(t)
+	paths := []*cable{newCable(t, server), newCable(t, server)}
+	holder := campaign(t, connect(t, server), "a")
+	candidate := connect(t, paths[0].url, paths[1].url)
+	won := make(chan *etcd.Leadership, 1)
+	go func() { won <- campaign(t, candidate, "b") }()
+	time.Sleep(time.Second) // it has read the key and watches
+	paths[0].pull()
+	began := time.Now()
+	holder.Resign()
+	next := <-won
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("won after %s, though the other member answers", took)
+	}
+	paths[1].pull()
+	<-next.Context().Done()
+}
+
 func TestALeaderWhoseKeyIsRemovedIsDeposed(t *testing.T) {
 	client := connect(t, etcdtest.Start(t))
 	leader := campaign(t, client, "a")
