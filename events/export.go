@@ -29,6 +29,16 @@ func (a AsOf) Problems() []Problem {
 // KindClose is the kind of a raw file that no export brought: what the marts said of a month when it was closed.
 const KindClose = "close"
 
+// KindKey and KindErasure are the kinds of records without a raw file of their own: from here on tokens are made by another key, and rows of a person were taken out of the files before. Their
+// datasets are DatasetKey and DatasetErasure.
+const (
+	KindKey     = "key"
+	KindErasure = "erasure"
+
+	DatasetKey     = "token_key"
+	DatasetErasure = "erasure"
+)
+
 // ExportReady: a raw file is durable and may be loaded. An empty export has no rows but still says how fresh the source was.
 type ExportReady struct {
 	Dataset   string  `json:"dataset"`
@@ -36,7 +46,7 @@ type ExportReady struct {
 	Batch     string  `json:"batch" jsonschema:"description=unique within the dataset"`
 	RawURL    string  `json:"raw_url" jsonschema:"description=file:// or s3://; without credentials"`
 	Format    string  `json:"format" jsonschema:"enum=csv,enum=ndjson"`
-	Kind      string  `json:"kind" jsonschema:"enum=rows,enum=absent,enum=assert,enum=summary,enum=close"`
+	Kind      string  `json:"kind" jsonschema:"enum=rows,enum=absent,enum=assert,enum=summary,enum=close,enum=key,enum=erasure"`
 	SHA256    string  `json:"sha256" jsonschema:"description=of the plain bytes after Content-Encoding"`
 	Rows      int64   `json:"rows"`
 	Bytes     int64   `json:"bytes" jsonschema:"description=of the plain bytes"`
@@ -65,7 +75,7 @@ func (p ExportReady) Validate() error {
 	known := strings.HasPrefix(p.RawURL, "file:///") || strings.HasPrefix(p.RawURL, "s3://")
 	c.That(known && !strings.ContainsAny(p.RawURL, "@? "), "raw_url", p.RawURL, "a file:/// or s3:// URL without credentials or a query")
 	OneOf(&c, "format", p.Format, "csv", "ndjson")
-	OneOf(&c, "kind", p.Kind, "rows", "absent", "assert", "summary", KindClose)
+	OneOf(&c, "kind", p.Kind, "rows", "absent", "assert", "summary", KindClose, KindKey, KindErasure)
 	c.SHA256("sha256", p.SHA256)
 	NotNegative(&c, "rows", p.Rows)
 	NotNegative(&c, "bytes", p.Bytes)
