@@ -46,8 +46,8 @@ func (v Vault) Render() ([]byte, error) {
 
 // VaultPolicies returns the policies by the name of the service that has them. The mounts that they name are
 // database/, secret/ (KV version 2) and transit/ (keys ofitec-raw and credential-fingerprint); KV paths begin with ofitec/:
-// credentials/ (rotator writes, deployer reads), rotator/ (its own), etl-ingest/ and etl-transform/. Beside those of services stand break-glass (an operator's) and
-// backup (restic's).
+// credentials/ (rotator writes, deployer reads), rotator/ (its own), etl-ingest/ and etl-transform/. Beside those of services stand break-glass (an operator's),
+// backup (restic's) and dashboards (whoever reads the marts).
 func VaultPolicies() (map[string]string, error) { return vaultFiles("policies") }
 
 func vaultFiles(folder string) (map[string]string, error) {
@@ -73,7 +73,10 @@ type VaultRole struct{ Creation, Renew, Revocation string }
 // VaultOdooRole returns the role odoo-app: users of an hour, a day at most, members of odoo_owner.
 func VaultOdooRole() (VaultRole, error) { return vaultRole("odoo-app") }
 
-// VaultFenceRole returns the role rotator-fence: users of minutes, members of ofitec_fencer, with whom the rotator ends users of odoo-app.
+// VaultReaderRole returns the role analytics-reader: users of an hour, a day at most, members of analytics_reader, who read the marts and change nothing.
+func VaultReaderRole() (VaultRole, error) { return vaultRole("analytics-reader") }
+
+// VaultFenceRole returns the role rotator-fence: users of minutes, members of ofitec_fencer, with whom the rotator ends users of odoo-app and analytics-reader.
 func VaultFenceRole() (VaultRole, error) { return vaultRole("rotator-fence") }
 
 // VaultBreakGlassRole returns the role break-glass: users of a quarter of an hour for a person, members of odoo_owner.

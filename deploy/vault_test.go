@@ -95,6 +95,30 @@ func (c vaultClient) denied(t *testing.T, method, path string, body any) {
 	}
 }
 
+// theReadersOwn is what the rotator and whoever reads the marts may do about a user that reads.
+func theReadersOwn(t *testing.T, d *database, root, rotator vaultClient) {
+	t.Helper()
+	made := rotator.must(t, "GET", "database/creds/analytics-reader", nil)
+	lease, data := made["lease_id"].(string), made["data"].(map[string]any)
+	name := data["username"].(string)
+	d.passwords[name] = data["password"].(string)
+	d.allowed(t, d.relay, name, "analytics", "SHOW transaction_read_only", "on")
+	rotator.must(t, "GET", "database/roles/analytics-reader", nil)
+	rotator.must(t, "PUT", "sys/leases/renew", object{"lease_id": lease, "increment": 1800})
+	rotator.must(t, "PUT", "sys/leases/lookup", object{"lease_id": lease})
+	rotator.must(t, "LIST", "sys/leases/lookup/database/creds/analytics-reader/", nil)
+	rotator.must(t, "POST", "secret/data/ofitec/credentials/analytics-reader", object{"data": data})
+	dashboards := root.withPolicy(t, "dashboards")
+	dashboards.must(t, "GET", "secret/data/ofitec/credentials/analytics-reader", nil)
+	dashboards.denied(t, "GET", "secret/data/ofitec/credentials/odoo-app", nil)
+	dashboards.denied(t, "GET", "database/creds/analytics-reader", nil)
+	dashboards.denied(t, "POST", "secret/data/ofitec/credentials/analytics-reader", object{"data": data})
+	rotator.must(t, "PUT", "sys/leases/revoke/"+lease, object{"sync": true})
+	if left := d.super(t, "ofitec_prod", "SELECT count(*) FROM pg_roles WHERE rolname = '"+name+"'"); left != "0" {
+		t.Errorf("the reader of the revoked lease is still there")
+	}
+}
+
 func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) {
 	root := startVault(t)
 	d := startDatabase(t)
@@ -111,7 +135,7 @@ func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) 
 	}
 	within(t, 20*time.Second, "vault reaches the database", func() bool {
 		status, answer := root.call(t, "POST", "database/config/odoo", object{
-			"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app,rotator-fence,else", "connection_url": url, "username": "vault_admin",
+			"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app,analytics-reader,rotator-fence,else", "connection_url": url, "username": "vault_admin",
 			"password": d.passwords["vault_admin"], "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
 		})
 		if status >= 300 {
@@ -123,7 +147,11 @@ func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, role := range map[string]VaultRole{"odoo-app": role, "rotator-fence": fence, "else": role} {
+	reader, err := VaultReaderRole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, role := range map[string]VaultRole{"odoo-app": role, "analytics-reader": reader, "rotator-fence": fence, "else": role} {
 		root.must(t, "POST", "database/roles/"+name, object{
 			"db_name": "odoo", "default_ttl": "1h", "max_ttl": "24h", "creation_statements": []string{role.Creation},
 			"renew_statements": []string{role.Renew}, "revocation_statements": []string{role.Revocation}, "rollback_statements": []string{role.Revocation},
@@ -156,6 +184,7 @@ func TestVaultMakesUsersOfAnHourAndEachServiceMayDoItsOwnPartOnly(t *testing.T) 
 	rotator.must(t, "GET", "auth/token/lookup-self", nil)
 	rotator.must(t, "GET", "secret/metadata/ofitec/credentials/odoo-app", nil)
 	rotator.must(t, "PUT", "secret/destroy/ofitec/credentials/odoo-app", object{"versions": []int{1}})
+	theReadersOwn(t, d, root, rotator)
 	fencer := rotator.must(t, "GET", "database/creds/rotator-fence", nil)["lease_id"].(string)
 	rotator.must(t, "PUT", "sys/leases/revoke/"+fencer, object{"sync": true})
 	for _, path := range []string{"sys/leases/renew", "sys/leases/lookup", "sys/leases/revoke"} {

@@ -15,9 +15,10 @@ import (
 type Credential struct {
 	Name   string                `yaml:"name"`
 	Kind   events.CredentialKind `yaml:"kind"`
-	Deploy *bool                 `yaml:"deploy"` // whether deployers bring it to Odoo; database and kv: yes, the others: no
+	Deploy *bool                 `yaml:"deploy"` // whether deployers bring it to Odoo; the application's users and kv: yes, the others: no
 
 	Role       string        `yaml:"role"`       // database: Vault's role; the name when empty
+	Reads      Reads         `yaml:"reads"`      // database: users who only read, and where; the application's when empty
 	Generate   string        `yaml:"generate"`   // kv, vault-root: Vault's password policy
 	Connection string        `yaml:"connection"` // vault-root: Vault's database connection
 	Life       time.Duration `yaml:"life"`       // kv, vault-root: what a version lives at most; sts: what is asked for
@@ -34,6 +35,12 @@ type STS struct {
 	Try      string `yaml:"try"` // a bucket's address, which a new session must be able to list
 }
 
+// Reads is what users of the kind database may do who are not the application's.
+type Reads struct {
+	Database string `yaml:"database"` // such as analytics
+	Group    string `yaml:"group"`    // the role whose members they are, such as analytics_reader
+}
+
 // inDatabase says that it is a login to the database.
 func (c Credential) inDatabase() bool {
 	return c.Kind == events.CredentialDatabase || c.Kind == events.CredentialRoot
@@ -43,7 +50,7 @@ func (c Credential) deployed() bool {
 	if c.Deploy != nil {
 		return *c.Deploy
 	}
-	return c.Kind == events.CredentialDatabase || c.Kind == events.CredentialKV
+	return c.Kind == events.CredentialDatabase && c.Reads == (Reads{}) || c.Kind == events.CredentialKV
 }
 
 func (c Credential) role() string {
@@ -137,6 +144,7 @@ func (c Credential) own(bad func(field, value, want string)) {
 			}
 		}
 	}
+	c.ownReads(bad)
 	if (c.Connection != "") != (c.Kind == events.CredentialRoot) {
 		bad("connection", c.Connection, "Vault's database connection where the kind is vault-root, else nothing")
 	}
@@ -145,6 +153,26 @@ func (c Credential) own(bad func(field, value, want string)) {
 	}
 	if c.deployed() && c.Kind != events.CredentialDatabase && c.Kind != events.CredentialKV {
 		bad("deploy", "true", "false: an sts session is read by its own helper, and vault-root by nobody")
+	}
+}
+
+var identifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+func (c Credential) ownReads(bad func(field, value, want string)) {
+	if c.Reads == (Reads{}) {
+		return
+	}
+	if c.Kind != events.CredentialDatabase {
+		bad("reads", c.Reads.Database, "nothing: the kind is not database")
+		return
+	}
+	for field, value := range map[string]string{"database": c.Reads.Database, "group": c.Reads.Group} {
+		if !identifier.MatchString(value) {
+			bad("reads."+field, value, "a name of PostgreSQL's such as analytics_reader: small letters, digits and _")
+		}
+	}
+	if c.deployed() {
+		bad("deploy", "true", "false: who only reads is none of the application's users, and deployers bring those only")
 	}
 }
 

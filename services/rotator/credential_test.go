@@ -20,6 +20,8 @@ func TestAWrongListOfCredentialsIsNamedWhole(t *testing.T) {
 			[]string{`credentials[0].life="1m0s"`, `credentials[0].sts.endpoint="sts.amazonaws.com"`, "credentials[0].sts.try is not set", `credentials[0].deploy="true"`}},
 		{"a secret without a policy", "credentials:\n  - {name: k, kind: kv, connection: x}\n", []string{"credentials[0].generate is not set", `credentials[0].life="0s"`, `credentials[0].connection="x"`}},
 		{"the engine's login without what keeps the one before", "credentials:\n  - {name: r, kind: vault-root, life: 24h, generate: p, connection: ofitec}\n", []string{"credentials[0].overlap"}},
+		{"readers of nothing, and such as are deployed", "credentials:\n  - {name: r, kind: database, deploy: true, reads: {database: analytics}}\n  - {name: k, kind: kv, generate: p, life: 1h, reads: {database: d, group: g}}\n",
+			[]string{"credentials[0].reads.group is not set", `credentials[0].deploy="true"`, `credentials[1].reads="d"`}},
 		{"a field that nobody knows", "credentials:\n  - {name: k, kind: kv, ttl: 1h}\n", []string{"ttl"}},
 	} {
 		status, _, complaints := chassistest.Run(t, nil, append(env, configFile(t, c.list))...)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/services/rotator/internal/postgres"
 	"github.com/ofitec/ofitec/services/rotator/internal/rotation"
 	"github.com/ofitec/ofitec/services/rotator/internal/vault"
@@ -17,14 +18,23 @@ import (
 type databaseHands struct {
 	engine *vault.Engine
 	server postgres.Server
+	try    func(ctx context.Context, user string, password config.Secret) (problem string, err error)
 	name   string
 	role   string
+	group  string // whose members its users are
 	users  *prometheus.GaugeVec
 	log    *slog.Logger
 }
 
 func newDatabase(r *rotator, c Credential, store *vault.Engine) hands {
-	return &databaseHands{store, r.database, c.Name, c.role(), r.metrics.users, r.log}
+	h := &databaseHands{engine: store, server: r.database, try: r.database.Try, name: c.Name, role: c.role(), group: postgres.Owner, users: r.metrics.users, log: r.log}
+	if c.Reads != (Reads{}) {
+		h.group = c.Reads.Group
+		h.try = func(ctx context.Context, user string, password config.Secret) (string, error) {
+			return r.database.TryReader(ctx, c.Reads.Database, c.Reads.Group, user, password)
+		}
+	}
+	return h
 }
 
 func (h *databaseHands) Mint(ctx context.Context, _ int64) (vault.Secret, error) {
@@ -32,7 +42,7 @@ func (h *databaseHands) Mint(ctx context.Context, _ int64) (vault.Secret, error)
 }
 
 func (h *databaseHands) Test(ctx context.Context, made vault.Secret) (string, error) {
-	return h.server.Try(ctx, made.User, made.Fields[vault.FieldPassword])
+	return h.try(ctx, made.User, made.Fields[vault.FieldPassword])
 }
 
 func (h *databaseHands) Apply(context.Context, int64) (string, error) { return "", nil }
@@ -54,7 +64,7 @@ func (h *databaseHands) Verify(ctx context.Context, number int64) (string, error
 	if login[vault.FieldUser] == "" {
 		return "KV v2 has no login under its number", nil
 	}
-	return h.server.Try(ctx, login[vault.FieldUser].Reveal(), login[vault.FieldPassword])
+	return h.try(ctx, login[vault.FieldUser].Reveal(), login[vault.FieldPassword])
 }
 
 // deadMan is what a lease is shortened to before its user is seen out: Vault ends it by itself if this process dies now.
@@ -81,7 +91,7 @@ func (h *databaseHands) End(ctx context.Context, a rotation.End) (rotation.Ended
 			return err
 		}
 		ended.Sessions, ended.Orphan, ended.Drained = farewell.Sessions+swept, farewell.Owned, farewell.Zero
-		if users, err := fencer.Users(ctx, h.role); err == nil {
+		if users, err := fencer.Users(ctx, h.group, h.role); err == nil {
 			h.users.WithLabelValues(h.name).Set(float64(len(users)))
 		}
 		return destroy(ctx, h.engine, a)
@@ -159,7 +169,7 @@ func (h *databaseHands) Reconcile(ctx context.Context, r recorded) (differences,
 
 func (h *databaseHands) compareUsers(ctx context.Context, r recorded, known map[string]string, d *differences) error {
 	return h.fencing(ctx, func(fencer *postgres.Fencer) error {
-		users, err := fencer.Users(ctx, h.role)
+		users, err := fencer.Users(ctx, h.group, h.role)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,14 @@ path "database/roles/odoo-app" {
 path "database/creds/odoo-app" {
   capabilities = ["read"]
 }
-# A user of minutes who may fence users of the application, and nothing else.
+# The same for those who read the marts.
+path "database/roles/analytics-reader" {
+  capabilities = ["read"]
+}
+path "database/creds/analytics-reader" {
+  capabilities = ["read"]
+}
+# A user of minutes who may fence users of both kinds, and nothing else.
 path "database/creds/rotator-fence" {
   capabilities = ["read"]
 }
@@ -15,14 +22,17 @@ path "transit/hmac/credential-fingerprint" {
 }
 path "sys/leases/lookup" {
   capabilities       = ["update"]
-  allowed_parameters = { lease_id = ["database/creds/odoo-app/*"] }
+  allowed_parameters = { lease_id = ["database/creds/odoo-app/*", "database/creds/analytics-reader/*"] }
 }
 path "sys/leases/renew" {
   capabilities       = ["update"]
-  allowed_parameters = { lease_id = ["database/creds/odoo-app/*"], increment = [] }
+  allowed_parameters = { lease_id = ["database/creds/odoo-app/*", "database/creds/analytics-reader/*"], increment = [] }
 }
 # The list of leases, to reconcile it with pg_roles and its own state (sudo is what Vault asks for this path).
 path "sys/leases/lookup/database/creds/odoo-app/" {
+  capabilities = ["list", "sudo"]
+}
+path "sys/leases/lookup/database/creds/analytics-reader/" {
   capabilities = ["list", "sudo"]
 }
 path "secret/data/ofitec/credentials/*" {
@@ -37,6 +47,9 @@ path "secret/destroy/ofitec/credentials/*" {
 }
 # Revocation by path, which is how vault/api's synchronous one asks.
 path "sys/leases/revoke/database/creds/odoo-app/*" {
+  capabilities = ["update"]
+}
+path "sys/leases/revoke/database/creds/analytics-reader/*" {
   capabilities = ["update"]
 }
 path "sys/leases/revoke/database/creds/rotator-fence/*" {

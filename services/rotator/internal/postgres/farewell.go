@@ -56,7 +56,7 @@ func (f *Fencer) Fence(ctx context.Context, user string) (Farewell, error) {
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && refused.Code == insufficientPrivilege:
-		return f1, nil // not a member of the owner, which the test has found out: pg_hba.conf lets it nowhere, and the revocation ends it
+		return f1, nil // not a member of its group, which the test has found out: pg_hba.conf lets it nowhere, and the revocation ends it
 	case err != nil:
 		return f1, fmt.Errorf("fence %s: %w", user, err)
 	case !there:
@@ -125,11 +125,11 @@ type User struct {
 	Login bool
 }
 
-// Users lists the users that Vault has made by a role, of whose name it takes eight letters.
-func (f *Fencer) Users(ctx context.Context, role string) ([]User, error) {
+// Users lists the members of a group that Vault has made by a role, of whose name it takes eight letters.
+func (f *Fencer) Users(ctx context.Context, group, role string) ([]User, error) {
 	rows, err := f.conn.Query(ctx, `SELECT u.rolname, u.rolcanlogin, coalesce(substring(u.rolname FROM '-([0-9]{1,12})$')::bigint, 0)
 		FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles u ON u.oid = m.member JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
-		WHERE o.rolname = $1 AND u.rolname LIKE 'v-%' AND position('-' || left($2, 8) || '-' IN u.rolname) > 0 ORDER BY 1`, owner, role)
+		WHERE o.rolname = $1 AND u.rolname LIKE 'v-%' AND position('-' || left($2, 8) || '-' IN u.rolname) > 0 ORDER BY 1`, group, role)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}

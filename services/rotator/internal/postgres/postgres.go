@@ -15,8 +15,8 @@ import (
 	"github.com/ofitec/ofitec/chassis/config"
 )
 
-// owner is the role that owns everything; users of an hour are members of it.
-const owner = "odoo_owner"
+// Owner is the role that owns everything of the application's; its users of an hour are members of it.
+const Owner = "odoo_owner"
 
 // Server is how to reach the database that takes writes, through the proxies of all regions, and the standbys.
 type Server struct {
@@ -28,13 +28,19 @@ type Server struct {
 
 // connect logs in. The password is in no text that an error could show.
 func (s Server) connect(ctx context.Context, hosts []string, writable bool, user string, password config.Secret) (*pgx.Conn, error) {
-	options := url.Values{"connect_timeout": {"2"}, "sslmode": {"disable"}, "application_name": {"ofitec-rotator"}}
+	wanted := "any"
+	if writable {
+		wanted = "read-write"
+	}
+	return s.open(ctx, hosts, wanted, user, password)
+}
+
+// open logs in to the first server that is as wanted, in libpq's words.
+func (s Server) open(ctx context.Context, hosts []string, wanted, user string, password config.Secret) (*pgx.Conn, error) {
+	options := url.Values{"connect_timeout": {"2"}, "sslmode": {"disable"}, "application_name": {"ofitec-rotator"}, "target_session_attrs": {wanted}}
 	if s.CAFile != "" {
 		options.Set("sslmode", "verify-full")
 		options.Set("sslrootcert", s.CAFile)
-	}
-	if writable {
-		options.Set("target_session_attrs", "read-write")
 	}
 	settings, err := pgx.ParseConfig("postgres://" + strings.Join(hosts, ",") + "/" + s.Database + "?" + options.Encode())
 	if err != nil {
@@ -67,8 +73,8 @@ func (s Server) Try(ctx context.Context, user string, password config.Secret) (p
 	if err := conn.QueryRow(ctx, "SELECT current_user").Scan(&role); err != nil {
 		return judge(fmt.Errorf("ask who the new user is: %w", err))
 	}
-	if role != owner {
-		return fmt.Sprintf("current_user is %s, want %s: the role's users lack the membership", role, owner), nil
+	if role != Owner {
+		return fmt.Sprintf("current_user is %s, want %s: the role's users lack the membership", role, Owner), nil
 	}
 	change := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "CREATE TABLE public.ofitec_rotation_test (n integer)"); err != nil {
@@ -78,7 +84,7 @@ func (s Server) Try(ctx context.Context, user string, password config.Secret) (p
 		if err := tx.QueryRow(ctx, "SELECT tableowner FROM pg_catalog.pg_tables WHERE schemaname = 'public' AND tablename = 'ofitec_rotation_test'").Scan(&maker); err != nil {
 			return fmt.Errorf("ask whose the new table is: %w", err)
 		}
-		if maker != owner {
+		if maker != Owner {
 			return errNotOwner
 		}
 		return errUndo
@@ -87,7 +93,7 @@ func (s Server) Try(ctx context.Context, user string, password config.Secret) (p
 	case errors.Is(change, errUndo):
 		return "", nil
 	case errors.Is(change, errNotOwner):
-		return "what the new user makes does not belong to " + owner, nil
+		return "what the new user makes does not belong to " + Owner, nil
 	case change == nil:
 		return "", errors.New("the test's transaction was committed")
 	}

@@ -1,0 +1,4 @@
+# Reads the login that dashboards work with, and nothing else.
+path "secret/data/ofitec/credentials/analytics-reader" {
+  capabilities = ["read"]
+}
