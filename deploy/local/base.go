@@ -23,6 +23,9 @@ func (s *Stack) prepare(ctx context.Context) error {
 	if err := s.folder.make(); err != nil {
 		return err
 	}
+	if err := s.attachDisks(ctx); err != nil {
+		return err
+	}
 	if err := debian.Ensure(ctx, s.terminal.say); err != nil {
 		return err
 	}

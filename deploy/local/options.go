@@ -19,6 +19,8 @@ type Options struct {
 	Data string
 	// Namespaces gives each region a network namespace of its own; needs root.
 	Namespaces bool
+	// Disks gives each region a disk of its own, an image in the data folder; needs root. A data folder that has them keeps them.
+	Disks bool
 	// Addresses replace the regions' addresses; those that are not given keep theirs.
 	Addresses map[string]string
 	// Binaries is the folder of the services' programs; by default that of the running program.
@@ -70,6 +72,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Namespaces && os.Geteuid() != 0 {
 		return o, usage("--netns needs root; run without it, the regions are then on 127.0.0.11 to 13")
+	}
+	if o.Disks && os.Geteuid() != 0 {
+		return o, usage("--disks needs root; run without it, the regions are then folders of one disk")
 	}
 	return o, o.checkBinaries()
 }

@@ -97,6 +97,7 @@ func admit(ctx context.Context, options Options) (*folder, error) {
 // run starts everything, waits for the end, and takes everything down again, whatever happened.
 func (s *Stack) run(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
+		s.detachDisks()
 		s.folder.undo()
 		return err
 	}
@@ -106,6 +107,7 @@ func (s *Stack) run(ctx context.Context) error {
 		if s.options.Namespaces {
 			netns.Remove(context.Background())
 		}
+		s.detachDisks()
 		_ = os.RemoveAll(s.layout.SocketRoot())
 		s.terminal.say("stopped; start again with: ofitec up --data %s", s.options.Data)
 	}()

@@ -26,7 +26,7 @@ func newDrill() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(newRegionLoss(), newRestore())
-	for _, k := range faultKinds {
+	for _, k := range allKinds() {
 		command.AddCommand(newFault(k))
 	}
 	command.AddCommand(newHeal())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -86,6 +87,9 @@ CUT is a|bc, b|ac or ab|c (groups that do not hear each other), a-b (one link), 
 		make: switchoverFault,
 	},
 }
+
+// allKinds are the kinds of harm that a drill can do and take back.
+func allKinds() []faultKind { return slices.Concat(faultKinds, diskKinds) }
 
 func regionCheck(arg string) error { return regionArgument(arg) }
 
@@ -326,7 +330,7 @@ func switchoverFault(to string, _ time.Duration, c faultContext) (fault, error) 
 func newHeal() *cobra.Command {
 	return &cobra.Command{
 		Use:   "heal",
-		Short: "Take back whatever a drill that was killed has left: partitions, and processes that stand still",
+		Short: "Take back whatever a drill that was killed has left: partitions, processes that stand still, disks that are slow or full",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := local.Open(dataFolder(cmd))
 			if err != nil {
@@ -342,11 +346,11 @@ func newHeal() *cobra.Command {
 				}
 			}
 			for _, r := range layout.Regions {
-				if err := supervise.ThawFolder(l.RegionDir(r)); err != nil {
+				if err := errors.Join(healDisk(status, l.RegionDir(r)), supervise.ThawFolder(l.RegionDir(r))); err != nil {
 					return err
 				}
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "healed: no way is cut, no process stands still")
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "healed: no way is cut, no process stands still, no disk is slow or filled")
 			return err
 		},
 	}

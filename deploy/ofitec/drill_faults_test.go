@@ -219,15 +219,16 @@ func writeFault(report *strings.Builder, r faultReport) {
 func TestEveryDrillOfTheLongFormIsOneThatTheCommandTakes(t *testing.T) {
 	for _, drill := range append(append(slices.Clone(faultDrills), longDrills...), "partition A|Bc --for 8s") {
 		args := strings.Fields(strings.NewReplacer("A", string(layout.A), "B", string(layout.B)).Replace(drill))
-		at := slices.IndexFunc(faultKinds, func(k faultKind) bool { return strings.HasPrefix(k.use, args[0]+" ") })
+		kinds := allKinds()
+		at := slices.IndexFunc(kinds, func(k faultKind) bool { return strings.HasPrefix(k.use, args[0]+" ") })
 		if at < 0 {
 			t.Errorf("%s: there is no such drill", drill)
 			continue
 		}
-		if err := faultKinds[at].check(args[1]); err != nil {
+		if err := kinds[at].check(args[1]); err != nil {
 			t.Errorf("%s: %v", drill, err)
 		}
-		if err := newFault(faultKinds[at]).ParseFlags(args[2:]); err != nil {
+		if err := newFault(kinds[at]).ParseFlags(args[2:]); err != nil {
 			t.Errorf("%s: %v", drill, err)
 		}
 	}
