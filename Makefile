@@ -67,8 +67,8 @@ soak: build ## components killed at random for hours (SOAK=2h), with evidence
 	@cd deploy/ofitec && OFITEC_STACK_TEST=1 OFITEC_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestStackSoak$$' .
 
 .PHONY: bench
-bench: ## side-by-side measurements; each prints machine, versions, ratios and spread
-	@cd bench && go run ./events
+bench: build ## side-by-side measurements, about an hour, alone on the machine; ratios and spread go under docs/evidence/
+	@tools/bench "events" "failover -decide" "rotation -many" "etl -ingest" "etl -load" "etl -marts" "failover"
 
 .PHONY: clean
 clean: ## what a build has left; the data folder stays
