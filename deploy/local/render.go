@@ -17,22 +17,19 @@ import (
 
 // renderer writes the environment files of a region's colours by the deployer's own program, run as Odoo's user: the files stay that user's alone and of mode 0600,
 // the deployer itself needs no right on them and no capability, and root follows no link in a folder that somebody else may change. In production the same is
-// `sudo -u odoo deployer render`.
+// `sudo -u odoo deployer render`, with --keys for more than the database user's.
 func (s *Stack) renderer(r layout.Region) control.Renderer {
-	return func(ctx context.Context, colour string, like bool, login io.Reader) error {
+	return func(ctx context.Context, colour string, wish io.Reader) error {
 		program, err := s.programs.own("deployer")
 		if err != nil {
 			return err
 		}
 		file := s.layout.OdooEnvFile(r, colour)
-		args := []string{"render", "--env", file}
-		if like {
-			args = append(args, "--like", s.layout.OdooEnvFile(r, map[string]string{"blue": "green", "green": "blue"}[colour]))
-		}
+		other := s.layout.OdooEnvFile(r, map[string]string{"blue": "green", "green": "blue"}[colour])
 		var said bytes.Buffer
-		cmd := exec.CommandContext(ctx, program, args...)
+		cmd := exec.CommandContext(ctx, program, "render", "--env", file, "--like", other)
 		cmd.Dir, cmd.Env = filepath.Dir(file), []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
-		cmd.Stdin, cmd.Stderr = login, &said
+		cmd.Stdin, cmd.Stderr = wish, &said
 		if user := s.owners.of("odoo-" + colour); user != nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user.UID, Gid: user.GID}}
 		}

@@ -23,13 +23,19 @@ type Config struct {
 	chassis.Settings `yaml:",inline"`
 
 	Leader     time.Duration `env:"OFITEC_LEADER_TTL" yaml:"leader_ttl" doc:"how long a leader that has died keeps its successor waiting, whole seconds"`
-	Credential string        `env:"OFITEC_CREDENTIAL" yaml:"credential" doc:"the credential that this deployer rolls out"`
+	Credential string        `env:"OFITEC_CREDENTIAL" yaml:"credential" doc:"the one credential of kind database that this deployer rolls out; several, or other kinds, stand in the file as a list credentials"`
 	Arbiter    string        `env:"OFITEC_ARBITER_URL" yaml:"arbiter" doc:"URL of the region's arbiter, asked for /mandate and /standby; when empty the region is always active"`
 	Odoo       Odoo          `yaml:"odoo"`
 	Proxy      Proxy         `yaml:"proxy"`
 	Gate       Gate          `yaml:"gate"`
 	Queries    Queries       `yaml:"queries"`
+
+	// Credentials has structure, so it stands in the file only.
+	Credentials []Credential `yaml:"credentials"`
 }
+
+// usualCredential is rolled out unless something else is said.
+const usualCredential = "odoo-app"
 
 // Odoo says where the two colours are, how one is started, and what the canary is asked.
 type Odoo struct {
@@ -97,7 +103,7 @@ const tries = 4
 
 // NewConfig gives the defaults.
 func NewConfig() *Config {
-	c := &Config{Settings: chassis.NewSettings(), Leader: 5 * time.Second, Credential: "odoo-app"}
+	c := &Config{Settings: chassis.NewSettings(), Leader: 5 * time.Second, Credential: usualCredential}
 	c.HTTPAddr = "127.0.0.1:8704"
 	c.Odoo = Odoo{StartTime: 2 * time.Minute, StartWithin: 3 * time.Minute, Health: "/web/health", Reads: []string{"/web/health"}}
 	c.Proxy = Proxy{
@@ -127,9 +133,7 @@ func (c *Config) Problems() []error {
 	if c.Leader < 2*time.Second || c.Leader%time.Second != 0 {
 		bad("OFITEC_LEADER_TTL", c.Leader.String(), "whole seconds, 2s or more: etcd grants no less")
 	}
-	if !events.IsToken(c.Credential) {
-		bad("OFITEC_CREDENTIAL", c.Credential, "a name such as odoo-app")
-	}
+	problems = append(problems, c.credentialProblems()...)
 	for variable, address := range map[string]string{"OFITEC_ODOO_BLUE_URL": c.Odoo.Blue, "OFITEC_ODOO_GREEN_URL": c.Odoo.Green, "OFITEC_PROMETHEUS_URL": c.Gate.Prometheus} {
 		need(variable, address, "a URL such as http://127.0.0.11:8069")
 	}

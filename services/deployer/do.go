@@ -13,10 +13,10 @@ import (
 )
 
 // do carries one action out. Each may have been done before, wholly or in part, by this or another process.
-func (t *term) do(ctx context.Context, action rollout.Action) (rollout.Outcome, error) {
+func (t *term) do(ctx context.Context, k *track, action rollout.Action) (rollout.Outcome, error) {
 	switch a := action.(type) {
 	case rollout.Render:
-		return t.render(ctx, a)
+		return t.render(ctx, k, a)
 	case rollout.Start:
 		if err := t.cold(ctx, a.Colour); err != nil {
 			return nil, err
@@ -30,10 +30,10 @@ func (t *term) do(ctx context.Context, action rollout.Action) (rollout.Outcome, 
 		role, _ := t.arbiter.Role(ctx)
 		return rollout.Answered{Number: a.Number, Alive: alive, Ready: ready, Standby: role == rollout.Standby, Reason: reason}, nil
 	case rollout.Look:
-		t.looked = time.Now()
+		k.looked = time.Now()
 		reading := rollout.Judge(t.sight(ctx, a), t.policy.Limits)
 		t.metrics.readings.WithLabelValues(string(reading.Verdict)).Inc()
-		t.log.InfoContext(ctx, "reading", "number", a.Number, "colour", a.Colour, "verdict", reading.Verdict, "reason", reading.Reason)
+		t.log.InfoContext(ctx, "reading", "credential", k.Name, "number", a.Number, "colour", a.Colour, "verdict", reading.Verdict, "reason", reading.Reason)
 		return rollout.Read{Number: a.Number, Reading: reading}, nil
 	case rollout.Switch:
 		if err := t.proxy.Give(ctx, a.To, a.Percent); err != nil {
@@ -50,27 +50,31 @@ func (t *term) do(ctx context.Context, action rollout.Action) (rollout.Outcome, 
 		}
 		return rollout.Drained{Number: a.Number, Open: traffic.Open}, nil
 	case rollout.Settle:
-		return t.settle(ctx, a)
+		return t.settle(ctx, k, a)
 	}
 	return nil, fmt.Errorf("do %T: nobody knows how", action)
 }
 
-// render reads the version with this service's own identity and writes it into the canary's file.
-func (t *term) render(ctx context.Context, a rollout.Render) (rollout.Outcome, error) {
+// render reads the version with this service's own identity and writes it into the canary's file. What others have brought to the colour with traffic comes along.
+func (t *term) render(ctx context.Context, k *track, a rollout.Render) (rollout.Outcome, error) {
 	if err := t.cold(ctx, a.Colour); err != nil {
 		return nil, err
+	}
+	if kind := k.seen.Content.Method; kind != k.Kind {
+		reason := fmt.Sprintf("credential %s is of kind %q: want %s, as which this deployer's configuration has it", k.Name, kind, k.Kind)
+		return rollout.Refused{Number: a.Number, Step: "render", Reason: reason}, nil
 	}
 	if reason := t.gates.Broken(ctx); reason != "" {
 		return rollout.Refused{Number: a.Number, Step: "gate", Reason: reason}, nil
 	}
-	login, err := t.vault.Read(ctx, a.Path, a.Number)
+	version, err := t.vault.Read(ctx, a.Path, a.Number, k.fields()...)
 	if errors.Is(err, vault.ErrGone) {
 		return rollout.Refused{Number: a.Number, Step: "render", Reason: err.Error()}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	err = t.hands.Render(ctx, a.Colour, login)
+	err = t.hands.Write(ctx, a.Colour, k.edit(version, t.others(k)))
 	var refused *dotenv.Refused
 	if errors.As(err, &refused) {
 		return rollout.Refused{Number: a.Number, Step: "render", Reason: refused.Error()}, nil
@@ -81,12 +85,25 @@ func (t *term) render(ctx context.Context, a rollout.Render) (rollout.Outcome, e
 	return rollout.Rendered{Number: a.Number}, nil
 }
 
+// others are the keys of all other credentials. Where both colours read one file they stay as they are there.
+func (t *term) others(k *track) (keys []string) {
+	if t.oneFile {
+		return nil
+	}
+	for _, other := range t.tracks {
+		if other != k {
+			keys = append(keys, other.keys()...)
+		}
+	}
+	return keys
+}
+
 // settle gives the colour without traffic what the other one runs on. It waits for no answer: nobody depends on it until the next rollout asks.
-func (t *term) settle(ctx context.Context, a rollout.Settle) (rollout.Outcome, error) {
+func (t *term) settle(ctx context.Context, k *track, a rollout.Settle) (rollout.Outcome, error) {
 	if err := t.cold(ctx, a.Cold); err != nil {
 		return nil, err
 	}
-	if err := t.align(ctx, a); err != nil {
+	if err := t.align(ctx, k, a); err != nil {
 		return nil, err
 	}
 	if err := t.hands.Restart(ctx, a.Cold); err != nil {
@@ -95,19 +112,20 @@ func (t *term) settle(ctx context.Context, a rollout.Settle) (rollout.Outcome, e
 	return rollout.Settled{Number: a.Number}, nil
 }
 
-// align gives the cold colour's file the login of the hot one. Where both read one file, the version itself says what that was before a roll-back.
-func (t *term) align(ctx context.Context, a rollout.Settle) error {
-	if !t.oneFile {
-		return t.hands.Align(ctx, a.Cold)
+// align gives the cold colour's file what the hot one's has, for all credentials. Where both read one file, it gets back what it had before a roll-back: the version itself
+// says what that was, or the copy that was kept when there was none.
+func (t *term) align(ctx context.Context, k *track, a rollout.Settle) error {
+	if !t.oneFile || a.Version == 0 {
+		return t.hands.Write(ctx, a.Cold, dotenv.Edit{Take: k.keys(), Keep: t.others(k)})
 	}
 	if a.Version == a.Number { // the file has it
 		return nil
 	}
-	login, err := t.vault.Read(ctx, a.Path, a.Version)
+	version, err := t.vault.Read(ctx, a.Path, a.Version, k.fields()...)
 	if err != nil {
 		return fmt.Errorf("give the environment file version %d back: %w", a.Version, err)
 	}
-	return t.hands.Render(ctx, a.Cold, login)
+	return t.hands.Write(ctx, a.Cold, k.edit(version, nil))
 }
 
 // cold is the last look before a colour is touched: it must have no traffic now.

@@ -30,7 +30,7 @@ func serveOdoo(address, env, dir string) {
 	if err != nil {
 		os.Exit(1)
 	}
-	login, err := dotenv.Read(content, keyUser, keyPassword)
+	login, err := dotenv.Read(content, "POSTGRES_USER", "POSTGRES_PASSWORD")
 	if err != nil {
 		os.Exit(1)
 	}

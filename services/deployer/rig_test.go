@@ -36,10 +36,7 @@ import (
 	"github.com/ofitec/ofitec/services/deployer/internal/haproxy"
 )
 
-const (
-	credentialName = "odoo-app"
-	credentialPath = "ofitec/credentials/odoo-app"
-)
+const credentialName = "odoo-app"
 
 // rig is everything that a deployer stands on. HAProxy with the stack's own configuration, Prometheus, NATS, etcd, PostgreSQL and Vault with its database engine are
 // real, Odoo is two small processes on that PostgreSQL, the arbiter a switch, and the rotator the test.
@@ -331,7 +328,12 @@ func (r *rig) startVault(t *testing.T, vaultProgram string) string {
 
 func (r *rig) stage(t *testing.T, user, secret string) int64 {
 	t.Helper()
-	answer, err := r.vault.Logical().Write("secret/data/"+credentialPath, map[string]any{"data": map[string]any{"username": user, "password": secret}})
+	return r.stageOf(t, credentialName, map[string]any{"username": user, "password": secret})
+}
+
+func (r *rig) stageOf(t *testing.T, credential string, fields map[string]any) int64 {
+	t.Helper()
+	answer, err := r.vault.Logical().Write("secret/data/ofitec/credentials/"+credential, map[string]any{"data": fields})
 	must(t, err)
 	version, err := answer.Data["version"].(json.Number).Int64()
 	must(t, err)
@@ -365,9 +367,15 @@ func (r *rig) publish(t *testing.T, user, secret string) (events.Event, int64) {
 // say tells the deployer of a version that is staged.
 func (r *rig) say(t *testing.T, version int64) events.Event {
 	t.Helper()
+	return r.sayOf(t, credentialName, events.CredentialDatabase, version)
+}
+
+// sayOf tells it of any credential's.
+func (r *rig) sayOf(t *testing.T, credential string, kind events.CredentialKind, version int64) events.Event {
+	t.Helper()
 	now := time.Now().UTC()
 	event, err := events.New(events.Origin{Region: events.RegionA, Service: events.ServiceRotator}, now, events.CredentialRotated{
-		Credential: events.Credential{Name: credentialName, Kind: events.CredentialDatabase, Version: version, Path: credentialPath, Fingerprint: strings.Repeat("ab", 32)},
+		Credential: events.Credential{Name: credential, Kind: kind, Version: version, Path: "ofitec/credentials/" + credential, Fingerprint: strings.Repeat("ab", 32)},
 		Region:     events.RegionA, Lease: events.Lease{TTLSeconds: 3600, ExpiresAt: now.Add(time.Hour), DeadlineAt: now.Add(24 * time.Hour)}, Previous: version - 1, Trigger: "schedule",
 	})
 	must(t, err)
@@ -397,7 +405,12 @@ func (r *rig) deliver(t *testing.T, event events.Event) {
 // state is what stands in etcd.
 func (r *rig) state(t *testing.T) (s state.Deployment) {
 	t.Helper()
-	answer, err := r.etcd.Get(t.Context(), state.DeploymentKey(events.RegionA, credentialName))
+	return r.stateOf(t, credentialName)
+}
+
+func (r *rig) stateOf(t *testing.T, credential string) (s state.Deployment) {
+	t.Helper()
+	answer, err := r.etcd.Get(t.Context(), state.DeploymentKey(events.RegionA, credential))
 	must(t, err)
 	if len(answer.Kvs) == 0 {
 		return s
@@ -410,9 +423,14 @@ func (r *rig) state(t *testing.T) (s state.Deployment) {
 // ended waits for a version's end and for both colours to be settled.
 func (r *rig) ended(t *testing.T, version int64, phase state.DeploymentPhase) state.Deployment {
 	t.Helper()
+	return r.endedOf(t, credentialName, version, phase)
+}
+
+func (r *rig) endedOf(t *testing.T, credential string, version int64, phase state.DeploymentPhase) state.Deployment {
+	t.Helper()
 	var s state.Deployment
-	await(t, 90*time.Second, fmt.Sprintf("version %d is %s and settled", version, phase), func() bool {
-		s = r.state(t)
+	await(t, 90*time.Second, fmt.Sprintf("version %d of %s is %s and settled", version, credential, phase), func() bool {
+		s = r.stateOf(t, credential)
 		return s.Number == version && s.Phase == phase && s.Settled
 	}, func() string { return fmt.Sprintf("%+v", s) })
 	return s
@@ -420,6 +438,11 @@ func (r *rig) ended(t *testing.T, version int64, phase state.DeploymentPhase) st
 
 // said lists what the deployer has said of a version, in order.
 func (r *rig) said(t *testing.T, version int64) (results []events.Event) {
+	t.Helper()
+	return r.saidOf(t, credentialName, version)
+}
+
+func (r *rig) saidOf(t *testing.T, credential string, version int64) (results []events.Event) {
 	t.Helper()
 	stream, err := r.js.Stream(t.Context(), events.StreamFacts)
 	must(t, err)
@@ -435,7 +458,7 @@ func (r *rig) said(t *testing.T, version int64) (results []events.Event) {
 		}
 		event, err := events.Decode(message.Data)
 		must(t, err)
-		if event.Type != events.TypeCredentialRotated && strings.HasSuffix(event.ID, fmt.Sprintf(".%d-a", version)) {
+		if event.Type != events.TypeCredentialRotated && strings.HasSuffix(event.ID, fmt.Sprintf(".%s.%d-a", credential, version)) {
 			results = append(results, event)
 		}
 	}
@@ -445,8 +468,13 @@ func (r *rig) said(t *testing.T, version int64) (results []events.Event) {
 // saidOnce waits for the one word about a version.
 func (r *rig) saidOnce(t *testing.T, version int64) events.Payload {
 	t.Helper()
+	return r.saidOnceOf(t, credentialName, version)
+}
+
+func (r *rig) saidOnceOf(t *testing.T, credential string, version int64) events.Payload {
+	t.Helper()
 	var results []events.Event
-	await(t, 20*time.Second, fmt.Sprintf("something is said of version %d", version), func() bool { results = r.said(t, version); return len(results) > 0 })
+	await(t, 20*time.Second, fmt.Sprintf("something is said of version %d of %s", version, credential), func() bool { results = r.saidOf(t, credential, version); return len(results) > 0 })
 	if len(results) != 1 {
 		t.Fatalf("said of version %d: %v", version, results)
 	}

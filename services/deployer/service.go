@@ -58,13 +58,14 @@ func serve(ctx context.Context, c *Config) error {
 	outbox := bus.NewOutbox(announcements, pipe, service.Log, measured)
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
 	d := &deployer{
-		policy: c.policy(), credential: c.Credential, book: book.Open(store, announcements, c.Credential, origin), vault: reader.New(secrets),
+		policy: c.policy(), open: func(name string) *book.Book { return book.Open(store, announcements, name, origin) }, credentials: c.rolledOut(), vault: reader.New(secrets),
 		hands: c.hands(), oneFile: c.oneFile(), proxy: proxies[c.Proxy.Kind](c.Proxy), colours: c.colours(),
 		gates:   prometheus.New(c.Gate.Prometheus, c.Region, prometheus.Queries{Up: c.Queries.Up, ErrorRate: c.Queries.ErrorRate, P95: c.Queries.P95}),
 		arbiter: arbiter.New(c.Arbiter), outbox: outbox, metrics: newMetrics(service.Metrics), log: service.Log,
 	}
 	d.listen = func(ctx context.Context, hear bus.Handler) {
-		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: events.StreamFacts, Log: service.Log, Metrics: measured}
+		// One that waits for another credential's rollout must not keep the word about that from being heard.
+		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: events.StreamFacts, Workers: 2 * len(d.credentials), Log: service.Log, Metrics: measured}
 		consume(ctx, pipe, consumer, hear)
 	}
 	service.Health.Register("web proxy", func(ctx context.Context) error {
@@ -95,15 +96,12 @@ func consume(ctx context.Context, b *bus.JetStream, c bus.Consumer, handler bus.
 	}
 }
 
-// hear hands a version to the leader and waits until it is stored: only then is the event acknowledged. While another version has the traffic and is not finished,
-// that takes as long as it takes; the event is kept alive meanwhile.
+// hear hands a version to the leader and waits until it is stored: only then is the event acknowledged. While another version has the traffic and is not finished, or
+// another credential is rolled out, that takes as long as it takes; the event is kept alive meanwhile.
 func (t *term) hear(ctx context.Context, delivery bus.Delivery) error {
 	rotated, ok := delivery.Payload.(events.CredentialRotated)
-	if !ok || rotated.Name != t.credential || rotated.Region != "" && rotated.Region != t.policy.Region {
+	if !ok || t.track(rotated.Name) == nil || rotated.Region != "" && rotated.Region != t.policy.Region {
 		return nil
-	}
-	if rotated.Kind != events.CredentialDatabase {
-		return bus.Park(fmt.Sprintf("credential %s is of kind %s; this deployer rolls out database users", rotated.Name, rotated.Kind))
 	}
 	w := wish{
 		Wish: rollout.Wish{

@@ -141,32 +141,60 @@ func TestWhatIsMissingAndWhatContradictsItselfIsNamedTogether(t *testing.T) {
 	}
 }
 
-func TestTheRendererTakesALoginFromItsInputAndShowsNothingOfIt(t *testing.T) {
+func TestTheRendererTakesWhatIsChangedFromItsInputAndShowsNothingOfIt(t *testing.T) {
 	dir := t.TempDir()
 	green, blue := filepath.Join(dir, "green"), filepath.Join(dir, "blue")
 	for _, file := range []string{green, blue} {
-		if err := os.WriteFile(file, []byte("POSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte("POSTGRES_USER=old\nPOSTGRES_PASSWORD=old\nMASTER=m\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := render([]string{"--env", green}, strings.NewReader(`{"POSTGRES_USER":"v-1","POSTGRES_PASSWORD":"w 1"}`)); err != nil {
+	if err := render([]string{"--env", green, "--keys", "POSTGRES_USER,POSTGRES_PASSWORD,MASTER"}, strings.NewReader(`{"set":{"POSTGRES_USER":"v-1","POSTGRES_PASSWORD":"w 1","MASTER":"n"}}`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := render([]string{"--env", blue, "--like", green}, nil); err != nil {
+	if err := render([]string{"--env", blue, "--like", green}, strings.NewReader(`{"take":["POSTGRES_USER"],"take_if_there":["POSTGRES_PASSWORD"]}`)); err != nil {
 		t.Fatal(err)
 	}
-	if content, _ := os.ReadFile(blue); string(content) != "POSTGRES_USER=v-1\nPOSTGRES_PASSWORD='w 1'\n" {
+	if content, _ := os.ReadFile(blue); string(content) != "POSTGRES_USER=v-1\nPOSTGRES_PASSWORD='w 1'\nMASTER=m\n" {
 		t.Errorf("blue holds %q", content)
 	}
-	for _, input := range []string{`{"POSTGRES_USER":"v-1","POSTGRES_PASSWORD":7, "secret`, `{}`, `{"POSTGRES_USER":"v","POSTGRES_PASSWORD":"secret","X":"1"}`} {
-		if err := render([]string{"--env", green}, strings.NewReader(input)); err == nil || strings.Contains(err.Error(), "secret") {
+	for input, want := range map[string]string{
+		`{"set":{"POSTGRES_USER":"v-1","POSTGRES_PASSWORD":7}, "secret`: "no JSON object",
+		`{"POSTGRES_USER":"secret"}`:                                    "no JSON object",
+		`{}`:                                                            "names no key: want one or more of POSTGRES_PASSWORD, POSTGRES_USER",
+		`{"take":["POSTGRES_USER"]}`:                                    "want --like FILE",
+		`{"set":{"POSTGRES_USER":"secret","MASTER":"secret"}}`: `has the key "MASTER": want those of --keys, POSTGRES_PASSWORD, POSTGRES_USER`,
+		`{"set":{"POSTGRES_USER":"secret\nPATH=/tmp"}}`:        "cannot hold the new POSTGRES_USER",
+	} {
+		if err := render([]string{"--env", green}, strings.NewReader(input)); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", input, err)
 		}
 	}
-	if status, _, said := chassistest.Run(t, []string{"render", "--env", filepath.Join(dir, "none")}); status != 2 || !strings.Contains(said, "POSTGRES_USER") {
+	if status, _, said := chassistest.Run(t, []string{"render", "--env", filepath.Join(dir, "none")}); status != 2 || !strings.Contains(said, "the standard input is no JSON object") {
 		t.Errorf("no input: status %d, %q", status, said)
 	}
-	if status, _, said := chassistest.Run(t, []string{"render", "--env", dir, "--like", green}); status != 2 || !strings.Contains(said, "no regular file") {
-		t.Errorf("a folder: status %d, %q", status, said)
+}
+
+func TestWhatIsWrongWithTheListOfCredentialsIsNamedWithWhatWouldBeRight(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deployer.yaml")
+	for content, want := range map[string]string{
+		"{name: a b}":                                                         `credentials[0].name="a b": want a name such as odoo-app`,
+		"{name: odoo-app}, {name: odoo-app}":                                  `credentials[1].name="odoo-app"`,
+		"{name: x, kind: vault-root}":                                         `credentials[0].kind="vault-root": want one of database, kv, sts`,
+		"{name: x, kind: kv}":                                                 `credentials[0].keys is not set: want KEY: field`,
+		"{name: x, kind: kv, keys: {X: username}}":                            `credentials[0].keys.X="username": want a field of kind kv: value`,
+		"{name: x, kind: sts, keys: {X: token}}":                              `credentials[0].keys.X="token": want a field of kind sts: access_key_id, secret_access_key, session_token, expiration`,
+		"{name: x, kind: kv, keys: {X-Y: value}}":                             `credentials[0].keys="X-Y": want a key such as`,
+		"{name: odoo-app}, {name: x, kind: kv, keys: {POSTGRES_USER: value}}": `credentials[1].keys="POSTGRES_USER": want a key that is not odoo-app's as well`,
+	} {
+		if err := os.WriteFile(file, []byte("credentials: ["+content+"]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, complaints := chassistest.Run(t, nil, "OFITEC_CONFIG="+file); status != 2 || !strings.Contains(complaints, want) {
+			t.Errorf("%s: status %d, no %s in %q", content, status, want, complaints)
+		}
+	}
+	if _, _, complaints := chassistest.Run(t, nil, "OFITEC_CONFIG="+file, "OFITEC_CREDENTIAL=other"); !strings.Contains(complaints, `OFITEC_CREDENTIAL="other": want nothing`) {
+		t.Errorf("a name beside the list: %q", complaints)
 	}
 }

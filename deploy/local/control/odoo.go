@@ -13,8 +13,8 @@ type Refused struct{ Reason string }
 
 func (e *Refused) Error() string { return e.Reason }
 
-// Renderer writes a colour's environment file: with the login that is read, or, like, with the one that the other colour has. A *Refused is told apart from other errors.
-type Renderer func(ctx context.Context, colour string, like bool, login io.Reader) error
+// Renderer changes a colour's environment file as the wish says that is read: to what stands in it, or to what the other colour has. A *Refused is told apart from other errors.
+type Renderer func(ctx context.Context, colour string, wish io.Reader) error
 
 // OdooHandler serves a region's deployer: the two colours of its own region and nothing else. It writes their environment files, which are Odoo's user's alone, and
 // starts them anew. What was begun is finished though the deployer dies: a colour is never left stopped.
@@ -27,18 +27,16 @@ func OdooHandler(stack Stack, region string, render Renderer) http.Handler {
 			defer cancel()
 			reply(w, struct{}{}, errors.Join(stack.StopUnit(ctx, id, 0), stack.StartUnit(id)))
 		})
-		for verb, like := range map[string]bool{"/render": false, "/align": true} {
-			mux.HandleFunc(at+verb, func(w http.ResponseWriter, r *http.Request) {
-				ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
-				defer cancel()
-				err := render(ctx, colour, like, io.LimitReader(r.Body, 64<<10))
-				var refused *Refused
-				if errors.As(err, &refused) {
-					w = unprocessable{w}
-				}
-				reply(w, struct{}{}, err)
-			})
-		}
+		mux.HandleFunc(at+"/render", func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
+			defer cancel()
+			err := render(ctx, colour, io.LimitReader(r.Body, 64<<10))
+			var refused *Refused
+			if errors.As(err, &refused) {
+				w = unprocessable{w}
+			}
+			reply(w, struct{}{}, err)
+		})
 	}
 	return mux
 }

@@ -31,10 +31,9 @@ func (r *recording) StartUnit(id string) error {
 func TestADeployerReachesTheColoursOfItsRegionAndNothingElse(t *testing.T) {
 	stack := &recording{}
 	var fails error
-	handler := OdooHandler(stack, "a", func(_ context.Context, colour string, like bool, login io.Reader) error {
-		content, _ := io.ReadAll(login)
-		verb := map[bool]string{false: "render ", true: "align "}[like]
-		stack.asked = append(stack.asked, verb+colour+" "+string(content))
+	handler := OdooHandler(stack, "a", func(_ context.Context, colour string, wish io.Reader) error {
+		content, _ := io.ReadAll(wish)
+		stack.asked = append(stack.asked, "render "+colour+" "+string(content))
 		return fails
 	})
 	post := func(path, body string) *httptest.ResponseRecorder {
@@ -49,8 +48,7 @@ func TestADeployerReachesTheColoursOfItsRegionAndNothingElse(t *testing.T) {
 	}
 	post("/v1/units/odoo-green/render", "login")
 	post("/v1/units/odoo-green/restart", "")
-	post("/v1/units/odoo-blue/align", "")
-	if want := []string{"render green login", "stop a/odoo-green", "start a/odoo-green", "align blue "}; !slices.Equal(stack.asked, want) {
+	if want := []string{"render green login", "stop a/odoo-green", "start a/odoo-green"}; !slices.Equal(stack.asked, want) {
 		t.Errorf("asked %q, want %q", stack.asked, want)
 	}
 	fails = &Refused{"the file is a link"}

@@ -4,7 +4,12 @@ package dotenv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +23,52 @@ func (r *Refused) Error() string { return fmt.Sprintf("environment file %s %s", 
 
 // Value is what a key shall hold.
 type Value struct{ Key, Text string }
+
+// Edit is what shall be changed in a file. The rest of it stays as it is.
+type Edit struct {
+	Set  map[string]string `json:"set,omitempty"`           // what keys shall hold
+	Take []string          `json:"take,omitempty"`          // keys that shall hold what another file has for them
+	Keep []string          `json:"take_if_there,omitempty"` // the same, of those that both files have
+}
+
+// Keys are all that the edit may change.
+func (e Edit) Keys() []string {
+	return slices.Concat(slices.Sorted(maps.Keys(e.Set)), e.Take, e.Keep)
+}
+
+// key is what a shell takes for a name.
+var key = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// IsKey says whether a file can have the key.
+func IsKey(text string) bool { return key.MatchString(text) }
+
+// values are what the edit comes to for a file, given another one's content.
+func (e Edit) values(content, other []byte) ([]Value, error) {
+	var values []Value
+	for _, key := range slices.Sorted(maps.Keys(e.Set)) {
+		values = append(values, Value{key, e.Set[key]})
+	}
+	taken, err := Read(other, e.Take...)
+	if err != nil {
+		return nil, err
+	}
+	values = append(values, taken...)
+	for _, key := range e.Keep {
+		there, err := Read(other, key)
+		var none *missing
+		if errors.As(err, &none) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		here, err := Read(content, key)
+		if err == nil && here[0] != there[0] {
+			values = append(values, there[0])
+		}
+	}
+	return values, nil
+}
 
 // Change gives the content with the values in place of what the keys held. Each key must be there; one that stands there twice is changed in both places, for which
 // of them counts depends on the reader. The error says what is wrong with the content, and is to be prefixed with the file's name.
@@ -35,36 +86,19 @@ func Change(content []byte, values ...Value) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	found := map[string]bool{}
-	within := byte(0) // the quote of a value that goes on over this line
-	for line := range bytes.Lines(content) {
-		if within != 0 {
-			if closes(line, within) {
-				within = 0
-			}
-			out.Write(line)
+	for line := range lines(content) {
+		text, wanted := quoted[line.key]
+		if line.key == "" || !wanted {
+			out.Write(line.text)
 			continue
 		}
-		key, head, ok := assignment(line)
-		if !ok {
-			out.Write(line)
-			continue
+		found[line.key] = true
+		if line.open != 0 {
+			return nil, fmt.Errorf("has a value of %s over several lines (it opens with %c): write it on one", line.key, line.open)
 		}
-		open, unclosed := unclosedQuote(line[len(head):])
-		text, wanted := quoted[key]
-		if !wanted {
-			if unclosed {
-				within = open
-			}
-			out.Write(line)
-			continue
-		}
-		found[key] = true
-		if unclosed {
-			return nil, fmt.Errorf("has a value of %s over several lines (it opens with %c): write it on one", key, open)
-		}
-		out.Write(head)
+		out.Write(line.head)
 		out.WriteString(text)
-		if bytes.HasSuffix(line, []byte("\n")) {
+		if bytes.HasSuffix(line.text, []byte("\n")) {
 			out.WriteByte('\n')
 		}
 	}
@@ -76,22 +110,63 @@ func Change(content []byte, values ...Value) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Read gives the values of keys, as a shell and docker compose would. A key that is not there is an error.
+// Read gives the values of keys, as a shell and docker compose would. A key that is not there is an error, and so is a value that the two would not read alike. The
+// error shows no value.
 func Read(content []byte, keys ...string) ([]Value, error) {
 	values := make([]Value, 0, len(keys))
 	for _, key := range keys {
 		text, found := "", false
-		for line := range bytes.Lines(content) {
-			if k, head, ok := assignment(line); ok && k == key {
-				text, found = unquote(strings.TrimRight(string(line[len(head):]), "\r\n")), true
+		var err error
+		for line := range lines(content) {
+			if line.key != key {
+				continue
+			}
+			found = true
+			if text, err = unquote(strings.TrimRight(string(line.text[len(line.head):]), "\r\n")); err != nil {
+				return nil, fmt.Errorf("has a value of %s %w", key, err)
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("has no line %s=", key)
+			return nil, &missing{key}
 		}
 		values = append(values, Value{key, text})
 	}
 	return values, nil
+}
+
+// missing is a key that a file does not have.
+type missing struct{ key string }
+
+func (m *missing) Error() string { return fmt.Sprintf("has no line %s=", m.key) }
+
+// line is one of a file. What is no assignment, and what stands within a value over several lines, has no key.
+type line struct {
+	text, head []byte // head is everything up to and with the equals sign
+	key        string
+	open       byte // the quote that the line opens and does not close
+}
+
+func lines(content []byte) iter.Seq[line] {
+	return func(yield func(line) bool) {
+		within := byte(0) // the quote of a value that goes on over this line
+		for text := range bytes.Lines(content) {
+			l := line{text: text}
+			switch key, head, ok := assignment(text); {
+			case within != 0:
+				if closes(text, within) {
+					within = 0
+				}
+			case ok:
+				l.key, l.head = key, head
+				if open, unclosed := unclosedQuote(text[len(head):]); unclosed {
+					within, l.open = open, open
+				}
+			}
+			if !yield(l) {
+				return
+			}
+		}
+	}
 }
 
 // assignment splits a line into everything up to and with the equals sign, and the key in it.
@@ -132,24 +207,39 @@ func quote(text string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(text) + `"`, nil
 }
 
-func unquote(text string) string {
-	text = strings.TrimSpace(text)
-	switch {
-	case len(text) >= 2 && text[0] == '\'' && text[len(text)-1] == '\'':
-		return text[1 : len(text)-1]
-	case len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"':
-		var out strings.Builder
-		for escaped, inner := false, text[1:len(text)-1]; inner != ""; inner = inner[1:] {
-			if c := inner[0]; c == '\\' && !escaped && len(inner) > 1 && strings.IndexByte("\\\"$", inner[1]) >= 0 {
-				escaped = true
-			} else {
-				out.WriteByte(c)
-				escaped = false
+// errSeveralLines and errSeveralQuotes are values that are not read alike by all that read the file.
+var (
+	errSeveralLines  = errors.New("that goes on over several lines: write it on one")
+	errSeveralQuotes = errors.New("that goes on behind its closing quote: write it in one pair of quotes")
+)
+
+// unquote gives the text of a value. What stands behind a blank and # is a comment.
+func unquote(text string) (string, error) {
+	if start := strings.TrimLeft(text, " \t"); start == "" || start[0] != '\'' && start[0] != '"' {
+		for i := range text {
+			if text[i] == '#' && i > 0 && (text[i-1] == ' ' || text[i-1] == '\t') {
+				text = text[:i]
+				break
 			}
 		}
-		return out.String()
+		return strings.TrimSpace(text), nil
 	}
-	return text
+	text = strings.TrimLeft(text, " \t")
+	var out strings.Builder
+	quote, rest := text[0], text[1:]
+	for ; rest != "" && rest[0] != quote; rest = rest[1:] {
+		if quote == '"' && rest[0] == '\\' && len(rest) > 1 && strings.IndexByte("\\\"$", rest[1]) >= 0 {
+			rest = rest[1:]
+		}
+		out.WriteByte(rest[0])
+	}
+	if rest == "" {
+		return "", errSeveralLines
+	}
+	if rest = strings.TrimSpace(rest[1:]); rest != "" && rest[0] != '#' {
+		return "", errSeveralQuotes
+	}
+	return out.String(), nil
 }
 
 // unclosedQuote says that a value begins with a quote that its line does not close.

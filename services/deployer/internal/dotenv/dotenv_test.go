@@ -105,7 +105,10 @@ func TestTextsThatCannotBeWrittenAreRefusedAndNotShown(t *testing.T) {
 	}
 }
 
-var both = []Value{{"POSTGRES_USER", "new"}, {"POSTGRES_PASSWORD", "word"}}
+var (
+	both  = []Value{{"POSTGRES_USER", "new"}, {"POSTGRES_PASSWORD", "word"}}
+	login = map[string]string{"POSTGRES_USER": "new", "POSTGRES_PASSWORD": "word"}
+)
 
 func write(t *testing.T, content string, mode os.FileMode) string {
 	t.Helper()
@@ -129,7 +132,7 @@ func TestAFileIsReplacedWithItsOwnerAndTheOneBeforeIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	changed, err := Rewrite(file, both...)
+	changed, err := Apply(file, "", Edit{Set: login})
 	if err != nil || !changed {
 		t.Fatalf("changed %v, %v", changed, err)
 	}
@@ -143,7 +146,7 @@ func TestAFileIsReplacedWithItsOwnerAndTheOneBeforeIsKept(t *testing.T) {
 			t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
 		}
 	}
-	if changed, err = Rewrite(file, both...); err != nil || changed {
+	if changed, err = Apply(file, "", Edit{Set: login}); err != nil || changed {
 		t.Errorf("a second time: changed %v, %v", changed, err)
 	}
 	if content, _ := os.ReadFile(file + ".bak"); string(content) != before {
@@ -162,7 +165,7 @@ func TestAProcessThatDiedWhileWritingIsNoHindrance(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Rewrite(file, both...); err != nil {
+	if _, err := Apply(file, "", Edit{Set: login}); err != nil {
 		t.Error(err)
 	}
 }
@@ -170,11 +173,43 @@ func TestAProcessThatDiedWhileWritingIsNoHindrance(t *testing.T) {
 func TestOneFileIsMadeLikeAnother(t *testing.T) {
 	file := write(t, "C=green\nPOSTGRES_USER=old\nPOSTGRES_PASSWORD=old\n", 0o600)
 	other := write(t, "C=blue\nPOSTGRES_USER=u\nPOSTGRES_PASSWORD=\"it's \\$5\"\n", 0o600)
-	if changed, err := Like(file, other, "POSTGRES_USER", "POSTGRES_PASSWORD"); err != nil || !changed {
+	if changed, err := Apply(file, other, Edit{Take: []string{"POSTGRES_USER", "POSTGRES_PASSWORD"}}); err != nil || !changed {
 		t.Fatalf("changed %v, %v", changed, err)
 	}
 	if content, _ := os.ReadFile(file); string(content) != "C=green\nPOSTGRES_USER=u\nPOSTGRES_PASSWORD=\"it's \\$5\"\n" {
 		t.Errorf("%s", content)
+	}
+}
+
+// TestOnesOwnKeysAreSetAndThoseOfOthersAreWhatTheOtherFileHas is how several credentials share a file: what another one has brought to the other colour meanwhile comes along.
+func TestOnesOwnKeysAreSetAndThoseOfOthersAreWhatTheOtherFileHas(t *testing.T) {
+	const text = "TEXT=\"several\nMASTER=inside a text\nlines\"\n"
+	file := write(t, text+"POSTGRES_USER=old\nMASTER=stale # of a time ago\nAWS_TOKEN='same' # kept\nHERE=1\nEMPTY=\n", 0o600)
+	other := write(t, text+"POSTGRES_USER=other\nMASTER=\"the one in use\" # a note\nAWS_TOKEN=same\nTHERE=1\nEMPTY=\n", 0o600)
+	edit := Edit{Set: map[string]string{"POSTGRES_USER": "new"}, Keep: []string{"MASTER", "AWS_TOKEN", "HERE", "THERE", "NOWHERE", "EMPTY"}}
+	if changed, err := Apply(file, other, edit); err != nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	if content, _ := os.ReadFile(file); string(content) != text+"POSTGRES_USER=new\nMASTER='the one in use'\nAWS_TOKEN='same' # kept\nHERE=1\nEMPTY=\n" {
+		t.Errorf("%s", content)
+	}
+	if changed, err := Apply(file, other, edit); err != nil || changed {
+		t.Errorf("a second time: changed %v, %v", changed, err)
+	}
+	var refused *Refused
+	if _, err := Apply(file, other, Edit{Take: []string{"HERE"}}); !errors.As(err, &refused) || refused.File != other || !strings.Contains(err.Error(), "has no line HERE=") {
+		t.Errorf("what the other file must have: %v", err)
+	}
+}
+
+func TestAValueThatIsReadInTwoWaysIsRefusedAndNotShown(t *testing.T) {
+	for content, want := range map[string]string{
+		"K='secret'$MORE\n":    "has a value of K that goes on behind its closing quote",
+		"K=\"secret\nmore\"\n": "has a value of K that goes on over several lines",
+	} {
+		if _, err := Read([]byte(content), "K"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", content, err)
+		}
 	}
 }
 
@@ -212,7 +247,7 @@ func TestWhatCannotBeChangedSafelyIsRefusedBeforeAnythingIsTouched(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			file := c.make(t)
 			before, _ := os.ReadFile(file)
-			_, err := Rewrite(file, both...)
+			_, err := Apply(file, "", Edit{Set: login})
 			var refused *Refused
 			if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), file) {
 				t.Errorf("error is %v", err)
@@ -274,7 +309,7 @@ func TestWhatThisUserMayNotWriteIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 				}
 			}
 			asNobody(t, func() {
-				_, err := Rewrite(file, both...)
+				_, err := Apply(file, "", Edit{Set: login})
 				var refused *Refused
 				if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("error is %v", err)

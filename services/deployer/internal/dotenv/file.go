@@ -16,13 +16,23 @@ const mode = 0o600
 // maxSize keeps out what is no environment file.
 const maxSize = 1 << 20
 
-// Rewrite puts values into a file: the new content is written beside it, made durable, and renamed over it, so that a reader sees the old file or the new one. Owner
-// and group stay, the mode becomes 0600, and what was there is kept as <file>.bak. A file that holds the values already is left alone, with its backup. Changed says
-// whether it was.
-func Rewrite(file string, values ...Value) (changed bool, err error) {
+// Apply changes a file: the new content is written beside it, made durable, and renamed over it, so that a reader sees the old file or the new one. Owner and group
+// stay, the mode becomes 0600, and what was there is kept as <file>.bak. A file that holds the values already is left alone, with its backup. What the edit takes comes
+// from the other file, which is not looked at when nothing does. Changed says whether it was.
+func Apply(file, other string, edit Edit) (changed bool, err error) {
 	content, info, err := load(file)
 	if err != nil {
 		return false, err
+	}
+	var from []byte
+	if len(edit.Take)+len(edit.Keep) > 0 {
+		if from, _, err = load(other); err != nil {
+			return false, err
+		}
+	}
+	values, err := edit.values(content, from)
+	if err != nil {
+		return false, &Refused{other, err.Error()}
 	}
 	next, err := Change(content, values...)
 	if err != nil {
@@ -42,19 +52,6 @@ func Rewrite(file string, values ...Value) (changed bool, err error) {
 		return false, err
 	}
 	return true, nil
-}
-
-// Like gives a file the values that another one has for the keys.
-func Like(file, other string, keys ...string) (changed bool, err error) {
-	content, _, err := load(other)
-	if err != nil {
-		return false, err
-	}
-	values, err := Read(content, keys...)
-	if err != nil {
-		return false, &Refused{other, err.Error()}
-	}
-	return Rewrite(file, values...)
 }
 
 // load reads a file that may be changed. It is opened before it is looked at, and never through a link, so that what was looked at is what is read.

@@ -25,6 +25,7 @@ func Decide(s state.Deployment, o Observation, p Policy, now time.Time) (next st
 		d.see()
 		d.learn()
 		d.returned()
+		d.levelled()
 	}
 	d.hear()
 	if d.state.Number > 0 {
@@ -150,6 +151,13 @@ func (d *decision) settled(problem string) {
 	d.end(state.DeploymentDone)
 }
 
+// levelled takes in that another credential's rollout has brought the colour without traffic over: it gives it all that the other one runs on.
+func (d *decision) levelled() {
+	if s := d.state; Ended(s) && !s.Settled && s.Ended != nil && d.seen.Levelled.After(*s.Ended) {
+		d.settled("")
+	}
+}
+
 func (d *decision) rollBack(step, reason string) {
 	d.state.Step, d.state.Reason = step, clip(reason)
 	d.end(state.DeploymentRolledBack)
@@ -193,13 +201,15 @@ func result(s state.Deployment) events.Payload {
 }
 
 // hear takes a wish in. The same version again is answered with its result; an older one was answered when it was replaced; a newer one replaces what has not got
-// the traffic yet, and waits for what has.
+// the traffic yet, and waits for what has, and for another credential that is rolled out.
 func (d *decision) hear() {
 	wish, s := d.seen.Wish, &d.state
 	if wish == nil {
 		return
 	}
 	switch {
+	case d.seen.Taken && (s.Number == 0 || Ended(*s) && wish.Credential.Version > s.Number):
+		return
 	case s.Number == 0:
 		d.plan(*wish, wish.Previous)
 	case wish.Credential.Version < s.Number:

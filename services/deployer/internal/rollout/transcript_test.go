@@ -136,7 +136,14 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 	default:
 		t.Fatalf("nothing like this happens: %s", verb)
 	}
-	o.Forgotten = p.anew
+	o.Forgotten, o.Taken = p.anew, words["taken"] == "yes"
+	if words["levelled"] != "" {
+		ago, err := time.ParseDuration(words["levelled"])
+		if err != nil {
+			t.Fatalf("want how long ago both colours were level: %q", words["levelled"])
+		}
+		o.Levelled = now.Add(-ago)
+	}
 	o.Traffic, o.Looked = Traffic{p.hot, p.share, p.open}, p.looked
 	before := p.state
 	kept := fmt.Sprintf("%+v", before)

@@ -33,6 +33,8 @@ type Observation struct {
 	Wish      *Wish     // a version to be rolled out
 	Looked    time.Time // when this process took its last reading of this version; zero for never
 	Outcome   Outcome   // of the last action; nil when there is none
+	Taken     bool      // another credential is rolled out on the two colours: a version of this one waits
+	Levelled  time.Time // when the rollout of another one had last brought both colours to the same files; zero for never
 }
 
 // Traffic is where the requests go, as the proxy says. Hot is the colour that has them, or has most and would have all after a restart of the proxy; empty when the proxy

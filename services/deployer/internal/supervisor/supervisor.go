@@ -32,18 +32,9 @@ func (s *Supervisor) Restart(ctx context.Context, colour state.Colour) error {
 	return s.post(ctx, colour, "restart", nil)
 }
 
-// Write puts values into a colour's environment file.
-func (s *Supervisor) Write(ctx context.Context, colour state.Colour, values ...dotenv.Value) error {
-	body := map[string]string{}
-	for _, value := range values {
-		body[value.Key] = value.Text
-	}
-	return s.post(ctx, colour, "render", body)
-}
-
-// Like gives a colour the credential of the other one.
-func (s *Supervisor) Like(ctx context.Context, colour state.Colour) error {
-	return s.post(ctx, colour, "align", nil)
+// Write changes a colour's environment file; what the edit takes comes from the other colour's.
+func (s *Supervisor) Write(ctx context.Context, colour state.Colour, edit dotenv.Edit) error {
+	return s.post(ctx, colour, "render", edit)
 }
 
 func (s *Supervisor) post(ctx context.Context, colour state.Colour, verb string, body any) error {

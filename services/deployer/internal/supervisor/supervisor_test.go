@@ -40,8 +40,8 @@ func serve(t *testing.T, status int, body string) (s *Supervisor, asked *[]strin
 
 func TestEachWishIsOnePost(t *testing.T) {
 	s, asked := serve(t, 200, "{}")
-	err := errors.Join(s.Write(t.Context(), state.Green, dotenv.Value{Key: "K", Text: "v"}), s.Restart(t.Context(), state.Green), s.Like(t.Context(), state.Blue))
-	if want := `POST /v1/units/odoo-green/render {"K":"v"}|POST /v1/units/odoo-green/restart null|POST /v1/units/odoo-blue/align null`; err != nil || strings.Join(*asked, "|") != want {
+	err := errors.Join(s.Write(t.Context(), state.Green, dotenv.Edit{Set: map[string]string{"K": "v"}, Keep: []string{"L"}}), s.Restart(t.Context(), state.Green))
+	if want := `POST /v1/units/odoo-green/render {"set":{"K":"v"},"take_if_there":["L"]}|POST /v1/units/odoo-green/restart null`; err != nil || strings.Join(*asked, "|") != want {
 		t.Errorf("%v, asked %q", err, *asked)
 	}
 }
@@ -49,11 +49,11 @@ func TestEachWishIsOnePost(t *testing.T) {
 func TestARefusalIsToldFromAFailure(t *testing.T) {
 	s, _ := serve(t, 422, `{"error":"environment file /x/.env is a link: name the file itself"}`)
 	var refused *dotenv.Refused
-	if err := s.Like(t.Context(), state.Blue); !errors.As(err, &refused) || !strings.Contains(err.Error(), "is a link") {
+	if err := s.Write(t.Context(), state.Blue, dotenv.Edit{Take: []string{"K"}}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "is a link") {
 		t.Errorf("%v", err)
 	}
 	s, _ = serve(t, 500, `{"error":"disk is full"}`)
-	if err := s.Like(t.Context(), state.Blue); err == nil || !strings.Contains(err.Error(), "500: disk is full") {
+	if err := s.Write(t.Context(), state.Blue, dotenv.Edit{Take: []string{"K"}}); err == nil || !strings.Contains(err.Error(), "500: disk is full") {
 		t.Errorf("%v", err)
 	}
 	if err := New("/nowhere").Restart(t.Context(), state.Blue); err == nil {

@@ -6,20 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/chassis/vault"
 )
 
-// Login is a database user and its password.
-type Login struct {
-	User     string
-	Password config.Secret
-}
-
-// ErrGone is wrapped when a version holds no login, and will never hold one: deleted, destroyed, or a number that was used up.
-var ErrGone = errors.New("the version holds no login")
+// ErrGone is wrapped when a version does not hold what is asked for, and never will: deleted, destroyed, a number that was used up, or of another shape.
+var ErrGone = errors.New("the version does not hold what is asked for")
 
 // Reader reads below the mount secret/. It is safe for concurrent use; deadlines are the context's and the client's.
 type Reader struct{ client *vault.Client }
@@ -27,25 +24,36 @@ type Reader struct{ client *vault.Client }
 // New makes a reader of a client that is kept logged in.
 func New(client *vault.Client) *Reader { return &Reader{client} }
 
-// Read gives exactly the asked version. One that is not there yet is an ordinary error: it is staged before it is published, but a Vault that has just changed its
+// Read gives fields of exactly the asked version, by their names. One that is not there yet is an ordinary error: it is staged before it is published, but a Vault that has just changed its
 // leader may be behind.
-func (r *Reader) Read(ctx context.Context, path string, version int64) (Login, error) {
+func (r *Reader) Read(ctx context.Context, path string, version int64, fields ...string) (map[string]config.Secret, error) {
 	answer, err := r.client.Logical().ReadWithDataWithContext(ctx, "secret/data/"+path, map[string][]string{"version": {strconv.FormatInt(version, 10)}})
 	if err != nil {
-		return Login{}, fmt.Errorf("read version %d of %s: %w", version, path, err)
+		return nil, fmt.Errorf("read version %d of %s: %w", version, path, err)
 	}
 	if answer == nil {
-		return Login{}, fmt.Errorf("read version %d of %s: Vault has none", version, path)
+		return nil, fmt.Errorf("read version %d of %s: Vault has none", version, path)
 	}
 	about, _ := answer.Data["metadata"].(map[string]any)
 	if number, ok := about["version"].(json.Number); !ok || number.String() != strconv.FormatInt(version, 10) {
-		return Login{}, fmt.Errorf("read version %d of %s: Vault gave another version", version, path)
+		return nil, fmt.Errorf("read version %d of %s: Vault gave another version", version, path)
 	}
 	data, _ := answer.Data["data"].(map[string]any)
-	user, _ := data["username"].(string)
-	password, _ := data["password"].(string)
-	if user == "" || password == "" {
-		return Login{}, fmt.Errorf("read version %d of %s: %w", version, path, ErrGone)
+	values := map[string]config.Secret{}
+	for _, field := range fields {
+		text, _ := data[field].(string)
+		if text == "" {
+			return nil, fmt.Errorf("read version %d of %s: %w: no text in field %q; it has %s", version, path, ErrGone, field, shape(data))
+		}
+		values[field] = config.Secret(text)
 	}
-	return Login{user, config.Secret(password)}, nil
+	return values, nil
+}
+
+// shape names what a version holds, and shows nothing of it.
+func shape(data map[string]any) string {
+	if len(data) == 0 {
+		return "no fields: it was deleted or destroyed"
+	}
+	return "the fields " + strings.Join(slices.Sorted(maps.Keys(data)), ", ")
 }

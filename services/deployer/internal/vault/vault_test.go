@@ -20,9 +20,10 @@ func TestOneVersionIsReadOrItIsSaidWhyNot(t *testing.T) {
 		gone         bool
 		want         string // of the error
 	}{
-		{"a login", `{"data":{"data":{"username":"u","password":"p-secret"},"metadata":{"version":7}}}`, 200, false, ""},
-		{"a number that was used up", `{"data":{"data":{"void":"rejected"},"metadata":{"version":7}}}`, 200, true, "holds no login"},
-		{"a destroyed version", `{"data":{"data":null,"metadata":{"destroyed":true,"version":7}}}`, 404, true, "holds no login"},
+		{"a login", `{"data":{"data":{"username":"u","password":"p-secret","id":"9"},"metadata":{"version":7}}}`, 200, false, ""},
+		{"a number that was used up", `{"data":{"data":{"void":"rejected"},"metadata":{"version":7}}}`, 200, true, "does not hold what is asked for"},
+		{"a version of another shape", `{"data":{"data":{"value":"p-secret"},"metadata":{"version":7}}}`, 200, true, `no text in field "username"; it has the fields value`},
+		{"a destroyed version", `{"data":{"data":null,"metadata":{"destroyed":true,"version":7}}}`, 404, true, "does not hold what is asked for"},
 		{"one that is not there", `{"errors":[]}`, 404, false, "Vault has none"},
 		{"another version", `{"data":{"data":{"username":"u","password":"p-secret"},"metadata":{"version":8}}}`, 200, false, "another version"},
 		{"sealed", `{"errors":["Vault is sealed"]}`, 503, false, "sealed"},
@@ -41,11 +42,11 @@ func TestOneVersionIsReadOrItIsSaidWhyNot(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			login, err := New(client).Read(t.Context(), "ofitec/credentials/odoo-app", 7)
+			login, err := New(client).Read(t.Context(), "ofitec/credentials/odoo-app", 7, "username", "password")
 			if (err == nil) != (c.want == "") || errors.Is(err, ErrGone) != c.gone || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
 			}
-			if err == nil && (login.User != "u" || login.Password.Reveal() != "p-secret") {
+			if err == nil && (login["username"].Reveal() != "u" || login["password"].Reveal() != "p-secret") {
 				t.Errorf("%+v", login)
 			}
 			if strings.Contains(fmt.Sprintf("%v %+v %#v", login, login, login)+fmt.Sprint(err), "p-secret") {
