@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/ofitec/ofitec/chassis"
 )
@@ -20,6 +21,7 @@ type command struct {
 var commands = map[string]command{
 	"close":      {run: runClose},
 	"rebuild":    {run: runRebuild},
+	"rotate-key": {run: runRotateKey},
 	"verify":     {run: runVerify},
 	"plan":       {run: runPlan},
 	"check":      {run: runCheck},
@@ -72,3 +74,6 @@ func (a *arguments) print(out io.Writer, answer any, write func(io.Writer)) erro
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(answer)
 }
+
+// discarding is the log of what says itself how it went.
+var discarding = slog.New(slog.DiscardHandler)

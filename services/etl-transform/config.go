@@ -13,6 +13,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/seal"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
 )
 
 // Config is what the etl-transform reads.
@@ -35,7 +36,8 @@ type Config struct {
 	Engine    EngineSettings    `yaml:"engine"`
 	Load      LoadSettings      `yaml:"load"`
 
-	withoutBus bool // a command asks files alone
+	withoutBus bool        // a command asks files alone
+	ring       *token.Ring // once it was read
 }
 
 // AnalyticsSettings say where the marts are published.

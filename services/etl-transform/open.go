@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,11 +60,39 @@ func (c *Config) options(log *slog.Logger) (warehouse.Options, error) {
 	if err != nil {
 		return warehouse.Options{}, fmt.Errorf("read OFITEC_MODELS: %w", err)
 	}
-	tokens, err := token.OpenFile(c.TokenKeyFile)
+	ring, err := c.keys()
 	if err != nil {
 		return warehouse.Options{}, err
 	}
-	return warehouse.Options{Region: events.Region(c.Region), Models: m, Tokens: tokens, TokenVersion: tokens.Version(), Spool: filepath.Join(c.ownDir(), "spool"), Log: log}, nil
+	o := warehouse.Options{Region: events.Region(c.Region), Models: m, Spool: filepath.Join(c.ownDir(), "spool"), Log: log}
+	return withKey(o, ring.Current()), nil
+}
+
+// keys are those of the tokens; they are read once.
+func (c *Config) keys() (*token.Ring, error) {
+	if c.ring != nil {
+		return c.ring, nil
+	}
+	var err error
+	c.ring, err = token.OpenRing(c.TokenKeyFile)
+	return c.ring, err
+}
+
+func withKey(o warehouse.Options, key *token.Sealer) warehouse.Options {
+	o.Tokens, o.TokenVersion = key, key.Version()
+	return o
+}
+
+// fitting are the options with the key that a file was made by, where it is at hand. A file that says nothing, as a new one, leaves them as they are.
+func (c *Config) fitting(ctx context.Context, db *sql.DB, o warehouse.Options) warehouse.Options {
+	made, err := warehouse.MadeBy(ctx, db)
+	if err != nil || c.ring == nil {
+		return o
+	}
+	if key := c.ring.Of(made.TokenKey); key != nil {
+		return withKey(o, key)
+	}
+	return o
 }
 
 // openWarehouse opens the file, after a rebuilt one has taken its place if there is one. A file that was made by other models or another key is put aside, and made anew from the raw files
@@ -95,7 +124,7 @@ func (c *Config) openFile(ctx context.Context, path string, options warehouse.Op
 	if err != nil {
 		return nil, err
 	}
-	w, err := warehouse.New(ctx, db, options)
+	w, err := warehouse.New(ctx, db, c.fitting(ctx, db, options))
 	if err != nil {
 		_ = db.Close()
 		return nil, err
@@ -138,6 +167,7 @@ func (c *Config) adopt(ctx context.Context) (aside string, err error) {
 	if aside, err = c.putAside(); err != nil {
 		return "", err
 	}
+	failPoint("put aside")
 	if err := os.Rename(c.next(), c.file()); err != nil {
 		return "", fmt.Errorf("put rebuilt warehouse in place: %w", err)
 	}
@@ -172,7 +202,7 @@ func (c *Config) read(ctx context.Context, path string, options warehouse.Option
 	if err != nil {
 		return nil, err
 	}
-	w, err := warehouse.Read(ctx, db, options)
+	w, err := warehouse.Read(ctx, db, c.fitting(ctx, db, options))
 	if err != nil {
 		_ = db.Close()
 		return nil, err

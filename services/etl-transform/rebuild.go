@@ -12,6 +12,7 @@ import (
 
 	chassismetrics "github.com/ofitec/ofitec/chassis/metrics"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
 
@@ -38,8 +39,12 @@ func runRebuild(ctx context.Context, c *Config, args []string, out io.Writer) er
 	if a.output == "json" {
 		progress = io.Discard
 	}
+	key, err := c.presentKey(ctx)
+	if err != nil {
+		return err
+	}
 	building := c.file() + ".building"
-	report, err := c.build(ctx, building, 0, progress)
+	report, err := c.build(ctx, building, 0, key, progress)
 	if err != nil {
 		return err
 	}
@@ -70,8 +75,25 @@ func (c *Config) swap(ctx context.Context, building string, report *rebuilt) err
 	return err
 }
 
+// presentKey is the one that the warehouse is made by, if it is at hand; else the one for what is made anew.
+func (c *Config) presentKey(ctx context.Context) (*token.Sealer, error) {
+	ring, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	present, err := c.openReading(ctx)
+	if err != nil {
+		return ring.Current(), nil //nolint:nilerr // it is gone, damaged or made by a key that is not at hand: that is what a rebuild is for
+	}
+	defer func() { _ = present.Close() }()
+	if key := ring.Of(present.Made.TokenKey); key != nil {
+		return key, nil
+	}
+	return ring.Current(), nil
+}
+
 // build makes a whole warehouse in a file that nobody else makes now, from the records of the manifest up to one; 0 for all.
-func (c *Config) build(ctx context.Context, path string, until int64, progress io.Writer) (rebuilt, error) {
+func (c *Config) build(ctx context.Context, path string, until int64, key *token.Sealer, progress io.Writer) (rebuilt, error) {
 	start := time.Now()
 	var report rebuilt
 	if err := c.clear(ctx, path); err != nil {
@@ -86,6 +108,7 @@ func (c *Config) build(ctx context.Context, path string, until int64, progress i
 	if err != nil {
 		return report, err
 	}
+	options = withKey(options, key)
 	options.Spool += ".rebuild"
 	w, err := c.openFile(ctx, path, options)
 	if err != nil {

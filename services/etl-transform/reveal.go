@@ -42,7 +42,7 @@ func runReveal(ctx context.Context, c *Config, args []string, out io.Writer) err
 	if c.RevealKeyFile == "" {
 		return errors.New("reveal: OFITEC_REVEAL_KEY_FILE is not set: who may look behind tokens has the key in a file of their own")
 	}
-	sealer, err := token.OpenFile(c.RevealKeyFile)
+	ring, err := token.OpenRing(c.RevealKeyFile)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func runReveal(ctx context.Context, c *Config, args []string, out io.Writer) err
 	counts := map[models.PII]int{}
 	for _, t := range tokens {
 		kind := kindOf(t)
-		value, err := sealer.Reveal(kind, t)
+		value, err := ring.Reveal(kind, t)
 		if err != nil {
 			return fmt.Errorf("%.16s...: %w", t, err)
 		}

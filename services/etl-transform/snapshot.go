@@ -104,6 +104,7 @@ type contents struct {
 	Load     int64           `json:"load"`
 	Models   string          `json:"models"`
 	Sequence int64           `json:"manifest_sequence"`
+	TokenKey string          `json:"token_key"` // its version
 	Written  time.Time       `json:"written_at"`
 	Marts    map[string]kept `json:"marts"`
 }
@@ -123,7 +124,7 @@ func (s *snapshots) marts(ctx context.Context, made warehouse.Made) error {
 	defer v.Close()
 	link := filepath.Join(s.folder, "marts")
 	before, last := readContents(link)
-	now := contents{Load: v.Load, Models: made.Models, Sequence: v.Sequence, Written: time.Now().UTC().Truncate(time.Millisecond), Marts: map[string]kept{}}
+	now := contents{Load: v.Load, Models: made.Models, Sequence: v.Sequence, TokenKey: made.TokenKey, Written: time.Now().UTC().Truncate(time.Millisecond), Marts: map[string]kept{}}
 	folder := filepath.Join(s.folder, fmt.Sprintf("marts.%d", v.Load))
 	if folder == last {
 		return nil

@@ -100,7 +100,11 @@ func (c *Config) anew(ctx context.Context, until int64) (verified, error) {
 		_ = os.Remove(path) // nobody else makes it, and the next one begins by clearing it
 		_ = os.Remove(logOf(path))
 	}()
-	report, err := c.build(ctx, path, until, io.Discard)
+	key, err := c.presentKey(ctx)
+	if err != nil {
+		return verified{}, err
+	}
+	report, err := c.build(ctx, path, until, key, io.Discard)
 	if err != nil {
 		return verified{}, err
 	}

@@ -41,63 +41,16 @@ var (
 // Close adds the record of a closing at the manifest's end, which is looked for from a record on that is known to be there, and gives its sequence. Nobody else may have closed the month
 // between the two. It is as fresh as the record before it: closing says nothing about the source. taken tells the shelf's error for a name that somebody else has given.
 func Close(ctx context.Context, shelf Keeper, root string, from int64, c Closed, taken error) (int64, error) {
-	for {
-		last, hash, err := end(ctx, shelf, from, c)
-		if err != nil {
-			return 0, err
+	w, err := add(ctx, shelf, root, from, taken, func(r record) error {
+		if r.Sequence > from && r.Kind == events.KindClose && r.Batch == c.Month {
+			return fmt.Errorf("%w: record %d", ErrClosedMeanwhile, r.Sequence)
 		}
-		w := record{
-			Version: version, Sequence: last.Sequence + 1, Previous: hash, Kind: events.KindClose, Dataset: c.Dataset, Region: last.Region, Batch: c.Month, Path: c.Path, Format: "csv",
-			SHA256: c.SHA256, Rows: c.Rows, Bytes: c.Bytes, AsOf: last.AsOf, EventTime: c.At.UTC(),
-		}
-		a, _, err := w.announced(root)
-		if err != nil {
-			return 0, fmt.Errorf("add manifest record %d: %w", w.Sequence, err) // one that cannot be announced would be in everybody's way
-		}
-		w.EventID = a.Event.ID
-		line, err := seal(w)
-		if err != nil {
-			return 0, err
-		}
-		err = shelf.Add(ctx, Name(w.Sequence), line)
-		if errors.Is(err, taken) {
-			continue // somebody has added a record: look again what it is
-		}
-		if err != nil {
-			return 0, fmt.Errorf("add manifest record %d: %w", w.Sequence, err)
-		}
-		return w.Sequence, nil
-	}
-}
-
-// end walks to the last record.
-func end(ctx context.Context, shelf Shelf, from int64, c Closed) (last record, hash string, err error) {
-	for sequence := from; ; sequence++ {
-		line, there, err := shelf.Read(ctx, Name(sequence))
-		if err != nil {
-			return last, "", err
-		}
-		if !there && sequence == from {
-			return last, "", fmt.Errorf("read manifest record %s: %w", Name(sequence), ErrNoRecord)
-		}
-		if !there {
-			return last, hash, nil
-		}
-		r, h, err := open(line)
-		switch {
-		case err == nil && r.Sequence != sequence:
-			err = fmt.Errorf("%w: it says that it is number %d", ErrBroken, r.Sequence)
-		case err == nil && sequence > from && r.Previous != hash:
-			err = fmt.Errorf("%w: it follows on %s, the record before is %s", ErrBroken, r.Previous, hash)
-		}
-		if err != nil {
-			return last, "", fmt.Errorf("read manifest record %s: %w", Name(sequence), err)
-		}
-		if sequence > from && r.Kind == events.KindClose && r.Batch == c.Month {
-			return last, "", fmt.Errorf("%w: record %d", ErrClosedMeanwhile, sequence)
-		}
-		last, hash = r, h
-	}
+		return nil
+	}, func(w *record) error {
+		w.Kind, w.Dataset, w.Batch, w.Path, w.SHA256, w.Rows, w.Bytes, w.EventTime = events.KindClose, c.Dataset, c.Month, c.Path, c.SHA256, c.Rows, c.Bytes, c.At.UTC()
+		return nil
+	})
+	return w.Sequence, err
 }
 
 // seal writes the line with its hash, which open checks.

@@ -48,6 +48,8 @@ type record struct {
 
 	Correlation string `json:"correlation_id,omitempty"` // both empty when nothing else caused the event
 	Causation   string `json:"causation_id,omitempty"`
+
+	Key *KeyChange `json:"key,omitempty"` // of a record of kind key
 }
 
 // foldersOf is how many records a folder has.
@@ -112,7 +114,7 @@ func From(ctx context.Context, shelf Shelf, root string, sequence int64, limit i
 // announced is the event that told of the record.
 func (r record) announced(root string) (batch.Announced, bool, error) {
 	switch r.Kind {
-	case "rows", "absent", "assert", "summary", events.KindClose:
+	case "rows", "absent", "assert", "summary", events.KindClose, events.KindKey, events.KindErasure:
 	default:
 		return batch.Announced{}, false, nil
 	}

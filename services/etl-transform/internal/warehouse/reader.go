@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/vault"
 )
 
@@ -148,4 +149,14 @@ func (s *Snapshot) WriteParquet(ctx context.Context, m MartRows, path string) er
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	return nil
+}
+
+// LastKeyChange is the batch of the last change of the token key that is in the ledger; "" when there was none.
+func (w *Warehouse) LastKeyChange(ctx context.Context) (string, error) {
+	var batch sql.NullString
+	err := w.db.QueryRowContext(ctx, "SELECT max_by(batch, sequence) FROM etl_batch WHERE kind = ?", events.KindKey).Scan(&batch)
+	if err != nil {
+		return "", fmt.Errorf("read ledger: %w", err)
+	}
+	return batch.String, nil
 }

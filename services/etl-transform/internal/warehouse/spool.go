@@ -112,6 +112,9 @@ func (w *Warehouse) spool(ctx context.Context, files []batch.Announced, store St
 }
 
 func (w *Warehouse) spoolOne(ctx context.Context, s *spooling, f *spooledFile, store Store) (err error) {
+	if f.Ready.Kind == events.KindKey || f.Ready.Kind == events.KindErasure {
+		return nil // it has no file of its own
+	}
 	dataset, known := w.o.Models.Dataset(f.Ready.Dataset)
 	switch {
 	case !known:

@@ -15,6 +15,7 @@ type Status struct {
 	Published   int64           `json:"published_load"`
 	PublishedAt *time.Time      `json:"published_at"`
 	Models      string          `json:"models_version"`
+	TokenKey    string          `json:"token_key"` // its version
 	Outbox      int64           `json:"outbox"`
 	Datasets    []DatasetStatus `json:"datasets"`
 	Marts       []MartStatus    `json:"marts"`
@@ -45,7 +46,7 @@ type MartStatus struct {
 
 // Status reads it as of the last load.
 func (w *Warehouse) Status(ctx context.Context) (Status, error) {
-	s := Status{Models: w.o.Models.Version(), Datasets: []DatasetStatus{}, Marts: []MartStatus{}}
+	s := Status{Models: w.o.Models.Version(), TokenKey: w.o.TokenVersion, Datasets: []DatasetStatus{}, Marts: []MartStatus{}}
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
 		return s, fmt.Errorf("read status: %w", err)
