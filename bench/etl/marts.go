@@ -32,7 +32,7 @@ func marts(ctx context.Context, out io.Writer, rows int) (met bool, err error) {
 			return false, err
 		}
 		report(out, fmt.Sprintf("delta on %d", base), deltaRows, m.delta)
-		took[n] = m.delta["marts"]
+		took[n] = m.delta.stages["marts"]
 	}
 	growth := took[1] / took[0]
 	_, _ = fmt.Fprintf(out, "marts of the delta                 %6.2f s (target under %.1f)\nagainst a tenth of the base        %6.2f (target under %.0f)\n", took[1], martsTarget, growth, growthTarget)

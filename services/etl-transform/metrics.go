@@ -26,7 +26,7 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		bytes:    r.CounterVec("read_bytes_total", "Plain bytes read from raw files.", "dataset"),
 		loads:    r.CounterVec("loads_total", "Transactions of the warehouse by outcome: loaded or failed.", "outcome"),
 		rejected: r.CounterVec("rejected_rows_total", "Rows of raw files that went to quarantine.", "dataset"),
-		seconds: r.HistogramVec("load_duration_seconds", "How long each stage of a load took: read, stage, vault, marts, commit, publish.",
+		seconds: r.HistogramVec("load_duration_seconds", "How long each stage of a load took: read, type, stage, vault, marts, commit, publish.",
 			[]float64{.01, .05, .2, 1, 5, 30, 120, 600}, "stage"),
 		quarantine: r.GaugeVec("quarantined_rows", "Rows that the checks keep out of a mart.", "mart"),
 		blocked:    r.GaugeVec("blocked_mart", "1 while a table check holds a mart back and readers see an earlier load, else 0.", "mart"),

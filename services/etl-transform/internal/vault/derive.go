@@ -13,7 +13,7 @@ func (p Plan) Grow(load int64) []string {
 	if !p.Kept {
 		return nil
 	}
-	from := fmt.Sprintf("%s AS r JOIN %s AS d ON d._n = r._n", rowsOf, fresh)
+	from := fmt.Sprintf("%s AS r JOIN %s AS d ON d._n = r._n", p.rows(), fresh)
 	add := func(table, key, columns, where string) string {
 		return fmt.Sprintf("INSERT INTO %[1]s BY NAME SELECT n.*, %[2]d AS load FROM (SELECT DISTINCT %[3]s FROM %[4]s WHERE %[5]s) AS n ANTI JOIN %[1]s AS h ON h.%[6]s = n.%[6]s",
 			table, load, columns, from, where, key)
@@ -26,8 +26,8 @@ func (p Plan) Grow(load int64) []string {
 	for i, link := range p.Vault.Links {
 		column, other := "r."+canon.Quote(link.Column), p.hubs[i]
 		statements = append(statements,
-			add(other.table, other.key, fmt.Sprintf("%s AS %s, %s AS %s", p.otherKey("r.", link), other.key, column, canon.Quote(other.businessKey)), column+" IS NOT NULL"),
-			add(link.Table, link.LinkKey, fmt.Sprintf("%s AS %s, %s AS %s, r.%s", p.linkKey("r.", link), link.LinkKey, p.otherKey("r.", link), link.Key, p.Vault.Key), column+" IS NOT NULL"))
+			add(other.table, other.key, fmt.Sprintf("r._other%d AS %s, %s AS %s", i, other.key, column, canon.Quote(other.businessKey)), column+" IS NOT NULL"),
+			add(link.Table, link.LinkKey, fmt.Sprintf("r._link%d AS %s, r._other%[1]d AS %[3]s, r.%[4]s", i, link.LinkKey, link.Key, p.Vault.Key), column+" IS NOT NULL"))
 	}
 	return statements
 }

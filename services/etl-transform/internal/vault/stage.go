@@ -20,11 +20,13 @@ const (
 // Working tables of one load, TEMP all of them. Files (_file, sequence, kind, asof, raw_url) is filled by the caller.
 const (
 	Files   = "work_files"
-	rowsOf  = "work_rows"  // typed rows of the delta
 	seen    = "work_seen"  // distinct observations of the delta
 	fresh   = "work_fresh" // those that stage did not have
 	Touched = "work_touched"
 )
+
+// rows is the working table of the delta's typed rows.
+func (p Plan) rows() string { return "work_rows_" + p.Dataset.Name }
 
 // FilesDDL makes the table of the delta's files.
 func FilesDDL() string {
@@ -76,7 +78,7 @@ func (p Plan) anyBad() string {
 	return strings.Join(conditions, " OR ")
 }
 
-// Read makes work_rows: typed rows with their keys and hashdiffs. In rows that cannot be read _bad is true: DropBad leaves them out, Rejected asks for them. They are no filter
+// Read makes the typed rows of the delta, with their keys, those of their links and their hashdiffs. In rows that cannot be read _bad is true: DropBad leaves them out, Rejected asks for them. They are no filter
 // of the query, which the engine would move below the reading of the values, and read each of them twice.
 func (p Plan) Read(paths []string, parallel bool) string {
 	var casts, wrong []string
@@ -100,16 +102,25 @@ func (p Plan) Read(paths []string, parallel bool) string {
 		wrong = append(wrong, "("+failing+")")
 	}
 	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
-SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS %s, %s AS hashdiff, coalesce(%s, false) AS _bad FROM (
+SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS hashdiff, coalesce(%s, false) AS _bad FROM (
 	SELECT t._n, t._line, t._kind, t._as_of, t._sequence, %s FROM (%s) AS t
-) AS r`, rowsOf, p.columns("r."), p.hashKey("r."), p.Vault.Key, p.hashdiff("r."), strings.Join(wrong, " OR "), strings.Join(casts, ", "), p.spool(paths, parallel))
+) AS r`, p.rows(), p.columns("r.")+p.keys("r."), p.hashdiff("r."), strings.Join(wrong, " OR "), strings.Join(casts, ", "), p.spool(paths, parallel))
 }
 
-// CountGood counts the rows of work_rows that could be read.
-func (p Plan) CountGood() string { return "SELECT count(*) FROM " + rowsOf + " WHERE NOT _bad" }
+// keys are the row's own key and those of its links, each of which is hashed here once for all tables.
+func (p Plan) keys(prefix string) string {
+	list := fmt.Sprintf(", %s AS %s", p.hashKey(prefix), p.Vault.Key)
+	for i, link := range p.Vault.Links {
+		list += fmt.Sprintf(", %s AS _other%d, CASE WHEN %s IS NOT NULL THEN %s END AS _link%[2]d", p.otherKey(prefix, link), i, prefix+canon.Quote(link.Column), p.linkKey(prefix, link))
+	}
+	return list
+}
 
-// DropBad leaves the rows that could not be read out of work_rows.
-func (p Plan) DropBad() string { return "DELETE FROM " + rowsOf + " WHERE _bad" }
+// CountGood counts the rows of the delta that could be read.
+func (p Plan) CountGood() string { return "SELECT count(*) FROM " + p.rows() + " WHERE NOT _bad" }
+
+// DropBad leaves the rows that could not be read out of the delta.
+func (p Plan) DropBad() string { return "DELETE FROM " + p.rows() + " WHERE _bad" }
 
 // Rejected puts each unreadable value of the spooled files into the quarantine, once for the same row, column and value.
 func (p Plan) Rejected(paths []string, parallel bool, load int64) string {
@@ -166,25 +177,25 @@ func (p Plan) Observe(load int64) []string {
 	return []string{
 		// The greatest asof of those that are rows; an assertion alone is no observation.
 		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT %s, %s, hashdiff, min(_n) AS _n, max(_as_of) FILTER (_kind = '%s') AS as_of FROM %s WHERE _kind <> '%s' GROUP BY ALL",
-			seen, key, cursor, KindRows, rowsOf, KindAbsent),
+			seen, key, cursor, KindRows, p.rows(), KindAbsent),
 		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_known AS SELECT s.rowid AS _at, d._n, d.as_of, s.as_of AS before, s.%s FROM %s AS s JOIN %s AS d ON %s", key, p.Stage(), seen, same("s", "d")),
 		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT d._n, d.as_of FROM %s AS d ANTI JOIN work_known AS k ON k._n = d._n", fresh, seen),
 		"DELETE FROM work_known WHERE as_of IS NULL OR as_of <= before",
 		fmt.Sprintf("UPDATE %s AS s SET as_of = k.as_of FROM work_known AS k WHERE s.rowid = k._at", p.Stage()),
 		fmt.Sprintf("INSERT INTO %s BY NAME SELECT r.%s, r.hashdiff, %s, d.as_of, %d AS load, r._sequence AS raw_sequence, r._line AS raw_line FROM %s AS r JOIN %s AS d ON d._n = r._n",
-			p.Stage(), key, p.columns("r."), load, rowsOf, fresh),
+			p.Stage(), key, p.columns("r."), load, p.rows(), fresh),
 		// What was said twice is kept once.
 		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_said AS
 SELECT r.%[1]s, r._kind AS kind, r._as_of AS as_of, CASE WHEN r._kind = '%[2]s' THEN r.%[3]s END AS %[3]s, CASE WHEN r._kind = '%[2]s' THEN r.hashdiff END AS hashdiff, min(r._sequence) AS raw_sequence
 FROM %[4]s AS r WHERE r._kind <> '%[5]s' AND NOT EXISTS (
 	SELECT 1 FROM %[6]s AS t WHERE t.%[1]s = r.%[1]s AND t.kind = r._kind AND t.as_of = r._as_of
 	AND (r._kind = '%[7]s' OR t.hashdiff = r.hashdiff AND t.%[3]s IS NOT DISTINCT FROM r.%[3]s)) GROUP BY ALL`,
-			key, KindAssert, cursor, rowsOf, KindRows, p.Tracking(), KindAbsent),
+			key, KindAssert, cursor, p.rows(), KindRows, p.Tracking(), KindAbsent),
 		fmt.Sprintf("INSERT INTO work_said BY NAME SELECT b.*, '%[1]s' AS kind FROM work_bad AS b ANTI JOIN %[2]s AS t ON t.%[3]s = b.%[3]s AND t.as_of = b.as_of AND t.kind = '%[1]s'", kindRejected, p.Tracking(), key),
 		fmt.Sprintf("INSERT INTO %s BY NAME SELECT *, %d AS load FROM work_said", p.Tracking(), load),
 		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
 SELECT r.%[2]s FROM %[3]s AS r JOIN %[4]s AS d ON d._n = r._n
 UNION SELECT %[2]s FROM work_said
-UNION SELECT k.%[2]s FROM work_known AS k SEMI JOIN %[5]s AS t ON t.%[2]s = k.%[2]s`, Touched, key, rowsOf, fresh, p.Tracking()),
+UNION SELECT k.%[2]s FROM work_known AS k SEMI JOIN %[5]s AS t ON t.%[2]s = k.%[2]s`, Touched, key, p.rows(), fresh, p.Tracking()),
 	}
 }

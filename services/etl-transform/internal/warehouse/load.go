@@ -93,10 +93,16 @@ func (w *Warehouse) Load(ctx context.Context, files []batch.Announced, store Sto
 	if len(s.files) == 0 {
 		return r, nil
 	}
+	defer w.clean(context.WithoutCancel(ctx))
+	deltas, err := w.read(ctx, s)
+	if err != nil {
+		return r, fmt.Errorf("load %d files: %w", len(s.files), err)
+	}
+	r.lap("type", &start)
 	unreadable := maps.Clone(r.Rejected)
 	without := map[string]bool{}
 	for {
-		err = w.transaction(ctx, func(tx *sql.Tx) error { return w.load(ctx, tx, s, without, &r, &start) })
+		err = w.transaction(ctx, func(tx *sql.Tx) error { return w.load(ctx, tx, s, deltas, without, &r, &start) })
 		var broken *martError
 		if !errors.As(err, &broken) || without[broken.mart] || ctx.Err() != nil {
 			break
@@ -106,12 +112,12 @@ func (w *Warehouse) Load(ctx context.Context, files []batch.Announced, store Sto
 		without[broken.mart] = true
 		r.Rejected, r.Marts, r.Written = maps.Clone(unreadable), nil, 0
 	}
-	w.clean(ctx)
 	if err != nil {
 		r.Load = 0
 		return r, fmt.Errorf("load %d files: %w", len(s.files), err)
 	}
 	r.lap("commit", &start)
+	w.o.Log.DebugContext(ctx, "load is in", "load", r.Load, "seconds", r.Seconds)
 	return r, nil
 }
 
@@ -141,7 +147,7 @@ func (w *Warehouse) clean(ctx context.Context) {
 }
 
 // load does the work of the transaction. Marts in without are not computed.
-func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without map[string]bool, r *Result, start *time.Time) error {
+func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, deltas []delta, without map[string]bool, r *Result, start *time.Time) error {
 	// Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.
 	var err error
 	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", leastLoad()); err != nil {
@@ -162,12 +168,9 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 		return err
 	}
 	touched := map[string]bool{}
-	for _, p := range w.plans {
-		paths, multiline := s.of(p.Dataset.Name)
-		if len(paths) == 0 {
-			continue
-		}
-		first, err := w.stage(ctx, tx, p, paths, !multiline, r)
+	for _, d := range deltas {
+		p := d.plan
+		first, err := w.stage(ctx, tx, d, r)
 		if err != nil {
 			return fmt.Errorf("stage dataset %s: %w", p.Dataset.Name, err)
 		}
@@ -209,6 +212,7 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, without m
 	}
 	r.lap("marts", start)
 	r.Volume = written.sum
+	w.o.Log.DebugContext(ctx, "tables are filled", "seconds", written.took)
 	return w.record(ctx, tx, s, r)
 }
 
@@ -227,40 +231,6 @@ func touchedBy(dataset string) string { return "touched_" + dataset }
 
 // leastLoad is the time in milliseconds. A load takes longer than one, so that numbers never run ahead of it.
 func leastLoad() int64 { return time.Now().UnixMilli() }
-
-// stage reads the delta and, but where it is the first one and the short way does, brings its observations in.
-func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, p vault.Plan, paths []string, parallel bool, r *Result) (first bool, err error) {
-	if err := run(ctx, tx, p.NoneBad(), p.Read(paths, parallel)); err != nil {
-		return false, err
-	}
-	good, err := number(ctx, tx, p.CountGood())
-	if err != nil {
-		return false, err
-	}
-	bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good
-	if bad > 0 {
-		r.Rejected[p.Dataset.Name] += bad
-		if err := run(ctx, tx, p.DropBad(), p.Rejected(paths, parallel, r.Load), p.Bad(paths, parallel)); err != nil {
-			return false, err
-		}
-	}
-	if bad == 0 { // else something is to be said of their keys
-		if first, err = w.first(ctx, tx, p); err != nil || first {
-			return first, err
-		}
-	}
-	return false, run(ctx, tx, p.Observe(r.Load)...)
-}
-
-// first says whether the short way does: nothing is known of the dataset, and no row of the delta stands beside another of its key.
-func (w *Warehouse) first(ctx context.Context, tx *sql.Tx, p vault.Plan) (bool, error) {
-	known, err := number(ctx, tx, p.IsEmpty())
-	if err != nil || known > 0 {
-		return false, err
-	}
-	more, err := number(ctx, tx, p.IsPlain())
-	return more == 0, err
-}
 
 // enter writes the files into the ledger.
 func (w *Warehouse) enter(ctx context.Context, tx *sql.Tx, s *spooling, r *Result) error {

@@ -58,20 +58,17 @@ func (s *spooling) of(dataset string) (paths []string, multiline bool) {
 	return paths, multiline
 }
 
-// declare tells the engine of the files, and the quarantine of what in them is no record.
-func (s *spooling) declare(ctx context.Context, tx *sql.Tx, load int64) error {
-	if err := run(ctx, tx, vault.FilesDDL()); err != nil {
-		return err
+// kindOf is what the vault takes a file for.
+func kindOf(r events.ExportReady) string {
+	if r.Kind == events.KindClose {
+		return vault.KindRows // what a month was when it was closed is rows as any other
 	}
-	for n, f := range s.files {
-		kind := f.Ready.Kind
-		if kind == events.KindClose {
-			kind = vault.KindRows // what a month was when it was closed is rows as any other
-		}
-		_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (?, ?, ?, ?::UHUGEINT, ?)", vault.Files), n, f.Ready.Sequence, kind, AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
-		if err != nil {
-			return fmt.Errorf("declare files: %w", err)
-		}
+	return r.Kind
+}
+
+// declare tells the quarantine what in the files is no record.
+func (s *spooling) declare(ctx context.Context, tx *sql.Tx, load int64) error {
+	for _, f := range s.files {
 		for _, reject := range f.summary.Rejects {
 			_, err := tx.ExecContext(ctx, "INSERT INTO etl_quarantine (layer, name, reason, raw_url, raw_line, raw_sequence, load) VALUES ('stage', ?, ?, ?, ?, ?, ?)",
 				f.Ready.Dataset, reject.Reason, f.Ready.RawURL, reject.Line, f.Ready.Sequence, load)
@@ -112,9 +109,6 @@ func (w *Warehouse) spool(ctx context.Context, files []batch.Announced, store St
 }
 
 func (w *Warehouse) spoolOne(ctx context.Context, s *spooling, f *spooledFile, store Store) (err error) {
-	if f.Ready.Kind == events.KindKey || f.Ready.Kind == events.KindErasure {
-		return nil // it has no file of its own
-	}
 	dataset, known := w.o.Models.Dataset(f.Ready.Dataset)
 	switch {
 	case !known:

@@ -190,11 +190,12 @@ func (w *Warehouse) transaction(ctx context.Context, body func(tx *sql.Tx) error
 
 func run(ctx context.Context, tx *sql.Tx, statements ...string) error {
 	for _, statement := range statements {
+		began := time.Now()
 		done, err := tx.ExecContext(ctx, statement)
 		if err != nil {
 			return fmt.Errorf("run %.60q: %w", statement, err)
 		}
-		count(ctx, statement, done)
+		count(ctx, statement, began, done)
 	}
 	return nil
 }

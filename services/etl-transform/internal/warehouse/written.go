@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ofitec/ofitec/events"
 )
@@ -14,13 +15,14 @@ import (
 type writing struct {
 	width map[string]int64 // by table
 	sum   events.Volume
+	took  map[string]float64 // seconds by the table that statements fill, working tables too
 }
 
 type writingKey struct{}
 
 // counted gives a context in which run counts into what is returned.
 func (w *Warehouse) counted(ctx context.Context, tx *sql.Tx) (context.Context, *writing, error) {
-	c := &writing{width: map[string]int64{}}
+	c := &writing{width: map[string]int64{}, took: map[string]float64{}}
 	found, err := tx.QueryContext(ctx, "SELECT table_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND database_name = current_database()")
 	if err != nil {
 		return ctx, nil, fmt.Errorf("describe tables: %w", err)
@@ -48,22 +50,31 @@ func widthOf(kind string) int64 {
 	return 16
 }
 
-// count adds a statement's rows when it writes to a table that stays.
-func count(ctx context.Context, statement string, done sql.Result) {
+// fillings are what the name of the table that a statement fills stands behind.
+var fillings = []string{"INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE OR REPLACE TEMP TABLE "}
+
+// filled is the table that a statement fills; "" when it fills none.
+func filled(statement string) string {
+	for _, begin := range fillings {
+		if rest, found := strings.CutPrefix(statement, begin); found {
+			table, _, _ := strings.Cut(rest, " ")
+			return table
+		}
+	}
+	return ""
+}
+
+// count adds a statement's time, and its rows when it writes to a table that stays.
+func count(ctx context.Context, statement string, began time.Time, done sql.Result) {
 	c, counting := ctx.Value(writingKey{}).(*writing)
 	if !counting {
 		return
 	}
-	verb, rest, _ := strings.Cut(statement, " ")
-	if verb == "INSERT" {
-		_, rest, _ = strings.Cut(rest, " ") // INTO
-	} else if verb != "UPDATE" {
-		return
-	}
-	table, _, _ := strings.Cut(rest, " ")
+	table := filled(statement)
+	c.took[table] += time.Since(began).Seconds()
 	width, stays := c.width[table]
 	rows, err := done.RowsAffected()
-	if !stays || err != nil {
+	if !stays || err != nil || strings.HasPrefix(statement, "DELETE") {
 		return
 	}
 	c.sum.Rows += rows
