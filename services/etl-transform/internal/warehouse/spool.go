@@ -109,6 +109,9 @@ func (w *Warehouse) spool(ctx context.Context, files []batch.Announced, store St
 }
 
 func (w *Warehouse) spoolOne(ctx context.Context, s *spooling, f *spooledFile, store Store) (err error) {
+	if f.Ready.Kind == events.KindKey {
+		return nil // it has no file: the key is that of the whole warehouse
+	}
 	dataset, known := w.o.Models.Dataset(f.Ready.Dataset)
 	switch {
 	case !known:
