@@ -109,8 +109,8 @@ func (w *Warehouse) spool(ctx context.Context, files []batch.Announced, store St
 }
 
 func (w *Warehouse) spoolOne(ctx context.Context, s *spooling, f *spooledFile, store Store) (err error) {
-	if f.Ready.Kind == events.KindKey {
-		return nil // it has no file: the key is that of the whole warehouse
+	if f.Ready.Kind == events.KindKey || f.Ready.Kind == events.KindErasure {
+		return nil // it has no file of its own
 	}
 	dataset, known := w.o.Models.Dataset(f.Ready.Dataset)
 	switch {
