@@ -81,6 +81,11 @@ func (s *source) announce(dataset, content string) events.Event {
 
 // keep makes a file and its record in the manifest, and gives the event that would tell of it.
 func (s *source) keep(dataset, content string) events.Event {
+	return s.keepAs("rows", dataset, content)
+}
+
+// keepAs is keep for a file of another kind.
+func (s *source) keepAs(kind, dataset, content string) events.Event {
 	s.t.Helper()
 	s.sequence++
 	sum := sha256.Sum256([]byte(content))
@@ -94,7 +99,7 @@ func (s *source) keep(dataset, content string) events.Event {
 	}
 	clock := time.Date(2026, 11, 1, 0, 0, int(s.sequence), 0, time.UTC)
 	ready := events.ExportReady{
-		Dataset: dataset, Region: "a", Batch: fmt.Sprintf("b%04d", s.sequence), RawURL: "file://" + path, Format: "csv", Kind: "rows", SHA256: hash, Rows: int64(strings.Count(content, "\n") - 1),
+		Dataset: dataset, Region: "a", Batch: fmt.Sprintf("b%04d", s.sequence), RawURL: "file://" + path, Format: "csv", Kind: kind, SHA256: hash, Rows: int64(strings.Count(content, "\n") - 1),
 		Bytes: int64(len(content)), AsOf: events.AsOf{Epoch: 1, SourceClock: clock}, Sequence: s.sequence,
 	}
 	event, err := events.New(events.Origin{Region: "a", Service: events.ServiceIngest}, clock, ready)
