@@ -156,7 +156,7 @@ func (s *Stack) nats(ctx context.Context, r layout.Region) (supervise.Spec, erro
 		return n.Render()
 	}})
 	spec.Args = []string{"-c", config}
-	spec.Ready = httpReady(s.url(r, layout.PortNATSMonitor, "/healthz"), plainClient())
+	spec.Ready = natsReady(s.url(r, layout.PortNATSMonitor, "/healthz"))
 	return spec, nil
 }
 

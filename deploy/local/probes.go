@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ofitec/ofitec/deploy/local/layout"
+	"github.com/ofitec/ofitec/deploy/local/supervise"
 )
 
 // probe is a readiness check of a component.
@@ -42,6 +43,18 @@ func httpReady(url string, client *http.Client) probe {
 		}
 		body, _ := io.ReadAll(io.LimitReader(response.Body, 300))
 		return fmt.Errorf("%s answers %d: %s", url, response.StatusCode, strings.Join(strings.Fields(string(body)), " "))
+	}
+}
+
+// natsReady sees a server that has switched its JetStream off, as it does on a full disk: it stays off when there is room again, until the server is started anew.
+func natsReady(url string) probe {
+	healthy := httpReady(url, plainClient())
+	return func(ctx context.Context) error {
+		err := healthy(ctx)
+		if err != nil && strings.Contains(err.Error(), "JetStream not enabled") {
+			return fmt.Errorf("%w: %w", supervise.ErrWedged, err)
+		}
+		return err
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -160,6 +161,36 @@ func TestReadinessIsWhatTheProbeSays(t *testing.T) {
 	eventually(t, "not ready, with the reason", func() (bool, string) {
 		status, _ := s.Status("a/server")
 		return !status.Ready && strings.Contains(status.Reason, "refused"), fmt.Sprintf("%+v", status)
+	})
+}
+
+func TestAProcessThatHadBeenReadyAndIsWedgedIsStartedAnew(t *testing.T) {
+	s := supervisor(t)
+	var wedged atomic.Bool
+	wedged.Store(true) // before it has ever been ready, it only starts slowly
+	looks := make(chan struct{}, 100)
+	if err := s.Add(Spec{Name: "nats", Region: "a", Path: "/bin/sleep", Args: []string{"1000"}, Ready: func(context.Context) error {
+		looks <- struct{}{}
+		if wedged.Load() {
+			return fmt.Errorf("%w: JetStream is off", ErrWedged)
+		}
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	for range wedgedLooks + 2 {
+		<-looks
+	}
+	first, _ := s.Status("a/nats")
+	if first.Restarts != 0 || !strings.Contains(first.Reason, "JetStream is off") {
+		t.Errorf("a process that is not ready yet: %+v", first)
+	}
+	wedged.Store(false)
+	eventually(t, "ready", inState(s, "a/nats", Ready))
+	wedged.Store(true)
+	eventually(t, "another process", func() (bool, string) {
+		now, _ := s.Status("a/nats")
+		return now.PID != 0 && now.PID != first.PID && now.Restarts == 1, fmt.Sprintf("%+v", now)
 	})
 }
 

@@ -14,6 +14,12 @@ import (
 // ErrHeld is wrapped by a Before that refuses a start for a reason that a restart cannot cure.
 var ErrHeld = errors.New("held")
 
+// ErrWedged is wrapped by a Ready that sees that the process does not come back to its work by itself: it is ended, and started again, when it had been ready and
+// this is seen wedgedLooks times in a row.
+var ErrWedged = errors.New("only a new process helps")
+
+const wedgedLooks = 3
+
 // unit is one supervised process. Requests come from any goroutine; run owns the process.
 type unit struct {
 	spec    Spec
@@ -112,7 +118,7 @@ func (u *unit) once(ctx context.Context) error {
 
 	watch, stopWatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { u.watchReadiness(watch) })
+	watching.Go(func() { u.watchReadiness(watch, cmd.Process.Pid) })
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	unwanted := make(chan struct{})
@@ -158,19 +164,20 @@ func (u *unit) sweep(ctx context.Context, pid int) {
 	}
 }
 
-func (u *unit) watchReadiness(ctx context.Context) {
-	ready := false
+func (u *unit) watchReadiness(ctx context.Context, pid int) {
+	ready, worked, wedged := false, false, 0
 	for {
-		now := u.spec.Ready == nil
-		why := ""
-		if u.spec.Ready != nil {
-			probe, cancel := context.WithTimeout(ctx, readyTimeout)
-			err := u.spec.Ready(probe)
-			cancel()
-			now, why = err == nil, reason(err)
-		}
+		err := u.look(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		now, why := err == nil, reason(err)
+		worked = worked || now
+		if wedged++; !worked || !errors.Is(err, ErrWedged) {
+			wedged = 0
+		}
+		if wedged == wedgedLooks {
+			_ = syscall.Kill(pid, u.stopSignal())
 		}
 		if now != ready || why != u.snapshot().Reason {
 			ready = now
@@ -193,6 +200,16 @@ func (u *unit) watchReadiness(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// look asks once whether the process does its work.
+func (u *unit) look(ctx context.Context) error {
+	if u.spec.Ready == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	return u.spec.Ready(ctx)
 }
 
 // want sets whether the process should run, and wakes the loop.
