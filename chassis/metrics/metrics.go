@@ -15,7 +15,7 @@ import (
 )
 
 // shared are the nouns of furniture that looks the same in every service, so that one query covers all of them.
-var shared = []string{"ofitec_build_", "ofitec_bus_", "ofitec_nats_"}
+var shared = []string{"ofitec_build_", "ofitec_bus_", "ofitec_nats_", "ofitec_vault_"}
 
 // Registry is a prometheus.Registerer and Gatherer that refuses wrong names. It is safe for concurrent use.
 type Registry struct {

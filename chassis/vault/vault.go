@@ -35,10 +35,13 @@ type Client struct {
 	settings chassis.VaultSettings
 	doubt    chan struct{} // never closed; holds one call at most
 
-	mu    sync.Mutex
-	until time.Time // end of the token's life as known; zero before the first login
-	never bool      // the token has no end
-	last  error     // why the last attempt failed, nil after a success
+	mu     sync.Mutex
+	until  time.Time     // end of the token's life as known; zero before the first login
+	never  bool          // the token has no end
+	last   error         // why the last attempt failed, nil after a success
+	asked  time.Time     // when Vault was last asked whether it serves
+	asking chan struct{} // closed when it has answered; nil while it is not asked
+	answer error         // what came of it
 }
 
 // Connect makes the client without asking the server. An error means settings that cannot work.
@@ -75,8 +78,17 @@ func Connect(s chassis.Settings) (*Client, error) {
 	return &Client{Client: client, settings: s.Vault, doubt: make(chan struct{}, 1)}, nil
 }
 
-// Check is ready while the token is alive.
-func (c *Client) Check(context.Context) error {
+// Check is ready while the token is alive and Vault serves: a sealed one, or one without an active node, does not. It is for readiness; whoever needs Vault asks it
+// and waits.
+func (c *Client) Check(ctx context.Context) error {
+	if err := c.token(); err != nil {
+		return err
+	}
+	return c.serves(ctx)
+}
+
+// token says why there is no living token.
+func (c *Client) token() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -144,7 +156,7 @@ func (c *Client) begin(ctx context.Context) (time.Duration, error) {
 
 // goOn renews the token. Near its greatest age a renewal gives less than before: then, and when there is none to renew, it logs in.
 func (c *Client) goOn(ctx context.Context, before time.Duration) (time.Duration, error) {
-	if c.Check(ctx) != nil {
+	if c.token() != nil {
 		return c.begin(ctx)
 	}
 	asked := time.Now()

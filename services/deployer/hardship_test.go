@@ -252,6 +252,9 @@ func TestWhileVaultIsSealedNothingIsTouchedAndAfterwardsItGoesOnByItself(t *test
 	m := r.mint(t)
 	version := r.stage(t, m.user, m.password)
 	must(t, r.vault.Sys().Seal())
+	if body := p.Await(t, "/readyz", 503); !strings.Contains(body, "Vault is sealed") {
+		t.Errorf("readyz says %s", body)
+	}
 	still := r.untouched(t)
 	r.say(t, version)
 	await(t, 60*time.Second, "it has tried", func() bool { return r.state(t).Number == version && strings.Contains(p.Output(), `"action failed"`) })
@@ -261,6 +264,7 @@ func TestWhileVaultIsSealedNothingIsTouchedAndAfterwardsItGoesOnByItself(t *test
 	still("Vault is sealed")
 	_, err := r.vault.Sys().Unseal(key[1])
 	must(t, err)
+	p.Await(t, "/readyz", 200)
 	r.ended(t, version, state.DeploymentDone)
 	if !strings.Contains(r.login(t, state.Blue), m.user) || r.login(t, state.Blue) != r.login(t, state.Green) {
 		t.Errorf("blue has %q, green %q", r.login(t, state.Blue), r.login(t, state.Green))
