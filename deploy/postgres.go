@@ -46,7 +46,8 @@ type Postgres struct {
 	// holds the mandate. Both regions must have the same.
 	Archiving      bool
 	ArchiveTimeout time.Duration // after which a segment is archived that is not full; 60 s when zero
-	// RestoreCommand is optional, and must end by itself: a standby waits for it, also when it is promoted.
+	// RestoreCommand is optional, and must end by itself: a standby waits for it, also when it is promoted. An arbiter that archives has its own in restore.conf, while a
+	// standby has lost its place.
 	RestoreCommand string
 }
 

@@ -207,7 +207,7 @@ func (a *arbiter) addArchive() {
 		return
 	}
 	k := &archivist{
-		archive:  archive.Archive{Program: c.Program, File: c.File, Stanza: c.Stanza, ConfDir: a.config.PostgresConfDir, DataDir: a.config.PostgresDataDir},
+		archive:  c.in(a.config),
 		database: postgres.New(a.config.PostgresSocketDir, a.config.PostgresPort, a.config.PostgresConfDir), every: c.Every, after: c.After, tick: time.Second, deadline: 2 * a.profile.RenewDeadline, log: a.service.Log,
 		holds: func() (bool, events.Epoch) {
 			answer := a.keeper.View().Answer

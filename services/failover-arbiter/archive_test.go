@@ -48,6 +48,13 @@ func newStore(t *testing.T, d *database) *store {
 		must(t, err)
 		must(t, os.WriteFile(s.dir+"/certs/"+to, content, 0o600))
 	}
+	s.configure(t, d)
+	return s
+}
+
+// configure writes pgBackRest's configuration for a database.
+func (s *store) configure(t *testing.T, d *database) {
+	t.Helper()
 	port, err := strconv.Atoi(d.Port)
 	must(t, err)
 	content, err := deploy.Archive{
@@ -55,8 +62,7 @@ func newStore(t *testing.T, d *database) *store {
 		DataDir: d.DataDir, SocketDir: d.SocketDir, Port: port, LockDir: d.Dir + "/pgbackrest", QueueMax: "64MB",
 	}.Render()
 	must(t, err)
-	d.Write(t, s.file, content)
-	return s
+	d.Write(t, d.ConfDir+"/pgbackrest.conf", content)
 }
 
 func (s *store) start(t *testing.T) {

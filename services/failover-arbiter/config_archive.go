@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/archive"
 )
 
 // Archive is where the WAL goes while this region holds the mandate. Without a configuration of pgBackRest nothing is archived.
@@ -18,6 +19,11 @@ type Archive struct {
 
 func newArchive() Archive {
 	return Archive{Program: "/usr/bin/pgbackrest", Stanza: "ofitec", Every: 24 * time.Hour, After: time.Minute}
+}
+
+// in is the way to the repository of a region that is configured so.
+func (a Archive) in(c *Config) archive.Archive {
+	return archive.Archive{Program: a.Program, File: a.File, Stanza: a.Stanza, ConfDir: c.PostgresConfDir, DataDir: c.PostgresDataDir}
 }
 
 // problems are those of archiving.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/clock"
@@ -52,6 +53,12 @@ func startPair(t *testing.T) (a, b *side) {
 // startPairOn prepares the folder of a's database first.
 func startPairOn(t *testing.T, prepare func(*database)) (a, b *side) {
 	t.Helper()
+	return startPairAs(t, func(*deploy.Postgres) {}, prepare, func(*side) {})
+}
+
+// startPairAs also changes the settings of both servers, and what their hands work with.
+func startPairAs(t *testing.T, settle func(*deploy.Postgres), prepare func(*database), equip func(*side)) (a, b *side) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real servers")
 	}
@@ -60,6 +67,8 @@ func startPairOn(t *testing.T, prepare func(*database)) (a, b *side) {
 	second := newDatabase(t, "region_b", &first.TLS)
 	first.Upstream, second.Upstream = second.Listen, first.Listen
 	a, b = newSide(t, first, events.RegionA, current), newSide(t, second, events.RegionB, current)
+	settle(&a.Postgres)
+	settle(&b.Postgres)
 	a.Configure(t, false)
 	b.Configure(t, false)
 	prepare(a.database)
@@ -71,6 +80,8 @@ func startPairOn(t *testing.T, prepare func(*database)) (a, b *side) {
 	_, err = b.files.Copy(context.Background(), b.options.Source)
 	must(t, err)
 	b.Start(t)
+	equip(a)
+	equip(b)
 	a.work(t)
 	b.work(t)
 	return a, b

@@ -109,6 +109,9 @@ func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, st
 		Learned: func(ctx context.Context, o mandate.Learned) { a.keeper.Learned(ctx, o) },
 		Every:   a.profile.Renew, Deadline: a.profile.RenewDeadline, FenceIn: a.profile.Fence, Pause: a.profile.AuthenticationTimeout, PromoteIn: a.profile.Promote,
 	}
+	if c.Archive.File != "" {
+		options.Feed, options.FeedAfter = c.Archive.in(c), hands.FeedAfter
+	}
 	if c.SupervisorSocket != "" {
 		options.Supervisor = supervisor.New(c.SupervisorSocket)
 	}

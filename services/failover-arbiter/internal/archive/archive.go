@@ -35,7 +35,41 @@ func (a Archive) Switch(on bool) (changed bool, err error) {
 	if on {
 		content = fmt.Sprintf("archive_command = '%s --config=%s --stanza=%s archive-push %%p'\n", a.Program, a.File, a.Stanza)
 	}
-	target := filepath.Join(a.ConfDir, commandFile)
+	return a.put(commandFile, content)
+}
+
+// feedFile is read by PostgreSQL after postgresql.conf, too; wantedFile stands beside it while the command is to be obeyed.
+const (
+	feedFile   = "restore.conf"
+	wantedFile = "restore.wanted"
+)
+
+// A standby waits for its command, also when it is promoted, and may run it some more times before it reads that there is none any more. So the command ends by itself,
+// within a tenth of a second when it is wanted no more, and at once when it begins then. What is not there is asked for once a second. It never ends as by a signal: that
+// would end the server.
+const getCommand = "[ -e %[1]s ] || exit 1; " +
+	"/usr/bin/timeout -k 1 20 %[2]s --config=%[3]s --stanza=%[4]s archive-get %%f %%p & " +
+	"while kill -0 $! 2>/dev/null; do [ -e %[1]s ] || kill $!; /bin/sleep 0.1; done; " +
+	"wait $! && exit 0; [ ! -e %[1]s ] || /bin/sleep 1; exit 1"
+
+// Feed gives a standby the command to take WAL from the repository, or takes it away, and says whether that is a change; the server reads it at its next reload or start.
+func (a Archive) Feed(on bool) (changed bool, err error) {
+	wanted, content := filepath.Join(a.ConfDir, wantedFile), "restore_command = ''\n"
+	if on {
+		content = "restore_command = '" + fmt.Sprintf(getCommand, wanted, a.Program, a.File, a.Stanza) + "'\n"
+		_, err = a.put(wantedFile, "")
+	} else if err = os.Remove(wanted); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("switch %s: %w", wantedFile, err)
+	}
+	return a.put(feedFile, content)
+}
+
+// put replaces a file of PostgreSQL's configuration that has another content.
+func (a Archive) put(name, content string) (changed bool, err error) {
+	target := filepath.Join(a.ConfDir, name)
 	before, err := os.ReadFile(target)
 	if err == nil && string(before) == content {
 		return false, nil
@@ -44,7 +78,7 @@ func (a Archive) Switch(on bool) (changed bool, err error) {
 		err = a.replace(target, content)
 	}
 	if err != nil {
-		return false, fmt.Errorf("switch archiving: %w", err)
+		return false, fmt.Errorf("switch %s: %w", name, err)
 	}
 	return true, nil
 }

@@ -48,6 +48,7 @@ type keeping struct {
 	lonely       time.Duration // since when a standby that should follow does not
 
 	mirroring
+	feeding
 }
 
 // runDatabase looks at the database every r, and brings it to where the order wants it: open under the mandate, open as a standby for readers, else fenced.
@@ -83,6 +84,7 @@ func (h *Hands) round(ctx context.Context, k *keeping) {
 		h.pulse(ctx, k, look)
 		h.unmirrored.Note(h.mirror(ctx, k, look))
 	}
+	h.unfed.Note(h.feed(ctx, k, look, err))
 	h.say(ctx, k, look, err)
 	h.prepareSwitchover(ctx, k, look, err)
 	wanted := *h.order.Load()

@@ -48,6 +48,7 @@ type Branching interface {
 	DropSlots(ctx context.Context) error
 	Checkpoint(ctx context.Context) error
 	Pulse(ctx context.Context) (postgres.Pulse, error)
+	Reload(ctx context.Context) error
 }
 
 // Mirror is whom commits of the region's PostgreSQL wait for.
@@ -120,6 +121,7 @@ type Options struct {
 	Branching  Branching
 	Mirror     Mirror
 	Witness    bool // commits wait for this arbiter, too
+	Feed       Feed // nil: nothing is archived
 	Door       Door
 	Supervisor Supervisor // nil: a database that cannot be fenced is tried again
 	Cluster    Cluster
@@ -140,6 +142,7 @@ type Options struct {
 	Pause    time.Duration // PostgreSQL's authentication_timeout; the fence's proof takes one more
 
 	PromoteIn time.Duration // X
+	FeedAfter time.Duration // how long a standby must not have streamed
 }
 
 // Hands is safe for concurrent use. Run starts the loops.
@@ -158,7 +161,7 @@ type Hands struct {
 
 	counts Counts
 
-	unfenced, unstopped, unclosed, unmirrored *notice.Notice
+	unfenced, unstopped, unclosed, unmirrored, unfed *notice.Notice
 }
 
 // order is what the arbiter wants.
@@ -205,6 +208,7 @@ func New(o Options) *Hands {
 	h.unstopped = notice.New(o.Log, "cannot stop PostgreSQL, which cannot be fenced", nil)
 	h.unclosed = notice.New(o.Log, "a pool of the database proxy is not closed: its own check of /mandate or /standby will do it", nil)
 	h.unmirrored = notice.New(o.Log, "whom commits wait for cannot be changed or seen", nil)
+	h.unfed = notice.New(o.Log, "the standby cannot be fed from the archive, or is still", nil)
 	h.order.Store(&order{since: o.Now().Boot})
 	h.condition.Store(&condition{err: errNotLooked, said: state.DatabaseReport{Condition: state.DatabaseUnknown, Reason: errNotLooked.Error()}})
 	return h

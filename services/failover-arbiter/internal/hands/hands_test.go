@@ -130,6 +130,7 @@ func (d database) Branch(context.Context) (postgres.Branch, error) {
 }
 func (d database) RenewSlot(_ context.Context, name string) error { d.did("slot " + name); return nil }
 func (d database) DropSlots(context.Context) error                { d.did("drop slots"); return nil }
+func (d database) Reload(context.Context) error                   { d.did("reload"); return nil }
 func (d database) Checkpoint(context.Context) error               { d.did("checkpoint"); return nil }
 func (d database) Pulse(context.Context) (postgres.Pulse, error)  { return postgres.Pulse{}, nil }
 

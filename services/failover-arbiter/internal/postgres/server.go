@@ -51,9 +51,9 @@ type Condition struct {
 	StartedAt time.Time
 }
 
-// A standby whose receiver is gone is on the newest timeline of which it has WAL: its control file keeps the one before until the next restartpoint.
+// What a standby was fed from the archive is replayed and was never received. A standby whose receiver is gone is on the newest timeline of which it has WAL: its control file keeps the one before until the next restartpoint.
 const lookSQL = `SELECT pg_is_in_recovery(), pg_postmaster_start_time(),
-  (CASE WHEN pg_is_in_recovery() THEN coalesce(r.flushed_lsn, pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint,
+  (CASE WHEN pg_is_in_recovery() THEN coalesce(greatest(r.flushed_lsn, pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0') ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint,
   CASE WHEN pg_is_in_recovery() THEN coalesce(r.received_tli, greatest((SELECT timeline_id FROM pg_control_checkpoint()),
          (SELECT max(('x' || left(name, 8))::bit(32)::int) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')))
        ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END,
