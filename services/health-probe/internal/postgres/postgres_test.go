@@ -89,6 +89,18 @@ func TestADatabaseThatTakesConnectionsAndSaysNothingHasFailed(t *testing.T) {
 	}
 }
 
+func TestADatabaseWhoseNameIsNotResolvedIsUnknown(t *testing.T) {
+	s := New(Settings{Addr: "region-a.invalid:5433", User: "u", Database: "d", PasswordFile: "/nonexistent", LoginEvery: time.Minute})
+	for _, within := range []time.Duration{time.Nanosecond, 10 * time.Second} { // a resolver that is silent, and one that answers or is not there
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		got := s.Look(ctx)
+		cancel()
+		if got.Outcome != events.OutcomeUnknown {
+			t.Errorf("within %s: got %s %q", within, got.Outcome, got.Reason)
+		}
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -17,8 +17,13 @@ var own = []syscall.Errno{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EPERM, syscall.EACCES,
 }
 
-// Blame gives the result of a request that got no answer: failed, or unknown where the cause is here.
+// Blame gives the result of a request that got no answer: failed, or unknown where the cause is here. A name that cannot be resolved is no cause of the target's: a
+// resolver that is away would else be a dead region to all observers that ask it.
 func Blame(err error) observation.Result {
+	var unresolved *net.DNSError
+	if errors.As(err, &unresolved) {
+		return observation.Unknown("its name is not resolved here: " + Words(err))
+	}
 	for _, errno := range own {
 		if errors.Is(err, errno) {
 			return observation.Unknown("from here: " + Words(err))

@@ -27,6 +27,8 @@ func TestOnlyTheTargetsTroubleCountsAgainstIt(t *testing.T) {
 		{dial(syscall.ENETUNREACH), events.OutcomeUnknown},
 		{dial(syscall.EADDRNOTAVAIL), events.OutcomeUnknown},
 		{fmt.Errorf("ask: %w", context.Canceled), events.OutcomeUnknown},
+		{dial(&net.DNSError{Err: "no such host", Name: "a.example", IsNotFound: true}), events.OutcomeUnknown},
+		{dial(&net.DNSError{Err: "i/o timeout", Name: "a.example", IsTimeout: true}), events.OutcomeUnknown},
 	} {
 		if got := Blame(c.err); got.Outcome != c.want || got.Reason == "" {
 			t.Errorf("%v is %s (%s), want %s", c.err, got.Outcome, got.Reason, c.want)
