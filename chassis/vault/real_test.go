@@ -163,7 +163,7 @@ func TestReadinessFollowsARealVaultThoughTheTokenLives(t *testing.T) {
 	root, process, said := realVault(t)
 	client := connect(t, root, map[string]any{"token_ttl": "1h"})
 	registry := metrics.New("rotator")
-	vault.Observe(registry, client)
+	vault.Observe(t.Context(), registry, client)
 	gauge := func() float64 {
 		t.Helper()
 		families, err := registry.Gather()

@@ -58,12 +58,12 @@ func (c *Client) ask(ctx context.Context) {
 	c.asked, c.asking, c.answer = time.Now(), nil, err
 }
 
-// Observe registers whether the service can work with Vault: it goes on without, until it needs it.
-func Observe(r *metrics.Registry, c *Client) {
+// Observe registers whether the service can work with Vault: it goes on without, until it needs it. ctx is the service's.
+func Observe(ctx context.Context, r *metrics.Registry, c *Client) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ofitec_vault_ready", Help: "1 while the token is alive and Vault serves, else 0.",
 	}, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
+		ctx, cancel := context.WithTimeout(ctx, scrapePatience)
 		defer cancel()
 		if c.Check(ctx) != nil {
 			return 0

@@ -47,7 +47,7 @@ func serve(ctx context.Context, c *Config) error {
 		return err
 	}
 	service.Health.Register("vault", secrets.Check)
-	vault.Observe(service.Metrics, secrets)
+	vault.Observe(ctx, service.Metrics, secrets)
 	service.Add("vault", secrets.Hold)
 
 	measured, err := bus.NewMetrics(service.Metrics)
