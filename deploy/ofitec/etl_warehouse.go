@@ -105,7 +105,7 @@ func newETLRebuild() *cobra.Command {
 	command := forward(&cobra.Command{
 		Use: "rebuild", Short: "Make a region's warehouse anew from raw files and manifest, beside the one that serves, and put it in its place",
 		Long: "Make a region's warehouse anew from raw files and manifest, beside the one that serves, and put it in its place.\n\nA running etl-transform takes it over within seconds; the file before is kept under another name. " +
-			"With another token key this is how tokens are made anew.",
+			"Tokens stay by the key that they are by: rotate-key is for another one.",
 	}, "no-swap")
 	command.Flags().Bool("no-swap", false, "leave the new file beside the old one, as ofitec.duckdb.rebuilt")
 	return command

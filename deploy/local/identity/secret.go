@@ -86,6 +86,11 @@ func (k kept) ensure(dir string) ([]byte, error) {
 		}
 	}
 	for _, c := range k.copies {
+		if done, err := k.succeeded(dir, c); err != nil {
+			return nil, err
+		} else if done {
+			continue
+		}
 		if err := same(filepath.Join(c.dir, c.file), content, 0o600, c.owner, master); err != nil {
 			return nil, err
 		}
