@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,7 +25,8 @@ const (
 
 // nodes sends each request to the first of Vault's nodes that can take it; a standby hands it to the active one by itself. The client knows the first node only.
 //
-// A request goes to the next node only when the one asked has certainly not done it: it was not reached, or it said that it is sealed or knows no active node.
+// A request goes to the next node only when the one asked has certainly not done it: it was not reached, or it said that it is sealed, knows no active node, or cannot
+// hand requests to the one it takes for active. A client would follow the last of these to where it points, once, and take a second one for an answer without data.
 // After any other failure nobody knows whether, say, a user was made, and the caller is told.
 type nodes struct {
 	base http.RoundTripper
@@ -54,7 +56,7 @@ func (n *nodes) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	var failures []error
-	order := n.order(request.URL.Host)
+	order := n.order()
 	for i, node := range order {
 		arrival := &arrival{}
 		attempt := request.Clone(httptrace.WithClientTrace(request.Context(), arrival.trace()))
@@ -76,7 +78,7 @@ func (n *nodes) RoundTrip(request *http.Request) (*http.Response, error) {
 		n.avoided(node.Host)
 		if i == len(order)-1 {
 			if err == nil {
-				return response, nil
+				return refusing(response), nil
 			}
 			break
 		}
@@ -103,24 +105,20 @@ func kept(request *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// order is the nodes as they are to be asked. A host that is not the first node's was named by Vault itself, which sends a client to the active node
-// when a standby cannot reach it: that one comes first.
-func (n *nodes) order(named string) []*url.URL {
+// order is the nodes as they are to be asked: those that could not serve a moment ago come last.
+func (n *nodes) order() []*url.URL {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	var first, fit, unfit []*url.URL
-	for i, u := range n.urls {
-		switch {
-		case i > 0 && u.Host == named:
-			first = append(first, u)
-		case now.Before(n.avoid[u.Host]):
+	var fit, unfit []*url.URL
+	for _, u := range n.urls {
+		if now.Before(n.avoid[u.Host]) {
 			unfit = append(unfit, u)
-		default:
+		} else {
 			fit = append(fit, u)
 		}
 	}
-	return append(append(first, fit...), unfit...)
+	return append(fit, unfit...)
 }
 
 func (n *nodes) served(host string) {
@@ -168,9 +166,27 @@ func (a *arrival) possible() bool {
 // noActive is how a standby says that it knows no active node; it has done nothing then.
 var noActive = []byte("local node not active but active cluster node not found")
 
-// cannotServe says whether a node has refused to do anything at all: it is sealed, not initialised, or knows no active node. The body stays readable.
+// handsOn says that a standby cannot reach the active node, and whom it takes for that one.
+func handsOn(response *http.Response) bool {
+	return response.StatusCode >= http.StatusMultipleChoices && response.StatusCode < http.StatusBadRequest && response.Header.Get("Location") != ""
+}
+
+// refusing makes of the last node's word that another one is active, when all have been asked, the refusal that it is: none serves.
+func refusing(response *http.Response) *http.Response {
+	if !handsOn(response) {
+		return response
+	}
+	_ = response.Body.Close()
+	const text = `{"errors":["no node of Vault serves: each takes another one for active"]}`
+	response.StatusCode, response.Status = http.StatusServiceUnavailable, "503 Service Unavailable"
+	response.Header = http.Header{"Content-Type": {"application/json"}}
+	response.Body, response.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	return response
+}
+
+// cannotServe says whether a node has refused to do anything at all: it is sealed, not initialised, knows no active node or cannot reach it. The body stays readable.
 func cannotServe(response *http.Response) bool {
-	if response.StatusCode == http.StatusServiceUnavailable {
+	if response.StatusCode == http.StatusServiceUnavailable || handsOn(response) {
 		return true
 	}
 	if response.StatusCode != http.StatusInternalServerError {

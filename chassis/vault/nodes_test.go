@@ -154,6 +154,21 @@ func TestAStandbyThatSendsToTheActiveNodeIsFollowed(t *testing.T) {
 	}
 }
 
+// While Vault elects, each standby may take another one for active. That is no answer, and above all not the answer that there is no such secret.
+func TestStandbysThatSendToEachOtherAreNoAnswer(t *testing.T) {
+	first, second := newNode(t), newNode(t)
+	for from, to := range map[*node]*node{first: second, second: first} {
+		from.does(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, to.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		})
+	}
+	for _, addrs := range [][]string{{first.URL, second.URL}, {first.URL}} {
+		if answer, err := over(t, addrs...).Logical().ReadWithContext(t.Context(), "secret/data/x"); err == nil || !strings.Contains(err.Error(), "no node of Vault serves") {
+			t.Errorf("%v: got %v, %v; want an error", addrs, answer, err)
+		}
+	}
+}
+
 // TestANodeThatHangsBeforeItTakesTheRequestIsPassedOver freezes a server: its kernel accepts, and no handshake follows.
 func TestANodeThatHangsBeforeItTakesTheRequestIsPassedOver(t *testing.T) {
 	frozen, err := net.Listen("tcp", "127.0.0.1:0")
