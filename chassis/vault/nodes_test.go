@@ -159,7 +159,8 @@ func TestStandbysThatSendToEachOtherAreNoAnswer(t *testing.T) {
 	first, second := newNode(t), newNode(t)
 	for from, to := range map[*node]*node{first: second, second: first} {
 		from.does(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, to.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			w.Header().Set("Location", to.URL+r.URL.Path)
+			w.WriteHeader(http.StatusTemporaryRedirect) // and nothing else, as Vault does
 		})
 	}
 	for _, addrs := range [][]string{{first.URL, second.URL}, {first.URL}} {
