@@ -25,6 +25,8 @@ type fault struct {
 	silences bool
 	// back says why what was killed is not there again; nil where nothing was.
 	back func(control.Status) string
+	// note says afterwards what exactly was done; nil where the name says it.
+	note func() string
 }
 
 // moves says whether a fault may move the writes.
@@ -48,6 +50,7 @@ type expectation struct {
 // faultReport is what a fault showed.
 type faultReport struct {
 	Fault     string          `json:"fault"`
+	Note      string          `json:"note,omitempty"`
 	Began     time.Time       `json:"began"`
 	Ended     time.Time       `json:"ended"`
 	Before    regionEpoch     `json:"before"`
@@ -303,6 +306,9 @@ func (d *faultDrill) judged(e faultEvidence, settled time.Duration, names *clien
 	result := faultReport{
 		Fault: e.Fault, Began: e.Began.UTC(), Ended: e.Ended.UTC(), Before: standing(e.Before), After: standing(e.After), Settled: seconds(settled),
 		Moved: e.After.Epoch > e.Before.Epoch, Checks: judgeFault(e), Writes: e.count(), Machine: machine, OK: true,
+	}
+	if d.fault.note != nil {
+		result.Note = d.fault.note()
 	}
 	marks := []mark{{"the fault begins", e.Began}, {"it is taken back", e.Ended}, {"everything is whole again", e.Ended.Add(settled)}}
 	if intent := e.Course.intent(before); intent != nil && result.Moved {

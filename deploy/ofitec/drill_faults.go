@@ -89,7 +89,7 @@ CUT is a|bc, b|ac or ab|c (groups that do not hear each other), a-b (one link), 
 }
 
 // allKinds are the kinds of harm that a drill can do and take back.
-func allKinds() []faultKind { return slices.Concat(faultKinds, diskKinds) }
+func allKinds() []faultKind { return slices.Concat(faultKinds, diskKinds, []faultKind{clockKind}) }
 
 func regionCheck(arg string) error { return regionArgument(arg) }
 
@@ -330,7 +330,7 @@ func switchoverFault(to string, _ time.Duration, c faultContext) (fault, error) 
 func newHeal() *cobra.Command {
 	return &cobra.Command{
 		Use:   "heal",
-		Short: "Take back whatever a drill that was killed has left: partitions, processes that stand still, disks that are slow or full",
+		Short: "Take back whatever a drill that was killed has left: partitions, processes that stand still, disks that are slow or full, clocks that have jumped",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := local.Open(dataFolder(cmd))
 			if err != nil {
@@ -346,11 +346,11 @@ func newHeal() *cobra.Command {
 				}
 			}
 			for _, r := range layout.Regions {
-				if err := errors.Join(healDisk(status, l.RegionDir(r)), supervise.ThawFolder(l.RegionDir(r))); err != nil {
+				if err := errors.Join(healDisk(status, l.RegionDir(r)), healClock(cmd.Context(), l.RegionDir(r)), supervise.ThawFolder(l.RegionDir(r))); err != nil {
 					return err
 				}
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "healed: no way is cut, no process stands still, no disk is slow or filled")
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "healed: no way is cut, no process stands still, no disk is slow or filled, no clock is off")
 			return err
 		},
 	}

@@ -194,6 +194,9 @@ func writeFault(report *strings.Builder, r faultReport) {
 	fmt.Fprintf(report, "\n## %s\n\n", r.Fault)
 	fmt.Fprintf(report, "Active %s, epoch %d → %s, epoch %d. Without a write for %.2f s; whole again after %.1f s; %d acknowledged writes had not been replicated and are lost. %s.\n\n",
 		r.Before.Active, r.Before.Epoch, r.After.Active, r.After.Epoch, r.Writes.Outage, r.Settled, r.Writes.LostTail, r.Machine)
+	if r.Note != "" {
+		fmt.Fprintf(report, "%s\n\n", r.Note)
+	}
 	if r.Times != nil {
 		fmt.Fprintf(report, "%s.\n\n", r.Times)
 	}
@@ -213,6 +216,19 @@ func writeFault(report *strings.Builder, r faultReport) {
 		fmt.Fprintf(report, "| %s | %s | %s |\n", c.What, word, c.Detail)
 	}
 	fmt.Fprintf(report, "\nAcknowledged by region %v, refused or unanswered by door %v.\n", r.Writes.Acknowledged, r.Writes.Refused)
+}
+
+func TestAJumpIsARegionAndATime(t *testing.T) {
+	for arg, far := range map[string]time.Duration{"a+1h": time.Hour, "b-1h": -time.Hour, "c+90s": 90 * time.Second} {
+		if r, got, err := parseJump(arg); err != nil || got != far || string(r) != arg[:1] {
+			t.Errorf("%s is read as %s %s, %v", arg, r, got, err)
+		}
+	}
+	for _, arg := range []string{"", "a", "+1h", "d+1h", "a1h", "a+", "a+1", "a+0s", "a+1500ms", "ab-1h"} {
+		if _, _, err := parseJump(arg); err == nil || !strings.Contains(err.Error(), "a+1h") {
+			t.Errorf("%q is taken: %v", arg, err)
+		}
+	}
 }
 
 // TestEveryDrillOfTheLongFormIsOneThatTheCommandTakes reads the list as the command does, so that a long run does not end at a slip of the pen.

@@ -31,7 +31,7 @@ type Spec struct {
 	// Before runs ahead of every start. An error that wraps ErrHeld leaves the process stopped until someone asks for a start.
 	Before func(ctx context.Context) error
 	// Ready says whether the process does its work; nil means that running is enough. It is called about every 0.3 s until it is ready, then every 2 s. An error that
-	// wraps ErrWedged gets a process that had been ready started anew.
+	// wraps ErrWedged, for some seconds, gets the process started anew.
 	Ready func(ctx context.Context) error
 	// StopSignal asks the process to end; SIGTERM when zero. After StopTimeout (10 s when zero) it is killed.
 	StopSignal  syscall.Signal

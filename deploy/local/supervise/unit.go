@@ -14,11 +14,11 @@ import (
 // ErrHeld is wrapped by a Before that refuses a start for a reason that a restart cannot cure.
 var ErrHeld = errors.New("held")
 
-// ErrWedged is wrapped by a Ready that sees that the process does not come back to its work by itself: it is ended, and started again, when it had been ready and
-// this is seen wedgedLooks times in a row.
+// ErrWedged is wrapped by a Ready that sees that the process does not come to its work by itself any more: when nothing else has been seen for wedgedFor, it is ended
+// and started again.
 var ErrWedged = errors.New("only a new process helps")
 
-const wedgedLooks = 3
+const wedgedFor = 5 * time.Second
 
 // unit is one supervised process. Requests come from any goroutine; run owns the process.
 type unit struct {
@@ -165,19 +165,19 @@ func (u *unit) sweep(ctx context.Context, pid int) {
 }
 
 func (u *unit) watchReadiness(ctx context.Context, pid int) {
-	ready, worked, wedged := false, false, 0
+	ready, hopeful := false, time.Now()
 	for {
 		err := u.look(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		now, why := err == nil, reason(err)
-		worked = worked || now
-		if wedged++; !worked || !errors.Is(err, ErrWedged) {
-			wedged = 0
+		if !errors.Is(err, ErrWedged) {
+			hopeful = time.Now()
 		}
-		if wedged == wedgedLooks {
+		if time.Since(hopeful) > wedgedFor {
 			_ = syscall.Kill(pid, u.stopSignal())
+			hopeful = time.Now() // it is given as long again to end
 		}
 		if now != ready || why != u.snapshot().Reason {
 			ready = now
