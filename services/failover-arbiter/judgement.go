@@ -186,7 +186,9 @@ func (j *judgement) act(ctx context.Context, action failover.Action) bool {
 		if a.Term != leadership.Term {
 			return false
 		}
+		failPoint("before " + string(a.Next.Phase))
 		err := j.bench.Swap(ctx, leadership, a, clock.Now().Wall)
+		failPoint("after " + string(a.Next.Phase))
 		j.wrote(ctx, err, a.Why, "epoch", a.Next.Epoch, "active", a.Next.Active, "phase", a.Next.Phase)
 		if err == nil {
 			j.metrics.announced(a.Announce)

@@ -22,7 +22,12 @@ import (
 	"github.com/ofitec/ofitec/deploy"
 )
 
-func TestMain(m *testing.M) { chassistest.Main(m, main) }
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(pointsVariable); folder != "" {
+		tread(folder)
+	}
+	chassistest.Main(m, main)
+}
 
 // noNATS is a bus that never answers: an arbiter that hears nobody still holds its mandate.
 const noNATS = "nats://127.0.0.1:1"

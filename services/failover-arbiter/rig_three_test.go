@@ -42,7 +42,8 @@ type three struct {
 	regions map[events.Region]*region
 	arbiter map[events.Region]*exec.Cmd
 	address map[events.Region]string
-	cable   *cable // from region a's arbiter to etcd
+	cable   *cable                     // from region a's arbiter to etcd
+	points  map[events.Region]pointsOf // nil: nobody writes down its steps
 
 	down  map[events.Region]*atomic.Bool // what observers say of a region
 	quiet map[events.Region]*atomic.Bool // an observer that says nothing
@@ -54,6 +55,11 @@ type three struct {
 // startThree brings everything to where a is active, b follows, and an arbiter outside a leads.
 func startThree(t *testing.T) *three {
 	t.Helper()
+	return startThreeAs(t, func(*three) {})
+}
+
+func startThreeAs(t *testing.T, equip func(*three)) *three {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real servers")
 	}
@@ -61,6 +67,7 @@ func startThree(t *testing.T) *three {
 		t: t, etcd: newEtcd(t), nats: chassistest.NATS(t), sides: map[events.Region]*side{}, regions: map[events.Region]*region{}, arbiter: map[events.Region]*exec.Cmd{},
 		address: map[events.Region]string{}, down: map[events.Region]*atomic.Bool{}, quiet: map[events.Region]*atomic.Bool{},
 	}
+	equip(w)
 	w.etcd.start(t)
 	w.cable = newCable(t, w.etcd.client.Host)
 	store, err := chassisetcd.Connect(chassis.Settings{Etcd: chassis.EtcdSettings{Endpoints: []string{w.etcd.client.String()}}})
@@ -127,6 +134,9 @@ func (w *three) startProxies(name events.Region, source string) {
 func (w *three) startArbiter(name events.Region) {
 	w.t.Helper()
 	common := []string{"OFITEC_REGION=" + string(name), "NATS_URL=" + w.nats}
+	if w.points != nil {
+		common = append(common, pointsVariable+"="+string(w.points[name]))
+	}
 	if name == events.RegionA {
 		common = append(common, "ETCD_ENDPOINTS="+w.cable.address)
 	}

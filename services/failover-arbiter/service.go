@@ -24,6 +24,13 @@ import (
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/timing"
 )
 
+// Tests end the process between two steps: failPoint is called before and after each step of a leader, the other two dress what carries out a region's own.
+var (
+	failPoint   = func(string) {}
+	dressHands  = func(*hands.Options) {}
+	dressKeeper = func(*keeper.Options) {}
+)
+
 // arbiter is one region's, wired.
 type arbiter struct {
 	config  *Config
@@ -115,6 +122,7 @@ func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, st
 	if c.SupervisorSocket != "" {
 		options.Supervisor = supervisor.New(c.SupervisorSocket)
 	}
+	dressHands(&options)
 	a.hands = hands.New(options)
 	a.service.Health.Register("postgres", func(context.Context) error { return a.hands.Answers() })
 	a.service.Add("hands", a.hands.Run)
@@ -155,6 +163,7 @@ func (a *arbiter) addKeeper(store *chassisetcd.Client, self mandate.Incarnation)
 	if a.hands != nil {
 		options.Hands = a.hands
 	}
+	dressKeeper(&options)
 	a.keeper = keeper.New(settings, options)
 	a.service.Health.Register("mandate", func(context.Context) error { return a.mandateSeen() })
 	a.service.Add("keeper", a.keeper.Run)
