@@ -9,6 +9,17 @@ type MinIOBucket struct {
 // MinIOArchive is the bucket of WAL and backups.
 const MinIOArchive = "ofitec-archive"
 
+// MinIOBackup is the bucket of restic's repositories, which it opens by sessions of an hour.
+const MinIOBackup = "ofitec-backup"
+
+// RenderBackupPolicy returns the policy of the user whose keys may ask for these sessions, which can do no more than it can.
+func (m MinIOBucket) RenderBackupPolicy() ([]byte, error) {
+	if m.Bucket == "" {
+		m.Bucket = MinIOBackup
+	}
+	return m.render("minio/backup.json.tmpl")
+}
+
 // RenderArchivePolicy returns the policy of those who archive: they may also delete, for backups expire.
 func (m MinIOBucket) RenderArchivePolicy() ([]byte, error) {
 	if m.Bucket == "" {

@@ -122,3 +122,23 @@ func (d VaultDatabase) ConnectionURL() (string, error) {
 	}
 	return "postgresql://{{username}}:{{password}}@" + strings.Join(d.Proxies, ",") + "/ofitec_prod?" + options.Encode(), nil
 }
+
+// Credentials is the rotator's list: credentials of all kinds.
+type Credentials struct {
+	Objects string // address of the object store that gives sessions, such as https://127.0.0.1:9000
+}
+
+// Bucket is the one that a session must be able to list.
+func (Credentials) Bucket() string { return MinIOBackup }
+
+// Render returns the file of OFITEC_CONFIG.
+func (c Credentials) Render() ([]byte, error) {
+	p := problems{of: "credentials"}
+	if address, err := url.Parse(c.Objects); err != nil || address.Scheme != "https" || address.Host == "" || address.Path != "" {
+		p.add("Objects", "%q is no address such as https://127.0.0.1:9000", c.Objects)
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return render("vault/credentials.yml.tmpl", c)
+}

@@ -1,12 +1,20 @@
 package local
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/ofitec/ofitec/deploy/local/bootstrap"
 	"github.com/ofitec/ofitec/deploy/local/layout"
+	"github.com/ofitec/ofitec/deploy/local/supervise"
 )
 
 // analyticsDSN is a DSN of the database of readers on a region's cluster, through the first of its proxies that is open.
@@ -40,36 +48,92 @@ func (s *Stack) transformEnv(r layout.Region) []string {
 	}
 }
 
-// readerDSN is what a reader connects with: the one proxy is open while the region is the primary, the other while it is the standby.
-func (s *Stack) readerDSN(r layout.Region, caFile string) ([]byte, error) {
-	password, err := s.identities.Password("analytics_reader")
-	if err != nil {
-		return nil, err
-	}
-	dsn := s.analyticsDSN(r, url.UserPassword("analytics_reader", password), caFile, layout.PortDatabaseProxy, layout.PortReadProxy)
-	return []byte(dsn + "\n"), nil
+// readerFile is a file with what a reader connects with.
+type readerFile struct {
+	path, caFile string
+	region       layout.Region
+	owner        *supervise.Credential
 }
 
-// writeReaderDSN makes <region>/analytics.dsn for whoever operates the stack.
-func (s *Stack) writeReaderDSN(r layout.Region) error {
-	dsn, err := s.readerDSN(r, filepath.Join(s.layout.OperatorIdentityDir(), "ca.crt"))
+// readerFiles are those of whoever operates the stack, <region>/analytics.dsn, and the console's copies, analytics-<region>.dsn in its identity folder.
+func (s *Stack) readerFiles() []readerFile {
+	var files []readerFile
+	dir := s.layout.OutsideIdentityDir("console")
+	for _, r := range layout.DataRegions {
+		files = append(files,
+			readerFile{s.layout.AnalyticsFile(r), filepath.Join(s.layout.OperatorIdentityDir(), "ca.crt"), r, nil},
+			readerFile{filepath.Join(dir, "analytics-"+string(r)+".dsn"), filepath.Join(dir, "ca.crt"), r, s.owners.of("console")},
+		)
+	}
+	return files
+}
+
+// writeReader brings a file to a login, with s.readers held: the one proxy is open while the region is the primary, the other while it is the standby.
+func (s *Stack) writeReader(f readerFile, user, password string) error {
+	dsn := []byte(s.analyticsDSN(f.region, url.UserPassword(user, password), f.caFile, layout.PortDatabaseProxy, layout.PortReadProxy) + "\n")
+	if have, err := os.ReadFile(f.path); err == nil && bytes.Equal(have, dsn) {
+		return nil
+	}
+	return writeFile(f.path, dsn, 0o600, f.owner)
+}
+
+// firstReader lets readers in by the first start's login, where there is no file yet, or no Vault that would change one.
+func (s *Stack) firstReader() error {
+	password, err := s.identities.Password("analytics_reader")
 	if err != nil {
 		return err
 	}
-	return writeFile(s.layout.AnalyticsFile(r), dsn, 0o600, nil)
-}
-
-// writeConsoleDSNs makes the console's copies, analytics-<region>.dsn in its identity folder.
-func (s *Stack) writeConsoleDSNs() error {
-	dir := s.layout.OutsideIdentityDir("console")
-	for _, r := range layout.DataRegions {
-		dsn, err := s.readerDSN(r, filepath.Join(dir, "ca.crt"))
-		if err != nil {
-			return err
+	s.readers.Lock()
+	defer s.readers.Unlock()
+	for _, f := range s.readerFiles() {
+		if _, err := os.Stat(filepath.Dir(f.path)); errors.Is(err, fs.ErrNotExist) {
+			continue // a region that is lost
 		}
-		if err := writeFile(filepath.Join(dir, "analytics-"+string(r)+".dsn"), dsn, 0o600, s.owners.of("console")); err != nil {
+		if _, err := os.Stat(f.path); err == nil && !s.options.WithoutVault {
+			continue
+		}
+		if err := s.writeReader(f, "analytics_reader", password); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readerLook is how often it is looked whether the rotator has made another reader: much more often than the one before is let in.
+const readerLook = 5 * time.Second
+
+// followReader keeps the files on the login that the rotator has made last, until ctx ends. Production has Vault Agent's template for it.
+func (s *Stack) followReader(ctx context.Context) {
+	reader, said := bootstrap.FollowReader(s.layout, s.tls), time.Now()
+	for ctx.Err() == nil {
+		limited, cancel := context.WithTimeout(ctx, readerLook)
+		user, password, err := reader.Login(limited)
+		cancel()
+		if err == nil {
+			err = s.writeReaders(user, password)
+		}
+		switch {
+		case err == nil, errors.Is(err, bootstrap.ErrNoReader):
+			said = time.Now()
+		case time.Since(said) > time.Minute:
+			said = time.Now()
+			s.terminal.say("the login of readers: not yet: %v", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(readerLook):
+		}
+	}
+}
+
+func (s *Stack) writeReaders(user, password string) error {
+	s.readers.Lock()
+	defer s.readers.Unlock()
+	var problems []error
+	for _, f := range s.readerFiles() {
+		if err := s.writeReader(f, user, password); !errors.Is(err, fs.ErrNotExist) { // a region that is lost has no folder
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
 }

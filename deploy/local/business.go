@@ -239,7 +239,7 @@ func (s *Stack) service(r layout.Region, unit layout.ServiceUnit) (supervise.Spe
 	if err != nil {
 		return supervise.Spec{}, err
 	}
-	spec := s.component(r, unit.Name, program, s.layout.Addressing.Addr(r, unit.Port))
+	spec := s.component(r, unit.Name, program, s.layout.Addressing.Addr(r, unit.Port), s.serviceFiles(r, unit.Name)...)
 	spec.Env = append(spec.Env, s.serviceEnv(r, unit.Name, spec.Addr)...)
 	if own, ok := environments[unit.Name]; ok {
 		spec.Env = append(spec.Env, own(s, r)...)
@@ -248,10 +248,23 @@ func (s *Stack) service(r layout.Region, unit layout.ServiceUnit) (supervise.Spe
 	case "failover-arbiter":
 		spec.Nice = -5
 	case "etl-transform":
-		spec = before(spec, func(context.Context) error { return s.writeReaderDSN(r) })
+		spec = before(spec, func(context.Context) error { return s.firstReader() })
 	}
 	spec.Ready = httpReady("http://"+spec.Addr+"/readyz", plainClient())
 	return spec, nil
+}
+
+// serviceFiles are the configuration of a service that has structure.
+func (s *Stack) serviceFiles(r layout.Region, name string) []file {
+	if name != "rotator" {
+		return nil
+	}
+	return []file{{s.credentialsFile(r), deploy.Credentials{Objects: "https://" + s.outside(layout.PortObjects)}.Render}}
+}
+
+// credentialsFile is the rotator's list.
+func (s *Stack) credentialsFile(r layout.Region) string {
+	return filepath.Join(s.layout.ComponentDir(r, "rotator"), "credentials.yml")
 }
 
 // console stands outside the regions: it shows them all.
@@ -261,7 +274,7 @@ func (s *Stack) console() (supervise.Spec, error) {
 		return supervise.Spec{}, err
 	}
 	spec := s.component("", "console", program, fmt.Sprintf("%s:%d", s.layout.Addressing.Console, layout.PortConsole))
-	spec = before(spec, func(context.Context) error { return s.writeConsoleDSNs() })
+	spec = before(spec, func(context.Context) error { return s.firstReader() })
 	spec.Env = append(append(spec.Env, s.serviceEnv("", "console", spec.Addr)...), s.consoleEnv()...)
 	spec.Nice = 10
 	spec.Ready = httpReady("http://"+spec.Addr+"/readyz", plainClient())

@@ -54,8 +54,9 @@ func (s *Stack) arbiterEnv(r layout.Region) []string {
 
 // rotatorEnv lists both regions' proxies: the one that leads to the writable side is used, whichever it is. A rollout takes seconds here, where production watches
 // its canaries for a quarter of an hour, and so all that is counted in rollouts is shorter.
-func (s *Stack) rotatorEnv(layout.Region) []string {
+func (s *Stack) rotatorEnv(r layout.Region) []string {
 	return []string{
+		"OFITEC_CONFIG=" + s.credentialsFile(r),
 		"OFITEC_DATABASE_PROXIES=" + s.dataRegions(layout.PortDatabaseProxy),
 		"OFITEC_DATABASE_READ_PROXIES=" + s.dataRegions(layout.PortReadProxy),
 		"OFITEC_DRAIN_GRACE=5s", "OFITEC_REGION_PATIENCE=5m", "OFITEC_ROLLOUT_TIME=2m", "OFITEC_RETRY_AFTER=1m", "OFITEC_LEADER_TTL=5s",

@@ -40,6 +40,8 @@ type Stack struct {
 	lost    map[layout.Region]control.Loss
 
 	restores chan layout.Region // asked for, not yet begun; never closed
+
+	readers sync.Mutex // held while a file of readers is written
 }
 
 var _ control.Stack = (*Stack)(nil)

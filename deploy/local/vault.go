@@ -52,6 +52,7 @@ func (s *Stack) startVault(ctx context.Context) error {
 			return err
 		}
 	}
+	go s.followReader(ctx)
 	return s.await(ctx, ids...)
 }
 

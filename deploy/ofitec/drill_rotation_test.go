@@ -32,6 +32,7 @@ func TestStackDrillsRotation(t *testing.T) {
 	}
 	s := newStack(t)
 	s.start(15 * time.Minute)
+	s.credentialsOfAllKinds(t)
 	var report strings.Builder
 	fmt.Fprintf(&report, "# Drills: %d rotations in a row under load, and one across a switchover\n\n%s\n\n", count, machine())
 	s.rotateAgainAndAgain(t, count, &report)

@@ -110,10 +110,19 @@ type searched struct {
 
 func (s *stack) searchSecrets(t *testing.T, want int) searched {
 	t.Helper()
-	out, code := s.runWithin(3*time.Minute, "doctor", "secrets", "-o", "json")
 	var now searched
-	if err := json.Unmarshal([]byte(out), &now); err != nil || code != want {
-		t.Errorf("doctor secrets exits %d, want %d: %v: %s", code, want, err, out)
+	for attempt := 1; ; attempt++ {
+		out, code := s.runWithin(3*time.Minute, "doctor", "secrets", "-o", "json")
+		now = searched{}
+		err := json.Unmarshal([]byte(out), &now)
+		if err == nil && len(now.Missed) > 0 && attempt < 3 { // a stream that elects cannot be read: looked at again, and not passed over
+			time.Sleep(2 * time.Second)
+			continue
+		}
+		if err != nil || code != want {
+			t.Errorf("doctor secrets exits %d, want %d: %v: %s", code, want, err, out)
+		}
+		break
 	}
 	if len(now.Missed) > 0 {
 		t.Errorf("not looked at: %v", now.Missed)

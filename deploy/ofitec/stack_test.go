@@ -234,6 +234,7 @@ func TestStackIsWhatItSays(t *testing.T) {
 	t.Run("every component that is killed comes back", s.killedComponentsReturn)
 	t.Run("Ctrl-C leaves nothing behind, and a second start goes on", s.restartGoesOn)
 	t.Run("credentials are replaced under load without a failed request, while region c is lost", s.credentialsAreReplacedUnderLoad)
+	t.Run("credentials of all kinds are made and replaced, also those that no deployer brings", s.credentialsOfAllKinds)
 	t.Run("the warehouse agrees with the source, and a second run reads what changed", s.theWarehouseAgreesWithTheSource)
 	t.Run("a region dies with its disks and the business goes on", s.aRegionDiesAndTheBusinessGoesOn)
 	t.Run("the planned way back loses nothing", s.theReturnIsPlanned)

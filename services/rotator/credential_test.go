@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/events"
 )
 
 func TestAWrongListOfCredentialsIsNamedWhole(t *testing.T) {
@@ -32,6 +34,20 @@ func TestAWrongListOfCredentialsIsNamedWhole(t *testing.T) {
 			if !strings.Contains(complaints, want) {
 				t.Errorf("%s: no %s in %q", c.name, want, complaints)
 			}
+		}
+	}
+}
+
+func TestTheListOfTheLocalStackHasCredentialsOfAllKindsAndIsTaken(t *testing.T) {
+	list, err := deploy.Credentials{Objects: "https://127.0.0.1:9000"}.Render()
+	must(t, err)
+	status, _, complaints := chassistest.Run(t, nil, "ETCD_ENDPOINTS=127.0.0.1:2379", "VAULT_ADDR=http://127.0.0.1:8200", "OFITEC_DATABASE_PROXIES=127.0.0.1:5432", "OFITEC_REGION=a", configFile(t, string(list)))
+	if status != 2 || !strings.Contains(complaints, "NATS_URL") || strings.Contains(complaints, "credentials") { // one thing is wrong, and it is not the list
+		t.Errorf("exit status %d: %s", status, complaints)
+	}
+	for _, kind := range events.CredentialKinds {
+		if !strings.Contains(string(list), "kind: "+string(kind)+",") && !strings.Contains(string(list), "kind: "+string(kind)+"}") {
+			t.Errorf("no credential of kind %s", kind)
 		}
 	}
 }

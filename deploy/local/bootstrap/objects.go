@@ -20,10 +20,13 @@ const RawBucket = "ofitec-raw"
 
 const rawPolicy = "ofitec-raw"
 
-const archivePolicy = deploy.MinIOArchive
+const (
+	archivePolicy = deploy.MinIOArchive
+	backupPolicy  = deploy.MinIOBackup
+)
 
 // Objects makes the bucket of raw files, which keeps every version, and a user for each data region, which can add and read and never delete. Beside it stands the
-// bucket of WAL and backups, with users of its own.
+// bucket of WAL and backups, with users of its own, and that of restic, whose user asks for sessions.
 // address is host:port of MinIO.
 func Objects(ctx context.Context, l layout.Layout, address string, config *tls.Config) error {
 	user, err := identity.Master(l, "minio-root-user")
@@ -43,34 +46,44 @@ func Objects(ctx context.Context, l layout.Layout, address string, config *tls.C
 	if err := ensureBucket(ctx, client); err != nil {
 		return err
 	}
-	if exists, err := client.BucketExists(ctx, deploy.MinIOArchive); err != nil {
-		return fmt.Errorf("look for bucket %s: %w", deploy.MinIOArchive, err)
-	} else if !exists {
-		if err := client.MakeBucket(ctx, deploy.MinIOArchive, minio.MakeBucketOptions{}); err != nil {
-			return fmt.Errorf("make bucket %s: %w", deploy.MinIOArchive, err)
+	for _, bucket := range []string{deploy.MinIOArchive, deploy.MinIOBackup} {
+		if err := ensurePlainBucket(ctx, client, bucket); err != nil {
+			return err
 		}
 	}
 	admin := objectAdmin{http: &http.Client{Transport: transport}, address: address, user: string(user), password: string(password)}
-	policy, err := deploy.MinIOBucket{Bucket: RawBucket}.RenderRawPolicy()
-	if err != nil {
-		return err
-	}
-	if err := admin.putPolicy(ctx, rawPolicy, bytes.TrimSpace(policy)); err != nil {
-		return err
-	}
-	if policy, err = (deploy.MinIOBucket{}).RenderArchivePolicy(); err != nil {
-		return err
-	}
-	if err := admin.putPolicy(ctx, archivePolicy, bytes.TrimSpace(policy)); err != nil {
-		return err
+	for name, render := range map[string]func() ([]byte, error){
+		rawPolicy: deploy.MinIOBucket{Bucket: RawBucket}.RenderRawPolicy, archivePolicy: deploy.MinIOBucket{}.RenderArchivePolicy, backupPolicy: deploy.MinIOBucket{}.RenderBackupPolicy,
+	} {
+		policy, err := render()
+		if err != nil {
+			return err
+		}
+		if err := admin.putPolicy(ctx, name, bytes.TrimSpace(policy)); err != nil {
+			return err
+		}
 	}
 	for _, r := range layout.DataRegions {
-		if err := ensureArchiveUser(ctx, admin, l, r); err != nil {
+		if err := ensureAccessKey(ctx, admin, l, identity.ArchiveUser(r), identity.ArchiveSecret(r), archivePolicy); err != nil {
 			return fmt.Errorf("make archive user of region %s: %w", r, err)
 		}
-		if err := ensureObjectUser(ctx, admin, l, r); err != nil {
+		if err := ensureAccessKey(ctx, admin, l, identity.ObjectUser(r), "s3-secret-key-"+string(r), rawPolicy); err != nil {
 			return fmt.Errorf("make object store user of region %s: %w", r, err)
 		}
+	}
+	return ensureAccessKey(ctx, admin, l, identity.BackupUser, identity.BackupSecret, backupPolicy)
+}
+
+func ensurePlainBucket(ctx context.Context, client *minio.Client, name string) error {
+	exists, err := client.BucketExists(ctx, name)
+	if err != nil {
+		return fmt.Errorf("look for bucket %s: %w", name, err)
+	}
+	if exists {
+		return nil
+	}
+	if err := client.MakeBucket(ctx, name, minio.MakeBucketOptions{}); err != nil {
+		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
 	return nil
 }
@@ -99,25 +112,14 @@ func ensureBucket(ctx context.Context, client *minio.Client) error {
 	return nil
 }
 
-func ensureObjectUser(ctx context.Context, admin objectAdmin, l layout.Layout, r layout.Region) error {
-	secret, err := identity.Master(l, "s3-secret-key-"+string(r))
+// ensureAccessKey makes an access key, whose secret is one of the identities', and gives it one policy.
+func ensureAccessKey(ctx context.Context, admin objectAdmin, l layout.Layout, user, master, policy string) error {
+	secret, err := identity.Master(l, master)
 	if err != nil {
 		return err
 	}
-	user := identity.ObjectUser(r)
 	if err := admin.putUser(ctx, user, string(secret)); err != nil {
 		return err
 	}
-	return admin.setPolicy(ctx, user, rawPolicy)
-}
-
-func ensureArchiveUser(ctx context.Context, admin objectAdmin, l layout.Layout, r layout.Region) error {
-	secret, err := identity.Master(l, identity.ArchiveSecret(r))
-	if err != nil {
-		return err
-	}
-	if err := admin.putUser(ctx, identity.ArchiveUser(r), string(secret)); err != nil {
-		return err
-	}
-	return admin.setPolicy(ctx, identity.ArchiveUser(r), archivePolicy)
+	return admin.setPolicy(ctx, user, policy)
 }

@@ -2,13 +2,16 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/deploy/local/identity"
 )
 
-// credentials brings what the rotator needs beside database roles: password policies, and the engine's own login as its first version; and the operator's login to
-// Vault, which opens the role break-glass and nothing else.
+// credentials brings what the rotator needs beside database roles: password policies, the engine's own login as its first version, and the keys that may ask the
+// object store for sessions; and two logins to Vault: the operator's, which opens the role break-glass and nothing else, and the dashboards', which reads one path.
 func (v vaultSetup) credentials(ctx context.Context) error {
 	policies, err := deploy.VaultPasswordPolicies()
 	if err != nil {
@@ -26,7 +29,14 @@ func (v vaultSetup) credentials(ctx context.Context) error {
 	if err := v.bring(ctx, "ofitec/rotator/vault-root", map[string]any{"username": "vault_admin", "password": string(password)}); err != nil {
 		return err
 	}
-	return v.operator(ctx)
+	keys, err := identity.Master(v.layout, identity.BackupSecret)
+	if err != nil {
+		return err
+	}
+	if err := v.bring(ctx, "ofitec/rotator/restic", map[string]any{"access_key_id": identity.BackupUser, "secret_access_key": string(keys)}); err != nil {
+		return err
+	}
+	return errors.Join(v.operator(ctx), v.dashboards(ctx))
 }
 
 // operator gives whoever runs the command a login of its own. Its tokens are short, and leases die with them: a quarter of an hour is all that break-glass gives.
@@ -34,4 +44,15 @@ func (v vaultSetup) operator(ctx context.Context) error {
 	return v.login(ctx, "auth/approle/role/operator", map[string]any{
 		"token_policies": []string{"break-glass"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
 	}, v.layout.OperatorIdentityDir(), "operator")
+}
+
+// dashboards gives whoever reads the marts a login that reads where their own login to the database stands.
+func (v vaultSetup) dashboards(ctx context.Context) error {
+	dir := v.layout.DashboardsDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make folder of the dashboards' login: %w", err)
+	}
+	return v.login(ctx, "auth/approle/role/dashboards", map[string]any{
+		"token_policies": []string{"dashboards"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
+	}, dir, "operator")
 }

@@ -1,6 +1,7 @@
 package bootstrap_test
 
 import (
+	"errors"
 	"os"
 	"testing"
 
@@ -52,5 +53,19 @@ func TestTheOperatorsLoginBreaksTheGlassAndDoesNothingElse(t *testing.T) {
 	}
 	if made, err := rotator.Logical().Read("sys/policies/password/ofitec-secret/generate"); err != nil || len(made.Data["password"].(string)) != 40 {
 		t.Errorf("the password policy makes nothing: %v", err)
+	}
+	keys, err := rotator.Logical().Read("secret/data/ofitec/rotator/restic")
+	if err != nil || keys == nil || keys.Data["data"].(map[string]any)["access_key_id"] != "ofitec-backup" {
+		t.Errorf("the keys that may ask for sessions are not there: %v", err)
+	}
+	reader := bootstrap.FollowReader(s.layout, s.tls)
+	if _, _, err := reader.Login(t.Context()); !errors.Is(err, bootstrap.ErrNoReader) {
+		t.Errorf("before the rotator has made a reader: %v", err)
+	}
+	if _, err := rotator.Logical().Write("secret/data/ofitec/credentials/analytics-reader", map[string]any{"data": map[string]any{"username": "v-1", "password": "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if user, password, err := reader.Login(t.Context()); err != nil || user != "v-1" || password != "x" {
+		t.Errorf("the dashboards' login finds %q: %v", user, err)
 	}
 }

@@ -248,6 +248,9 @@ func (v vaultSetup) database(ctx context.Context) error {
 	if err := v.databaseRole(ctx, "odoo-app", "1h", "24h", deploy.VaultOdooRole); err != nil {
 		return err
 	}
+	if err := v.databaseRole(ctx, "analytics-reader", "1h", "24h", deploy.VaultReaderRole); err != nil {
+		return err
+	}
 	if err := v.databaseRole(ctx, "break-glass", "15m", "15m", deploy.VaultBreakGlassRole); err != nil {
 		return err
 	}
@@ -259,7 +262,7 @@ func (v vaultSetup) database(ctx context.Context) error {
 const vaultCAFile = "/proc/self/cwd/ca.crt"
 
 // databaseRoles are the roles that may use the connection.
-var databaseRoles = []string{"odoo-app", "rotator-fence", "break-glass"}
+var databaseRoles = []string{"odoo-app", "analytics-reader", "rotator-fence", "break-glass"}
 
 func (v vaultSetup) databaseRole(ctx context.Context, name, ttl, most string, statements func() (deploy.VaultRole, error)) error {
 	role, err := statements()

@@ -153,7 +153,7 @@ func secrets(l layout.Layout, owners Owners) []kept {
 		rootUser,
 		{name: "minio-root-password", fresh: word(30), check: isWord, copies: minio("root-password")},
 	}
-	list = append(list, kept{name: ArchivePassphrase, fresh: word(32), check: isWord})
+	list = append(list, kept{name: ArchivePassphrase, fresh: word(32), check: isWord}, kept{name: BackupSecret, fresh: word(30), check: isWord})
 	for _, r := range data {
 		list = append(list, kept{name: ArchiveSecret(r), fresh: word(30), check: isWord})
 		user := fixed(ObjectUser(r))
@@ -178,6 +178,12 @@ func ArchiveSecret(r layout.Region) string { return "archive-secret-key-" + stri
 
 // ArchivePassphrase is the master's name.
 const ArchivePassphrase = "archive-passphrase"
+
+// BackupUser is the access key that may ask the object store for restic's sessions; BackupSecret names the master of its secret, which stands in Vault beside.
+const (
+	BackupUser   = "ofitec-backup"
+	BackupSecret = "backup-secret-key"
+)
 
 func objectSecret(r layout.Region) string { return "s3-secret-key-" + string(r) }
 

@@ -192,6 +192,9 @@ func (l Layout) OperatorDir() string { return filepath.Join(l.Root, "operator") 
 // OperatorIdentityDir is the operator's identity, which the command uses.
 func (l Layout) OperatorIdentityDir() string { return filepath.Join(l.OperatorDir(), "identity") }
 
+// DashboardsDir holds the login to Vault by which those who read the marts find their login to the database.
+func (l Layout) DashboardsDir() string { return filepath.Join(l.OperatorDir(), "dashboards") }
+
 // LogFile is where a component's output goes.
 func (l Layout) LogFile(r Region, component string) string {
 	return filepath.Join(l.RegionDir(r), "log", component+".log")
