@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,23 +17,10 @@ import (
 
 // rotations is how many follow each other in the proof; OFITEC_DRILLS=1 makes it the long one.
 func rotations() int {
-	if os.Getenv("OFITEC_DRILLS") != "" {
+	if chassistest.Drill() {
 		return 50
 	}
 	return 5
-}
-
-// evidence writes down what a long proof has shown; the short one shows less and leaves no file.
-func evidence(t *testing.T, name, title, text string) {
-	t.Helper()
-	if os.Getenv("OFITEC_DRILLS") == "" {
-		return
-	}
-	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output() // there may be no git
-	now := time.Now().UTC()
-	content := fmt.Sprintf("# %s\n\n%s, commit %s, %d cores, %s, %s.\n\n%s\n\nEvery check held: %v.\n", title, now.Format("2006-01-02 15:04"), strings.TrimSpace(string(commit)),
-		runtime.NumCPU(), runtime.Version(), runtime.GOARCH, text, !t.Failed())
-	must(t, os.WriteFile("../../docs/evidence/"+now.Format("2006-01-02")+"-"+name+".md", []byte(content), 0o644))
 }
 
 // TestRotationsUnderLoadCostNoRequest rotates again and again while users read and write, upgrades a module on each canary, and sees each old user out.
@@ -117,7 +102,7 @@ func TestRotationsUnderLoadCostNoRequest(t *testing.T) {
 			t.Error("a secret is in the log")
 		}
 	}
-	evidence(t, "rotations-deployer", "Rotations in a row under load, the deployer's rig", told+`. Each made a user by Vault's database engine, upgraded a module on the canary (tables, a view, a function, a column of a
+	chassistest.Evidence(t, "rotations-deployer", "Rotations in a row under load, the deployer's rig", told+`. Each made a user by Vault's database engine, upgraded a module on the canary (tables, a view, a function, a column of a
 table in use), switched, and saw the user before out: afterwards one user in pg_roles and one lease, no session of a dead user, everything owned by the owner role.`)
 	if dump, err := r.etcd.Get(t.Context(), "/ofitec/deployments/a/odoo-app"); err != nil || slices.ContainsFunc(r.secrets, func(secret string) bool { return strings.Contains(string(dump.Kvs[0].Value), secret) }) {
 		t.Errorf("a secret is in etcd, or %v", err)
@@ -135,7 +120,7 @@ func TestADeployerThatIsKilledAnywhereIsFollowedByOneThatFinishesOnce(t *testing
 	r := startRig(t)
 	stop := r.load(t)
 	points := killPoints
-	if os.Getenv("OFITEC_DRILLS") != "" {
+	if chassistest.Drill() {
 		points = slices.Concat(killPoints, moreKillPoints)
 	}
 	for _, point := range points {
@@ -168,7 +153,7 @@ func TestADeployerThatIsKilledAnywhereIsFollowedByOneThatFinishesOnce(t *testing
 	if len(failures) > 0 {
 		t.Errorf("%d of %d requests failed: %v", len(failures), sent, slices.Compact(failures))
 	}
-	evidence(t, "killed-deployer", "A deployer that is killed, under load", fmt.Sprintf("Killed with SIGKILL at %s, in a rollout each. Its successor finished each once: one event, one switch, both colours on the version. %d requests, %d failed.",
+	chassistest.Evidence(t, "killed-deployer", "A deployer that is killed, under load", fmt.Sprintf("Killed with SIGKILL at %s, in a rollout each. Its successor finished each once: one event, one switch, both colours on the version. %d requests, %d failed.",
 		strings.Join(points, ", "), sent, len(failures)))
 }
 

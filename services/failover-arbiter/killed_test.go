@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
-	"github.com/ofitec/ofitec/services/failover-arbiter/internal/timing"
 )
 
 // killing is one arbiter's death at one point of a move.
@@ -38,7 +36,7 @@ func TestAnArbiterKilledAtAnyStepOfAMoveIsNoHarm(t *testing.T) {
 		t.Fatalf("only %d steps: %v", len(all), all)
 	}
 	chosen := all
-	if os.Getenv("OFITEC_DRILLS") == "" {
+	if !chassistest.Drill() {
 		chosen = []killing{{"leader", "after " + string(state.PhaseIntent)}, {"source", "before stopping"}, {"target", "after promoting"}, {"source", "after following"}}
 	}
 	var finished, takenBack []string
@@ -69,7 +67,7 @@ func TestAnArbiterKilledAtAnyStepOfAMoveIsNoHarm(t *testing.T) {
 	}
 	await(t, 20*time.Second, "both databases have the same", func() bool { return w.ledger(events.RegionA) == w.ledger(events.RegionB) })
 	t.Logf("%d steps; finished: %d, taken back: %v; %d acknowledged writes, %d lost", len(chosen), len(finished), takenBack, len(acknowledged), lost)
-	testify(t, "killed-arbiter", "An arbiter that is killed at each step of a planned move", fmt.Sprintf(
+	chassistest.Evidence(t, "killed-arbiter", "An arbiter that is killed at each step of a planned move", fmt.Sprintf(
 		"Killed with SIGKILL, in a move each: %s.\n\nThe move was finished by whoever came next in %d of %d; it was taken back, under a new epoch, at: %s.\n\nAfter each, one region took writes and the other one followed it. %d writes were acknowledged at both doors meanwhile, %d of them are lost.",
 		joined(chosen), len(finished), len(chosen), strings.Join(append(takenBack, "nothing else"), "; "), len(acknowledged), lost))
 }
@@ -232,17 +230,4 @@ func (w *three) rows(name events.Region) map[int]bool {
 		}
 	}
 	return rows
-}
-
-// testify writes down what a long proof has shown; the short one shows less and leaves no file.
-func testify(t *testing.T, name, title, text string) {
-	t.Helper()
-	if os.Getenv("OFITEC_DRILLS") == "" {
-		return
-	}
-	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output() // there may be no git
-	now := time.Now().UTC()
-	content := fmt.Sprintf("# %s\n\n%s, commit %s, %d cores, %s, %s, timing %+v.\n\n%s\n\nEvery check held: %v.\n", title, now.Format("2006-01-02 15:04"), strings.TrimSpace(string(commit)),
-		runtime.NumCPU(), runtime.Version(), runtime.GOARCH, timing.Local().Mandate, text, !t.Failed())
-	must(t, os.WriteFile("../../docs/evidence/"+now.Format("2006-01-02")+"-"+name+".md", []byte(content), 0o644))
 }

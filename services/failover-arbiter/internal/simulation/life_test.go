@@ -3,13 +3,10 @@ package simulation
 import (
 	"flag"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/ofitec/ofitec/chassis/chassistest"
 )
 
 var life = flag.Int64("life", -1, "play this life only, and tell it: the seed of a failure")
@@ -24,7 +21,7 @@ func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 		}
 		return
 	}
-	patience, drilling := 15*time.Second, os.Getenv("OFITEC_DRILLS") != ""
+	patience, drilling := 15*time.Second, chassistest.Drill()
 	switch {
 	case drilling:
 		patience = 5 * time.Minute
@@ -52,8 +49,8 @@ func TestWhateverHappensTheInvariantsHold(t *testing.T) {
 		t.Errorf("%s in %d lives: they are too quiet to show anything", sum, lives)
 	}
 	if drilling {
-		testify(t, fmt.Sprintf("%d lives, seeds %d to %d, %.0f million steps in %s: %s. No invariant was violated, and each life ended with a region that commits or with an alarm.",
-			lives, first, seed-1, float64(steps)/1e6, time.Since(started).Round(time.Second), sum))
+		chassistest.Evidence(t, "simulation", "Simulation of the failover's decisions", fmt.Sprintf("%d lives, seeds %d to %d, %.0f million steps in %s: %s. No invariant was violated, and each life ended with a region that commits or with an alarm.\n\n"+
+			"Again: `cd services/failover-arbiter && OFITEC_DRILLS=1 go test -timeout 30m -run 'TestWhatever' -v ./internal/simulation`", lives, first, seed-1, float64(steps)/1e6, time.Since(started).Round(time.Second), sum))
 	}
 }
 
@@ -73,21 +70,5 @@ func TestTheSameSeedIsTheSameLife(t *testing.T) {
 		if first.steps != second.steps || first.story.String() != second.story.String() {
 			t.Errorf("life %d went two ways: %d and %d steps", seed, first.steps, second.steps)
 		}
-	}
-}
-
-// testify writes dated evidence.
-func testify(t *testing.T, text string) {
-	t.Helper()
-	commit := "unknown"
-	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
-		commit = strings.TrimSpace(string(out))
-	}
-	now := time.Now().UTC()
-	content := fmt.Sprintf("# Simulation of the failover's decisions\n\n%s, commit %s, %d cores, %s, %s.\n\n%s\n\nAgain: `cd services/failover-arbiter && OFITEC_DRILLS=1 go test -timeout 30m -run 'TestWhatever' -v ./internal/simulation`\n",
-		now.Format("2006-01-02 15:04"), commit, runtime.NumCPU(), runtime.Version(), runtime.GOARCH, text)
-	path := filepath.Join("../../../../docs/evidence", now.Format(time.DateOnly)+"-simulation.md")
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatalf("write evidence: %v", err)
 	}
 }
