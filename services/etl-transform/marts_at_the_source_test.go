@@ -182,7 +182,7 @@ func (o *odoo) differences() map[string][]string {
 }
 
 // atTheSource are the marts that testdata/marts_at_the_source.sql has.
-var atTheSource = []string{"fact_sales", "fact_cashflow", "fact_budget", "fact_receivable", "fact_project_month", "fact_wip", "kpi_project", "kpi_company"}
+var atTheSource = []string{"fact_sales", "fact_cost", "fact_cashflow", "fact_budget", "fact_receivable", "fact_project_month", "fact_wip", "kpi_project", "kpi_company"}
 
 func columnsAt(t *testing.T, conn *pgx.Conn, relation string) []string {
 	t.Helper()
@@ -285,6 +285,7 @@ func TestSQLOnTheSourcesTablesFindsABrokenMart(t *testing.T) {
 	}
 	for mart, slip := range map[string][2]string{
 		"fact_sales":         {"'out_receipt'", "'out_receipts'"},
+		"fact_cost":          {"kind,\n", "'actual' AS kind,\n"},
 		"fact_cashflow":      {"coalesce(hk_project, 0)", "hk_project"},
 		"fact_budget":        {"budget - actual", "budget - actual - committed"},
 		"fact_receivable":    {"AND p.state = 'posted'", ""},

@@ -124,8 +124,16 @@ func (p *publisher) publish(ctx context.Context, seen postgres.Publication) erro
 			return err
 		}
 	}
+	held, err := s.Held(ctx)
+	if err != nil {
+		return err
+	}
 	at := time.Now().UTC().Truncate(time.Microsecond)
-	done, err := p.server.Publish(ctx, postgres.Publication{Region: string(p.region), Load: s.Load, Sequence: s.Sequence, At: at}, postgres.Sorted(marts))
+	publication := postgres.Publication{Region: string(p.region), Load: s.Load, Sequence: s.Sequence, At: at}
+	for _, h := range held {
+		publication.Held = append(publication.Held, postgres.Held(h))
+	}
+	done, err := p.server.Publish(ctx, publication, postgres.Sorted(marts))
 	if err != nil {
 		return fmt.Errorf("publish load %d: %w", s.Load, err)
 	}

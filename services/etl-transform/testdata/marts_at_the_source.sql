@@ -33,6 +33,9 @@ FROM invoice WHERE state = 'posted' AND move_type IN ('out_invoice', 'out_refund
 CREATE TEMP TABLE source_fact_cashflow AS
 SELECT date, pg_temp.key(project_id) AS hk_project, category, status, amount, pg_temp.key(line_id) AS hk_cashflow_line, line_id FROM cashflow_line WHERE date IS NOT NULL AND status IN ('planned', 'actual');
 
+CREATE TEMP TABLE source_fact_cost AS
+SELECT date, pg_temp.key(project_id) AS hk_project, cost_category, kind, amount, pg_temp.key(cost_line_id) AS hk_cost_line, cost_line_id FROM cost_line WHERE date IS NOT NULL AND amount IS NOT NULL;
+
 CREATE TEMP TABLE source_fact_budget AS
 SELECT pg_temp.key(project_id) AS hk_project, cost_category, period, budget, committed, actual, budget - actual AS variance
 FROM (

@@ -46,6 +46,16 @@ type Publication struct {
 	Load     int64
 	Sequence int64
 	At       time.Time
+	Held     []Held // Current does not read it
+}
+
+// Held is what a check found in a mart, for readers: rows that are kept out, or why the mart is an older load's.
+type Held struct {
+	Mart, Check, Severity string
+	Failing               int64
+	Amount                string // of the rows that are kept out, "" for none
+	Blocks                bool
+	Reason                string
 }
 
 // Server is a database. It connects for each call and keeps nothing open, so that a failover needs no care.
@@ -76,7 +86,8 @@ func New(dsn, password string) (*Server, error) {
 
 const bookkeeping = `
 CREATE TABLE IF NOT EXISTS etl_publication (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), region text NOT NULL, load bigint NOT NULL, manifest_sequence bigint NOT NULL, published_at timestamptz NOT NULL);
-CREATE TABLE IF NOT EXISTS etl_published_mart (mart text PRIMARY KEY, rows bigint NOT NULL, digest text NOT NULL, columns text NOT NULL, load bigint NOT NULL);`
+CREATE TABLE IF NOT EXISTS etl_published_mart (mart text PRIMARY KEY, rows bigint NOT NULL, digest text NOT NULL, columns text NOT NULL, load bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS etl_held_back (mart text, check_name text, severity text NOT NULL, failing bigint NOT NULL, amount numeric, blocks boolean NOT NULL, reason text NOT NULL, PRIMARY KEY (mart, check_name));`
 
 // Current tells what readers see; the zero Publication when nothing was published yet.
 func (s *Server) Current(ctx context.Context) (Publication, error) {
@@ -138,6 +149,9 @@ func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (done
 	if err != nil {
 		return done, fmt.Errorf("write publication: %w", err)
 	}
+	if err := tell(ctx, conn, p.Held); err != nil {
+		return done, err
+	}
 	if err := tx.Commit(ctx); err != nil {
 		return done, fmt.Errorf("commit publication: %w", err)
 	}
@@ -147,6 +161,19 @@ func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (done
 		}
 	}
 	return done, nil
+}
+
+// tell replaces what readers know of the checks.
+func tell(ctx context.Context, conn *pgx.Conn, held []Held) error {
+	batch := &pgx.Batch{}
+	batch.Queue("DELETE FROM etl_held_back")
+	for _, h := range held {
+		batch.Queue("INSERT INTO etl_held_back VALUES ($1, $2, $3, $4, nullif($5, '')::numeric, $6, $7) ON CONFLICT DO NOTHING", h.Mart, h.Check, h.Severity, h.Failing, h.Amount, h.Blocks, h.Reason)
+	}
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("write what checks hold back: %w", err)
+	}
+	return nil
 }
 
 // way is how a mart came to the readers.

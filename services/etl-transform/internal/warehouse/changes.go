@@ -26,10 +26,15 @@ func grainOf(m models.Mart, prefix string) string {
 	return strings.Join(names, ", ")
 }
 
+// makeLog is for a mart that was never filled: one that is held back from the beginning has a log, too.
+func makeLog(m models.Mart) string {
+	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s AS SELECT 0::BIGINT AS load, %s FROM %s LIMIT 0", logOf(m.Name), grainOf(m, ""), m.Name)
+}
+
 // note keeps what a refresh has changed for whoever publishes it, and carries the digest on.
 func (w *Warehouse) note(ctx context.Context, tx *sql.Tx, m models.Mart, c change, before, load int64) error {
 	log := logOf(m.Name)
-	statements := []string{fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s AS SELECT 0::BIGINT AS load, %s FROM %s LIMIT 0", log, grainOf(m, ""), m.Name)}
+	statements := []string{makeLog(m)}
 	switch c {
 	case none:
 	case some:

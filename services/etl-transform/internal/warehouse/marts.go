@@ -34,6 +34,11 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 		if err != nil {
 			return err
 		}
+		if state.load == 0 {
+			if err := run(ctx, tx, makeLog(m)); err != nil {
+				return &martError{m.Name, err}
+			}
+		}
 		due, reach := due(m, o, changed, state)
 		if !due {
 			continue
