@@ -32,8 +32,14 @@ func (s *Stack) arbiterEnv(r layout.Region) []string {
 		"OFITEC_DNS_KEY_FILE=" + filepath.Join(s.layout.IdentityDir(r, "failover-arbiter"), "tsig.key"),
 		"OFITEC_REGION_A_ADDRESS=" + a.Region[layout.A], "OFITEC_REGION_B_ADDRESS=" + a.Region[layout.B],
 	}
+	if s.options.Strict {
+		env = append(env, "OFITEC_SYNCHRONOUS_AWAY=strict")
+	}
 	if !r.HoldsData() {
 		return env
+	}
+	if s.options.CommitWitness {
+		env = append(env, "OFITEC_COMMIT_WITNESS=true")
 	}
 	postgres := s.postgresSettings(r)
 	return append(env,

@@ -21,6 +21,10 @@ type Options struct {
 	Namespaces bool
 	// Disks gives each region a disk of its own, an image in the data folder; needs root. A data folder that has them keeps them.
 	Disks bool
+	// CommitWitness lets no commit be acknowledged that the region's arbiter has not confirmed under the mandate.
+	CommitWitness bool
+	// Strict lets writes in synchronous mode wait until a standby is back, instead of going on without it.
+	Strict bool
 	// Addresses replace the regions' addresses; those that are not given keep theirs.
 	Addresses map[string]string
 	// Binaries is the folder of the services' programs; by default that of the running program.

@@ -299,7 +299,7 @@ func (s *Stack) serve() (stop func(), err error) {
 
 // Status implements control.Stack.
 func (s *Stack) Status() control.Status {
-	status := control.Status{PID: os.Getpid(), Data: s.layout.Root, Namespaces: s.options.Namespaces, Pending: []string{}, Components: s.supervisor.Statuses(), Lost: s.losses()}
+	status := control.Status{PID: os.Getpid(), Data: s.layout.Root, Namespaces: s.options.Namespaces, CommitWitness: s.options.CommitWitness, Strict: s.options.Strict, Pending: []string{}, Components: s.supervisor.Statuses(), Lost: s.losses()}
 	s.mu.Lock()
 	for name := range s.pending {
 		status.Pending = append(status.Pending, name)

@@ -49,6 +49,7 @@ type lossReport struct {
 	Survivor    layout.Region   `json:"survivor"` // the region that has the writes afterwards
 	Moved       bool            `json:"moved"`    // whether the writes had to move: the region was the active one
 	How         control.Loss    `json:"loss"`
+	Mode        string          `json:"mode,omitempty"` // how commits were held
 	Times       recovery        `json:"times"`
 	LossSeconds *float64        `json:"loss_bound_seconds"`
 	LossBytes   *int64          `json:"loss_bound_bytes"`

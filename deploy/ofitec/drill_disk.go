@@ -63,10 +63,16 @@ func (c faultContext) diskOf(name string) (string, error) {
 	return dir, nil
 }
 
-// ailing is what must follow when a region can hardly write. Whether that is slow enough to be moved away from depends on what it had to write.
+// grayOutage is how long a region that answers and cannot work may keep the writes: its gates turn red, stay so for a minute (OFITEC_GATES_RED), and a failover follows.
+const grayOutage = 90 * time.Second
+
+// ailing is what must follow when a region can hardly write: it is moved away from, unless that is over before.
 func (c faultContext) ailing(name string, lasts time.Duration) expectation {
 	if layout.Region(name) != c.active() {
 		return expectation{moves: stays, maxOutage: outageStays}
+	}
+	if lasts >= grayOutage {
+		return expectation{moves: moved, maxOutage: grayOutage}
 	}
 	return expectation{moves: either, maxOutage: lasts + outageClosed}
 }

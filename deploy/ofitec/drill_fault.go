@@ -51,6 +51,7 @@ type expectation struct {
 type faultReport struct {
 	Fault     string          `json:"fault"`
 	Note      string          `json:"note,omitempty"`
+	Mode      string          `json:"mode,omitempty"` // how commits were held
 	Began     time.Time       `json:"began"`
 	Ended     time.Time       `json:"ended"`
 	Before    regionEpoch     `json:"before"`
@@ -113,7 +114,14 @@ func runFault(ctx context.Context, o *operator, client *control.Client, within t
 			return faultReport{}, err
 		}
 	}
-	return d.run(ctx, config)
+	mode, err := modesOf(ctx, client, d.before)
+	if err != nil {
+		return faultReport{}, err
+	}
+	d.fault.must.lossless = d.fault.must.lossless || mode.synchronous
+	result, err := d.run(ctx, config)
+	result.Mode = mode.String()
+	return result, err
 }
 
 // steady waits for a stack that is whole, refuses to harm one that does not become so, and reads its timing.

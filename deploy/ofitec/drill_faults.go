@@ -213,7 +213,10 @@ func freezeFault(name string, lasts time.Duration, c faultContext) (fault, error
 	r := layout.Region(name)
 	must := expectation{moves: stays, maxOutage: outageStays}
 	if r == c.active() {
-		must = expectation{moves: c.mayMove(lasts), maxOutage: outageMoved, woken: r}
+		must = expectation{moves: c.mayMove(lasts), maxOutage: outageMoved}
+		if !c.now.CommitWitness { // with one, not even a region that wakes up acknowledges anything
+			must.woken = r
+		}
 	}
 	dir := c.layout.RegionDir(r)
 	return fault{

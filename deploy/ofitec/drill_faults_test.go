@@ -22,6 +22,8 @@ var faultDrills = []string{
 	"pause-arbiter B", "pause-arbiter c", "pause-arbiter A --for 1s", "pause-arbiter A",
 	"no-quorum etcd --for 20s", "no-quorum nats --for 20s",
 	"kill A/postgres", "kill A/haproxy-db", "kill A/failover-arbiter",
+	"slow-disk B", "slow-disk A --for 90s", "full-disk B", "full-disk A --for 90s",
+	"clock-jump B+1h", "clock-jump B-1h", "clock-jump c+1h", "clock-jump c-1h", "clock-jump A-1h", "clock-jump A+1h",
 }
 
 // longDrills take so long that they are asked for by OFITEC_DRILLS_LONG.
@@ -34,7 +36,7 @@ func TestStackDrillsDoHarm(t *testing.T) {
 	if os.Getenv("OFITEC_DRILLS") == "" {
 		t.Skip("takes most of an hour; make drills runs it")
 	}
-	s := newNamespacedStack(t)
+	s := newNamespacedStack(t, "--disks")
 	drills := faultDrills
 	if os.Getenv("OFITEC_DRILLS_LONG") != "" {
 		drills = append(slices.Clone(drills), longDrills...)
@@ -63,6 +65,12 @@ func TestStackDrillsDoHarm(t *testing.T) {
 // drill is one subtest on a stack that others use too. What it has to say is in the evidence even where it fails half-way.
 func (s *stack) drill(t *testing.T, name string, run func(t *testing.T, report *strings.Builder)) {
 	t.Helper()
+	s.drillInto(t, name, "harm", harmTitle, run)
+}
+
+// drillInto is a drill whose evidence goes into the day's file of that name.
+func (s *stack) drillInto(t *testing.T, name, file, title string, run func(t *testing.T, report *strings.Builder)) {
+	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		if end, limited := t.Deadline(); limited && time.Until(end) < 80*time.Second {
 			t.Skip("the run's -timeout is near: a stack that is cut off in a drill stays behind")
@@ -77,7 +85,7 @@ func (s *stack) drill(t *testing.T, name string, run func(t *testing.T, report *
 				word = "**failed**"
 			}
 			fmt.Fprintf(&report, "\n%s, %s\n", word, machine())
-			appendEvidence(t, filepath.Join("..", "..", "docs", "evidence"), "harm", harmTitle, report.String())
+			appendEvidence(t, filepath.Join("..", "..", "docs", "evidence"), file, title, report.String())
 		}()
 		run(t, &report)
 	})
@@ -87,7 +95,7 @@ const harmTitle = "# Drills: harm to a running stack\n\nEach is `ofitec drill ..
 
 // drillName is a drill as a subtest is named: without what -run would take for a part of its pattern.
 func drillName(drill string) string {
-	return strings.ToLower(strings.NewReplacer(" --", "-", " ", "-", "|", "_", ">", "-to-", ",", "-and-", "/", "-").Replace(drill))
+	return strings.ToLower(strings.NewReplacer(" --", "-", " ", "-", "|", "_", ">", "-to-", ",", "-and-", "/", "-", "+", "-plus-").Replace(drill))
 }
 
 // appendEvidence adds to the day's file of that name, and begins it with the title.
@@ -135,7 +143,7 @@ func TestEvidenceIsAddedToWhatTheDayHasAndDrillsHaveNamesOfTheirOwn(t *testing.T
 			t.Errorf("%s and %s are both named %s", drill, other, name)
 		}
 		names[name] = drill
-		if strings.ContainsAny(name, " /|>,") {
+		if strings.ContainsAny(name, " /|>,+") {
 			t.Errorf("%s: -run cannot ask for %s alone", drill, name)
 		}
 	}
@@ -154,13 +162,13 @@ func TestStackParted(t *testing.T) {
 }
 
 // newNamespacedStack starts a stack with a network namespace a region, where that can be had.
-func newNamespacedStack(t *testing.T) *stack {
+func newNamespacedStack(t *testing.T, flags ...string) *stack {
 	t.Helper()
 	if os.Getenv("OFITEC_STACK_TEST") != "" && os.Geteuid() != 0 {
 		t.Skip("network namespaces need root: no region was cut off")
 	}
 	s := newStack(t)
-	s.start(15*time.Minute, "--netns")
+	s.start(15*time.Minute, append([]string{"--netns"}, flags...)...)
 	return s
 }
 
@@ -194,6 +202,9 @@ func writeFault(report *strings.Builder, r faultReport) {
 	fmt.Fprintf(report, "\n## %s\n\n", r.Fault)
 	fmt.Fprintf(report, "Active %s, epoch %d → %s, epoch %d. Without a write for %.2f s; whole again after %.1f s; %d acknowledged writes had not been replicated and are lost. %s.\n\n",
 		r.Before.Active, r.Before.Epoch, r.After.Active, r.After.Epoch, r.Writes.Outage, r.Settled, r.Writes.LostTail, r.Machine)
+	if r.Mode != "" {
+		fmt.Fprintf(report, "Mode: %s.\n\n", r.Mode)
+	}
 	if r.Note != "" {
 		fmt.Fprintf(report, "%s\n\n", r.Note)
 	}

@@ -37,6 +37,10 @@ type drillEvidence struct {
 	Want     string
 	Timeline []timelineEntry
 	Moved    bool // whether the loss was to move the writes: the region was the active one
+
+	Dead     time.Time // when nothing of the region ran any more
+	Lossless bool      // commits waited for the standby: not one acknowledged write may be missing
+	Waits    bool      // no write may be acknowledged until a standby is back
 }
 
 // writesReport counts the writes of a drill.
@@ -51,18 +55,27 @@ type writesReport struct {
 
 // judge says what the evidence shows.
 func judge(e drillEvidence) []check {
-	from, to, outage := longestGap(e.Acks, e.Ended)
-	checks := []check{e.actives(), e.names()}
-	checks = append(checks,
-		check{"writes go on in region " + string(e.Survivor), servedAfter(e.Acks, e.Survivor, e.Began) > 0, fmt.Sprintf("%d acknowledged there after the loss", servedAfter(e.Acks, e.Survivor, e.Began))},
-		check{"the outage of writes is within its bound", outage > 0 && outage <= e.MaxOutage, fmt.Sprintf("%.2f s, at most %.1f s, from %s to %s", outage.Seconds(), e.MaxOutage.Seconds(), from.Format("15:04:05.000"), to.Format("15:04:05.000"))},
-		e.overlap(), e.replicated(),
-	)
+	checks := append([]check{e.actives(), e.names()}, e.goesOn()...)
+	checks = append(checks, e.overlap(), e.replicated())
 	if e.Moved {
 		missing := addsUp(e.Timeline)
 		checks = append(checks, e.order(), check{"the timeline adds up", len(e.Timeline) > 1 && math.Abs(missing) < 0.0005, fmt.Sprintf("%d marks, off by %.3f s", len(e.Timeline), missing)})
 	}
 	return checks
+}
+
+// goesOn demands that writes are taken again in time; where they are to wait for a standby, that none is.
+func (e drillEvidence) goesOn() []check {
+	there := "region " + string(e.Survivor)
+	if e.Waits {
+		n := countAfter(e.Acks, e.Dead)
+		return []check{{"writes wait in " + there + " until a standby is back", n == 0, fmt.Sprintf("%d of those sent after the loss were acknowledged", n)}}
+	}
+	from, to, outage := longestGap(e.Acks, e.Ended)
+	return []check{
+		{"writes go on in " + there, servedAfter(e.Acks, e.Survivor, e.Began) > 0, fmt.Sprintf("%d acknowledged there after the loss", servedAfter(e.Acks, e.Survivor, e.Began))},
+		{"the outage of writes is within its bound", outage > 0 && outage <= e.MaxOutage, fmt.Sprintf("%.2f s, at most %.1f s, from %s to %s", outage.Seconds(), e.MaxOutage.Seconds(), from.Format("15:04:05.000"), to.Format("15:04:05.000"))},
+	}
 }
 
 func (e drillEvidence) actives() check {
@@ -103,7 +116,7 @@ func (e drillEvidence) overlap() check {
 	what := "no write was acknowledged by both regions under overlapping rights"
 	byLost, bySurvivor := e.by(e.Lost), e.by(e.Survivor)
 	if !e.Moved || len(bySurvivor) == 0 {
-		return check{what, len(byLost) == 0 || !e.Moved, fmt.Sprintf("%d by region %s, %d by region %s", len(byLost), e.Lost, len(bySurvivor), e.Survivor)}
+		return check{what, len(byLost) == 0 || !e.Moved || e.Waits, fmt.Sprintf("%d by region %s, %d by region %s", len(byLost), e.Lost, len(bySurvivor), e.Survivor)}
 	}
 	first := slices.MinFunc(bySurvivor, func(a, b acknowledged) int { return a.Received.Compare(b.Received) })
 	for _, a := range byLost {
@@ -127,13 +140,16 @@ func (e drillEvidence) overlap() check {
 // replicated demands every acknowledged write that had reached the survivor before the timelines parted, and every one that it took itself.
 func (e drillEvidence) replicated() check {
 	what := "every acknowledged write that had been replicated is there"
+	if e.Lossless {
+		what = "every acknowledged write is there"
+	}
 	if e.Moved && e.Fork == 0 {
 		return check{what, false, "it is not known where the new timeline left the old one"}
 	}
 	demanded, missing := 0, 0
 	var first acknowledged
 	for _, a := range e.Acks {
-		if e.Moved && a.ServedBy == e.Lost && a.LSN > e.Fork {
+		if e.Moved && a.ServedBy == e.Lost && a.LSN > e.Fork && !e.Lossless {
 			continue // behind the fork: the tail, counted elsewhere
 		}
 		demanded++

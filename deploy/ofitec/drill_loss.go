@@ -22,6 +22,7 @@ type lossDrill struct {
 	cells    cells         // of the members that stay
 	survivor layout.Region // that has the writes afterwards
 	moved    bool
+	mode     modes
 	before   state.Failover
 	revision int64
 }
@@ -41,6 +42,9 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	defer etcd.close()
 	d := &lossDrill{operator: o, options: options, progress: progress, cells: etcd}
 	if err := d.prepare(ctx); err != nil {
+		return lossReport{}, err
+	}
+	if d.mode, err = modesOf(ctx, client, d.before); err != nil {
 		return lossReport{}, err
 	}
 	w := startWriters(ctx, time.Now().UTC().Format("drill-20060102T150405"), o.layout, false, layout.DataRegions...)
@@ -81,7 +85,13 @@ func (d *lossDrill) say(format string, args ...any) {
 
 // prepare finds out what is to happen, and refuses where a rule would rightly keep the arbiters from it.
 func (d *lossDrill) prepare(ctx context.Context) (err error) {
-	if d.before, d.revision, err = readFailover(ctx, d.cells); err != nil {
+	if err := d.await(ctx, 45*time.Second, "synchronous replication is wanted and not in force", func() bool {
+		d.before, d.revision, err = readFailover(ctx, d.cells)
+		return err != nil || d.before.SyncWanted != state.SyncOn || d.before.Sync == state.SyncOn
+	}); err != nil {
+		return fmt.Errorf("drill region-loss: %w", err)
+	}
+	if err != nil {
 		return err
 	}
 	f := d.before
@@ -141,7 +151,9 @@ func (d *lossDrill) watch(ctx context.Context, loss control.Loss, w *writers, wa
 	} else {
 		d.say("region %s is active under epoch %d, %.2f s after the loss", d.survivor, uint64(seen.states[len(seen.states)-1].Epoch), time.Since(loss.At).Seconds())
 	}
-	if err := d.await(ctx, 15*time.Second, "no write was acknowledged in region "+string(d.survivor), func() bool { return w.servedBy(d.survivor, loss.At) > 0 }); err != nil {
+	if d.mode.waits(d.options.region) {
+		d.say("writes wait until a standby is back")
+	} else if err := d.await(ctx, 15*time.Second, "no write was acknowledged in region "+string(d.survivor), func() bool { return w.servedBy(d.survivor, loss.At) > 0 }); err != nil {
 		d.say("%v", err)
 	}
 	if err := d.await(ctx, 15*time.Second, "a client still has the old address", watching.allFresh); err != nil {
@@ -160,6 +172,7 @@ func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, 
 	e := drillEvidence{
 		Lost: d.options.region, Survivor: d.survivor, Began: loss.At, Ended: ended, MaxOutage: d.options.maxOutage, Acks: w.seen(), Stored: map[string]map[int64]bool{},
 		Active: string(now.Active), Epoch: uint64(now.Epoch), Before: uint64(d.before.Epoch), Address: watching.last, Want: watching.want, Moved: d.moved,
+		Dead: loss.Dead, Lossless: d.mode.synchronous, Waits: d.mode.waits(d.options.region),
 	}
 	for _, door := range layout.DataRegions {
 		if e.Stored[w.writer(door)], err = stored(ctx, d.layout, d.survivor, layout.PortWebProxy, w.writer(door)); err != nil {
@@ -177,7 +190,7 @@ func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, 
 	}
 	e.Timeline = timelineOf(loss.At, marks...)
 	result := lossReport{
-		Region: d.options.region, Survivor: d.survivor, Moved: d.moved, How: loss, Timeline: e.Timeline, Checks: judge(e), Writes: e.count(w.failed), OK: true,
+		Region: d.options.region, Survivor: d.survivor, Moved: d.moved, How: loss, Timeline: e.Timeline, Checks: judge(e), Writes: e.count(w.failed), OK: true, Mode: d.mode.String(),
 		Times: recoveryOf(loss.At, intent, watching.lastStale),
 	}
 	if intent != nil {

@@ -97,6 +97,9 @@ func (s *stack) json(result any, args ...string) error {
 
 // writeLoss is one drill in the evidence.
 func writeLoss(report *strings.Builder, r lossReport, back restoreReport) {
+	if r.Mode != "" {
+		fmt.Fprintf(report, "Mode: %s.\n\n", r.Mode)
+	}
 	fmt.Fprintf(report, "Without an acknowledged write for **%.2f s**; %d components dead %.2f s after the loss began. %s.\n\n",
 		r.Writes.Outage, r.How.Units, r.How.Dead.Sub(r.How.At).Seconds(), r.Times)
 	fmt.Fprintf(report, "| seconds after the loss | took | |\n|---:|---:|---|\n")

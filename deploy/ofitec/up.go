@@ -26,6 +26,8 @@ A second start goes on where the first one was.`,
 	flags := command.Flags()
 	flags.BoolVar(&options.Namespaces, "netns", false, "give each region a network namespace of its own (root)")
 	flags.BoolVar(&options.Disks, "disks", false, "give each region a disk of its own, an image in the data folder, for drills that fill it or slow it down (root)")
+	flags.BoolVar(&options.CommitWitness, "commit-witness", false, "no commit is acknowledged that the region's arbiter has not confirmed under the mandate")
+	flags.BoolVar(&options.Strict, "strict", false, "in synchronous mode, writes wait until a standby is back instead of going on without it")
 	flags.StringToStringVar(&options.Addresses, "address", nil, "other addresses for the regions, such as a=127.0.1.11,b=127.0.1.12,c=127.0.1.13")
 	flags.DurationVar(&options.GateWindow, "gate-window", 0, "range over which the gates' rates are taken (default 30s; production has 5m)")
 	flags.StringToStringVar(&options.Odoo, "odoo", nil, "settings of the Odoo stand-in for a new data folder, such as ODOO_LONG_TRANSACTION=5s")

@@ -31,9 +31,13 @@ type Stack interface {
 
 // Status is the supervisor's part of `ofitec status`.
 type Status struct {
-	PID        int                `json:"pid"`
-	Data       string             `json:"data"`
-	Namespaces bool               `json:"namespaces"`
+	PID        int    `json:"pid"`
+	Data       string `json:"data"`
+	Namespaces bool   `json:"namespaces"`
+	// CommitWitness and Strict are how the arbiters hold commits: none without their word, and in synchronous mode none without a standby.
+	CommitWitness bool `json:"commit_witness,omitempty"`
+	Strict        bool `json:"strict,omitempty"`
+
 	Ready      bool               `json:"ready"`
 	Pending    []string           `json:"pending"` // what is still being built or prepared
 	Components []supervise.Status `json:"components"`
