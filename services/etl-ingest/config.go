@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,13 +29,17 @@ type Config struct {
 	Odoo    OdooSettings    `yaml:"odoo"`
 	S3      S3Settings      `yaml:"s3"`
 	Export  ExportSettings  `yaml:"export"`
-	Webhook WebhookSettings `yaml:"-"`
+	Webhook WebhookSettings `yaml:"webhook"`
 }
 
 // WebhookSettings say who may announce an export.
 type WebhookSettings struct {
 	Secret   config.Secret `env:"OFITEC_WEBHOOK_SECRET" yaml:"-" doc:"secret that Odoo signs its announcements with, 16 characters or more; there is no webhook when empty"`
 	Previous config.Secret `env:"OFITEC_WEBHOOK_SECRET_PREVIOUS" yaml:"-" doc:"the secret before it, good as well while it is being replaced"`
+
+	VaultPath string        `env:"OFITEC_WEBHOOK_VAULT_PATH" yaml:"vault_path" doc:"in place of these: where the secret is rotated in Vault, a KV v2 path below secret/ such as ofitec/credentials/export-webhook"`
+	Refresh   time.Duration `env:"OFITEC_WEBHOOK_VAULT_REFRESH" yaml:"vault_refresh" doc:"how often it is read there; also when a signature is not good"`
+	Overlap   time.Duration `env:"OFITEC_WEBHOOK_VAULT_OVERLAP" yaml:"vault_overlap" doc:"how long after a new version was made the one before is good as well; not longer than the rotator's overlap, which destroys it"`
 }
 
 // OdooSettings says where the export is.
@@ -83,6 +88,7 @@ func NewConfig() *Config {
 	c.Region = "a"
 	c.HTTPAddr = "127.0.0.1:8705"
 	c.S3.Region = "us-east-1"
+	c.Webhook = WebhookSettings{Refresh: time.Minute, Overlap: 24 * time.Hour}
 	c.Export = ExportSettings{
 		Interval: 15 * time.Minute, Reconcile: 6 * time.Hour, Reread: 24 * time.Hour, Lookback: time.Hour, FailoverLookback: 15 * time.Minute, Heartbeat: 5 * time.Minute, PageRows: defaultPageRows, Format: "csv",
 		Connections: 2, Timeout: time.Minute, Attempts: 3, Bucket: events.BucketIngest,
@@ -117,8 +123,18 @@ func (c *Config) Problems() []error {
 		bad(secret != "" && len(secret) < minWebhookSecret, variable, "...", "16 characters or more")
 	}
 	bad(c.Webhook.Secret == "" && c.Webhook.Previous != "", "OFITEC_WEBHOOK_SECRET", "", "the present secret, since OFITEC_WEBHOOK_SECRET_PREVIOUS is set")
+	if w := c.Webhook; w.VaultPath != "" {
+		problems = append(problems, c.Vault.Required()...)
+		bad(w.Secret != "", "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "nothing, since OFITEC_WEBHOOK_SECRET is set: one of the two")
+		bad(!kvPath.MatchString(w.VaultPath) || strings.HasPrefix(w.VaultPath, "secret/"), "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "a path below secret/, without secret/data/, such as ofitec/credentials/export-webhook")
+		bad(w.Refresh < time.Second, "OFITEC_WEBHOOK_VAULT_REFRESH", w.Refresh.String(), "1s or more")
+		bad(w.Overlap < 0, "OFITEC_WEBHOOK_VAULT_OVERLAP", w.Overlap.String(), "0 or more")
+	}
 	return append(problems, c.storeProblems()...)
 }
+
+// kvPath is a path as KV v2 takes it behind the mount.
+var kvPath = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
 
 func (c *Config) storeProblems() []error {
 	var problems []error

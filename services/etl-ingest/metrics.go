@@ -24,7 +24,7 @@ type metrics struct {
 	unknown     *prometheus.GaugeVec
 	drifts      *prometheus.CounterVec
 	dropped     *prometheus.CounterVec // outcome taken or refused
-	announced   *prometheus.CounterVec // outcome taken, unsigned, wrong or elsewhere
+	announced   *prometheus.CounterVec // outcome taken, unsigned, wrong, elsewhere or unknown
 }
 
 func newMetrics(r *chassismetrics.Registry) *metrics {
@@ -45,7 +45,7 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		misplaced:  r.CounterVec("misplaced_rows_total", "Rows received without a readable key or write_date; whoever loads them rejects them.", "dataset"),
 		unknown:    r.GaugeVec("unknown_columns", "Columns of the last page that the models do not name.", "dataset"),
 		drifts:     r.CounterVec("schema_changes_total", "Pages whose columns were not those of the page before.", "dataset"),
-		announced:  r.CounterVec("announcements_total", "Announcements by Odoo: taken, unsigned, wrong (no such dataset), elsewhere (this region does not read).", "outcome"),
+		announced:  r.CounterVec("announcements_total", "Announcements by Odoo: taken, unsigned, wrong (no such dataset), elsewhere (this region does not read), unknown (the secret is not there yet).", "outcome"),
 		dropped:    r.CounterVec("dropped_files_total", "Files in the drop folder by outcome: taken or refused.", "dataset", "outcome"),
 		active:     r.Gauge("active_region", "1 while this region is the active one and pulls, else 0."),
 	}

@@ -39,8 +39,12 @@ func serve(ctx context.Context, c *Config) error {
 		jobs: func(ctx context.Context, handler bus.Handler) error { return i.bus.Consume(ctx, consumer, handler) },
 	}
 	s.asked, s.wake = map[string]bool{}, make(chan struct{}, 1)
-	if secrets := []string{c.Webhook.Secret.Reveal(), c.Webhook.Previous.Reveal()}; secrets[0] != "" {
-		i.service.HTTP.HandleFunc(webhookPath, announcements(s, secrets))
+	keys, err := i.keyring(ctx)
+	if err != nil {
+		return err
+	}
+	if keys != nil {
+		i.service.HTTP.HandleFunc(webhookPath, announcements(s, keys))
 	}
 	i.service.Health.Register("raw", i.store.Check)
 	i.service.Health.Register("export", s.check)

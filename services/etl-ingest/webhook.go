@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/webhook"
 )
@@ -16,15 +15,23 @@ const announcementLimit = 64 << 10
 // webhookPath is where Odoo announces that there is something to export.
 const webhookPath = "POST /v1/announce"
 
-// announcements takes Odoo's word that there is something to pull: 202 when it will be, 400 or 401 when the announcement is not good, 503 where this region does not read.
-func announcements(s *schedule, secrets []string) http.HandlerFunc {
+// announcements takes Odoo's word that there is something to pull: 202 when it will be, 400 or 401 when the announcement is not good, 503 where this region does not
+// read, or does not know the secret yet.
+func announcements(s *schedule, keys *keyring) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, announcementLimit))
 		if err != nil {
 			answer(w, http.StatusRequestEntityTooLarge, "the body is longer than 64 KiB, or broke off")
 			return
 		}
-		if err := webhook.Verify(r.Header.Get(webhook.Header), body, secrets, time.Now()); err != nil {
+		err = keys.verify(r, body)
+		if errors.Is(err, errUnknown) {
+			s.metrics.announced.WithLabelValues("unknown").Inc()
+			w.Header().Set("Retry-After", "5")
+			answer(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		if err != nil {
 			s.metrics.announced.WithLabelValues("unsigned").Inc()
 			answer(w, http.StatusUnauthorized, err.Error())
 			return

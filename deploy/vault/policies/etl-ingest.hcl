@@ -8,3 +8,7 @@ path "transit/datakey/plaintext/ofitec-raw" {
 path "transit/encrypt/ofitec-raw" {
   capabilities = ["update"]
 }
+# What Odoo signs its announcements with, and nothing else that is rotated.
+path "secret/data/ofitec/credentials/export-webhook" {
+  capabilities = ["read"]
+}
