@@ -36,6 +36,7 @@ const maxRejects = 1000
 // Summary is what became of a file.
 type Summary struct {
 	Records   int64 // written
+	Typed     int64 // of them, those that are plain
 	Rejected  int64
 	Rejects   []Reject
 	Unknown   []string // columns of the file that the dataset does not have
@@ -49,6 +50,8 @@ type Writer struct {
 	out     *bufio.Writer
 	next    int64 // number of the next record
 	record  []byte
+	counted []string // values of the record at hand, as they count
+	typed   *typed   // nil: all records go one way
 }
 
 // NewWriter begins a spooled stream; records are numbered from first. Flush ends it.
@@ -56,8 +59,13 @@ func NewWriter(out io.Writer, dataset models.Dataset, tokens Tokens, first int64
 	return &Writer{dataset: dataset, tokens: tokens, out: bufio.NewWriterSize(out, 1<<18), next: first}
 }
 
-// Flush writes what is still in memory and tells the number of the next record.
-func (w *Writer) Flush() (next int64, err error) { return w.next, w.out.Flush() }
+// Flush writes what is still in memory.
+func (w *Writer) Flush() error {
+	if w.typed == nil {
+		return w.out.Flush()
+	}
+	return errors.Join(w.typed.out.Flush(), w.out.Flush())
+}
 
 // File adds a raw file's records. An error is one of reading or writing; a record that is none is in the summary.
 func (w *Writer) File(in io.Reader, format string, file int) (Summary, error) {
@@ -253,18 +261,17 @@ func given(kind models.Kind, value string) string {
 	return value
 }
 
+// hashed is the most that two halves of a hash take.
+const hashed = 43
+
 // maxRecord is what the engine takes as a line at its usual size of buffers.
 const maxRecord = 2_000_000
 
 // write adds one record, or counts it as rejected.
 func (w *Writer) write(values []string, file int, line int64, s *Summary) error {
-	b := w.record[:0]
-	b = strconv.AppendInt(b, w.next, 10)
-	b = append(b, ',')
-	b = strconv.AppendInt(b, int64(file), 10)
-	b = append(b, ',')
-	b = strconv.AppendInt(b, line, 10)
-	for i, c := range w.dataset.Columns {
+	counted := w.counted[:0]
+	for i := range w.dataset.Columns {
+		c := &w.dataset.Columns[i]
 		value := given(c.Type.Kind, values[i])
 		if c.PII != "" && value != "" {
 			token, err := w.tokens.Token(c.PII, value)
@@ -277,23 +284,64 @@ func (w *Writer) write(values []string, file int, line int64, s *Summary) error 
 			s.reject(line, "column "+c.Name+" is not UTF-8 text")
 			return nil
 		}
-		b = append(b, ',')
-		if value != "" {
-			b = append(b, '"')
-			b = append(b, strings.ReplaceAll(value, `"`, `""`)...)
-			b = append(b, '"')
-		}
 		s.Multiline = s.Multiline || strings.ContainsAny(value, "\r\n")
+		counted = append(counted, value)
 	}
-	w.record = append(b, '\n')
-	if len(w.record) > maxRecord {
+	w.counted = counted
+	b := w.record[:0]
+	b = strconv.AppendInt(b, w.next, 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, int64(file), 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, line, 10)
+	size := len(b) + hashed
+	for _, value := range counted {
+		size += len(value) + 3
+	}
+	if size > maxRecord/2 {
+		for _, value := range counted {
+			size += strings.Count(value, `"`)
+		}
+	}
+	if size > maxRecord {
 		s.reject(line, fmt.Sprintf("is longer than %d bytes", maxRecord))
 		return nil
 	}
-	if _, err := w.out.Write(w.record); err != nil {
+	wrote, err := false, error(nil)
+	if w.typed != nil {
+		wrote, err = w.typed.write(w.dataset.Columns, counted, b)
+	}
+	switch {
+	case wrote:
+		s.Typed++
+	case err == nil:
+		for _, value := range counted {
+			b = append(b, ',')
+			if value != "" {
+				b = quoted(b, value)
+			}
+		}
+		w.record = append(b, '\n')
+		_, err = w.out.Write(w.record)
+	}
+	if err != nil {
 		return fmt.Errorf("spool record: %w", err)
 	}
 	w.next++
 	s.Records++
 	return nil
+}
+
+// quoted adds a text as the engine reads it.
+func quoted(b []byte, value string) []byte {
+	b = append(b, '"')
+	for {
+		before, rest, found := strings.Cut(value, `"`)
+		b = append(b, before...)
+		if !found {
+			return append(b, '"')
+		}
+		b = append(b, `""`...)
+		value = rest
+	}
 }

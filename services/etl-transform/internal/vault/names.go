@@ -152,13 +152,21 @@ func (p Plan) linkKey(prefix string, link models.Link) string {
 	return canon.HashKey(parts...)
 }
 
-// hashdiff is over the payload: all columns but the business key and the cursor.
-func (p Plan) hashdiff(prefix string) string {
-	var fields []canon.Field
+// Payload are the columns that the hashdiff is over: all but the business key and the cursor.
+func (p Plan) Payload() []string {
+	var names []string
 	for _, c := range p.Dataset.Columns {
 		if c.Name != p.Dataset.Cursor && !slices.Contains(p.Vault.BusinessKey, c.Name) {
-			fields = append(fields, canon.Field{Name: c.Name, Text: p.text(prefix, c.Name)})
+			names = append(names, c.Name)
 		}
+	}
+	return names
+}
+
+func (p Plan) hashdiff(prefix string) string {
+	var fields []canon.Field
+	for _, name := range p.Payload() {
+		fields = append(fields, canon.Field{Name: name, Text: p.text(prefix, name)})
 	}
 	return canon.Hashdiff(fields)
 }

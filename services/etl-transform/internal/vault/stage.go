@@ -33,17 +33,29 @@ func FilesDDL() string {
 	return "CREATE OR REPLACE TEMP TABLE " + Files + " (_file INTEGER, sequence BIGINT, kind VARCHAR, as_of UHUGEINT, raw_url VARCHAR)"
 }
 
-// Spooled are the columns that a spooled file has before the dataset's own: running number in the delta, number of the raw file, line in it.
-var Spooled = []string{"_n", "_file", "_line"}
+// Spool are the spooled files of a dataset: typed ones are read by the types of their columns, in others values are text of any form.
+type Spool struct {
+	Typed, Other []string
+	Parallel     bool // no value has a line's end in it
+}
 
-// spool reads the spooled files, in which nothing is what is NULL.
-func (p Plan) spool(paths []string, parallel bool) string {
+// numbers are the columns that a spooled file has before the dataset's own: running number in the delta, number of the raw file, line in it.
+var numbers = []string{"_n", "_file", "_line"}
+
+// readCSV reads spooled files, in which nothing is what is NULL. types are pairs of a name and a type, each of them a literal.
+func readCSV(paths, types []string, parallel bool) string {
 	quoted := make([]string, len(paths))
 	for i, path := range paths {
 		quoted[i] = canon.Literal(path)
 	}
+	return fmt.Sprintf("read_csv([%s], columns = {%s}, header = false, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', parallel = %t)",
+		strings.Join(quoted, ", "), strings.Join(types, ", "), parallel)
+}
+
+// other reads the spooled files of values of any form.
+func (p Plan) other(s Spool) string {
 	var types, list []string
-	for _, name := range Spooled {
+	for _, name := range numbers {
 		types = append(types, canon.Literal(name)+": 'BIGINT'")
 		list = append(list, "s."+name)
 	}
@@ -51,8 +63,22 @@ func (p Plan) spool(paths []string, parallel bool) string {
 		types = append(types, canon.Literal(c.Name)+": 'VARCHAR'")
 		list = append(list, "s."+canon.Quote(c.Name))
 	}
-	return fmt.Sprintf("SELECT %s, f.kind AS _kind, f.as_of AS _as_of, f.sequence AS _sequence FROM read_csv([%s], columns = {%s}, header = false, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', parallel = %t) AS s JOIN %s AS f ON f._file = s._file",
-		strings.Join(list, ", "), strings.Join(quoted, ", "), strings.Join(types, ", "), parallel, Files)
+	return fmt.Sprintf("SELECT %s, f.kind AS _kind, f.as_of AS _as_of, f.sequence AS _sequence FROM %s AS s JOIN %s AS f ON f._file = s._file",
+		strings.Join(list, ", "), readCSV(s.Other, types, s.Parallel), Files)
+}
+
+// typed reads the typed spooled files: their rows can all be read, and their hashdiffs were made with them.
+func (p Plan) typed(s Spool) string {
+	var types []string
+	for _, name := range numbers {
+		types = append(types, canon.Literal(name)+": 'BIGINT'")
+	}
+	types = append(types, "'_high': 'UBIGINT'", "'_low': 'UBIGINT'")
+	for _, c := range p.Dataset.Columns {
+		types = append(types, canon.Literal(c.Name)+": "+canon.Literal(canon.SQLType(c.Type)))
+	}
+	return fmt.Sprintf("SELECT r._n, r._line, f.kind AS _kind, f.as_of AS _as_of, f.sequence AS _sequence, %s, (r._high::%s << 64) | r._low::%[2]s AS hashdiff, false AS _bad FROM %s AS r JOIN %s AS f ON f._file = r._file",
+		p.columns("r.")+p.keys("r."), canon.Key, readCSV(s.Typed, types, s.Parallel), Files)
 }
 
 // bad is true where a column's text cannot be read or a required one is missing. Of an absent row only the key counts.
@@ -78,9 +104,21 @@ func (p Plan) anyBad() string {
 	return strings.Join(conditions, " OR ")
 }
 
-// Read makes the typed rows of the delta, with their keys, those of their links and their hashdiffs. In rows that cannot be read _bad is true: DropBad leaves them out, Rejected asks for them. They are no filter
+// Read makes the rows of the delta, with their keys, those of their links and their hashdiffs.
+func (p Plan) Read(s Spool) string {
+	var parts []string
+	if len(s.Typed) > 0 {
+		parts = append(parts, p.typed(s))
+	}
+	if len(s.Other) > 0 {
+		parts = append(parts, p.tried(s))
+	}
+	return fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS\n%s", p.rows(), strings.Join(parts, "\nUNION ALL\n"))
+}
+
+// tried reads values of any form. In rows that cannot be read _bad is true: DropBad leaves them out, Rejected asks for them. They are no filter
 // of the query, which the engine would move below the reading of the values, and read each of them twice.
-func (p Plan) Read(paths []string, parallel bool) string {
+func (p Plan) tried(s Spool) string {
 	var casts, wrong []string
 	for i, c := range p.Dataset.Columns {
 		value, typed := "t."+canon.Quote(c.Name), "r."+canon.Quote(c.Name)
@@ -101,10 +139,9 @@ func (p Plan) Read(paths []string, parallel bool) string {
 		}
 		wrong = append(wrong, "("+failing+")")
 	}
-	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %s AS
-SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS hashdiff, coalesce(%s, false) AS _bad FROM (
+	return fmt.Sprintf(`SELECT r._n, r._line, r._kind, r._as_of, r._sequence, %s, %s AS hashdiff, coalesce(%s, false) AS _bad FROM (
 	SELECT t._n, t._line, t._kind, t._as_of, t._sequence, %s FROM (%s) AS t
-) AS r`, p.rows(), p.columns("r.")+p.keys("r."), p.hashdiff("r."), strings.Join(wrong, " OR "), strings.Join(casts, ", "), p.spool(paths, parallel))
+) AS r`, p.columns("r.")+p.keys("r."), p.hashdiff("r."), strings.Join(wrong, " OR "), strings.Join(casts, ", "), p.other(s))
 }
 
 // keys are the row's own key and those of its links, each of which is hashed here once for all tables.
@@ -123,7 +160,7 @@ func (p Plan) CountGood() string { return "SELECT count(*) FROM " + p.rows() + "
 func (p Plan) DropBad() string { return "DELETE FROM " + p.rows() + " WHERE _bad" }
 
 // Rejected puts each unreadable value of the spooled files into the quarantine, once for the same row, column and value.
-func (p Plan) Rejected(paths []string, parallel bool, load int64) string {
+func (p Plan) Rejected(s Spool, load int64) string {
 	var parts []string
 	for _, c := range p.Dataset.Columns {
 		if c.Type.Kind == models.Text && !c.Required {
@@ -139,7 +176,7 @@ SELECT 'stage', %s, b.row_key, b.column_name, b.value, b.reason, any_value(f.raw
 FROM (%s) AS b JOIN %s AS f ON f._file = b._file
 WHERE NOT EXISTS (SELECT 1 FROM etl_quarantine AS q WHERE q.layer = 'stage' AND q.name = %[2]s AND q.row_key IS NOT DISTINCT FROM b.row_key
 	AND q.column_name = b.column_name AND q.value IS NOT DISTINCT FROM b.value AND q.reason = b.reason)
-GROUP BY b.row_key, b.column_name, b.value, b.reason`, p.spool(paths, parallel), canon.Literal(p.Dataset.Name), load, strings.Join(parts, " UNION ALL "), Files)
+GROUP BY b.row_key, b.column_name, b.value, b.reason`, p.other(s), canon.Literal(p.Dataset.Name), load, strings.Join(parts, " UNION ALL "), Files)
 }
 
 // NoneBad makes the working table of unreadable rows of known keys, empty; Bad fills it.
@@ -148,7 +185,7 @@ func (p Plan) NoneBad() string {
 }
 
 // Bad finds the keys of the rows that Rejected puts into the quarantine: what stage has of them is not what the source has.
-func (p Plan) Bad(paths []string, parallel bool) string {
+func (p Plan) Bad(s Spool) string {
 	var casts, known []string
 	for _, name := range p.Vault.BusinessKey {
 		c, _ := p.Dataset.Column(name)
@@ -156,7 +193,7 @@ func (p Plan) Bad(paths []string, parallel bool) string {
 		known = append(known, "r."+canon.Quote(name)+" IS NOT NULL")
 	}
 	return fmt.Sprintf("INSERT INTO work_bad SELECT %s, r._as_of, min(r._sequence) FROM (SELECT %s, t._as_of, t._sequence FROM (%s) AS t WHERE t._kind <> '%s' AND coalesce(%s, false)) AS r WHERE %s GROUP BY ALL",
-		p.hashKey("r."), strings.Join(casts, ", "), p.spool(paths, parallel), KindAbsent, p.anyBad(), strings.Join(known, " AND "))
+		p.hashKey("r."), strings.Join(casts, ", "), p.other(s), KindAbsent, p.anyBad(), strings.Join(known, " AND "))
 }
 
 // want says what a column takes.

@@ -10,10 +10,9 @@ import (
 
 // delta is what a micro-batch has of one dataset: a working table of typed rows.
 type delta struct {
-	plan     vault.Plan
-	paths    []string
-	parallel bool
-	good     int64 // rows that could be read
+	plan  vault.Plan
+	spool vault.Spool
+	good  int64 // rows that could be read
 }
 
 // read makes the typed rows of each dataset, before the load's transaction: of what a transaction has written itself, the engine reads with one thread only.
@@ -23,12 +22,11 @@ func (w *Warehouse) read(ctx context.Context, s *spooling) ([]delta, error) {
 	}
 	var all []delta
 	for _, p := range w.plans {
-		paths, multiline := s.of(p.Dataset.Name)
-		if len(paths) == 0 {
+		d := delta{plan: p, spool: s.of(p.Dataset.Name)}
+		if len(d.spool.Typed)+len(d.spool.Other) == 0 {
 			continue
 		}
-		d := delta{plan: p, paths: paths, parallel: !multiline}
-		if _, err := w.conn.ExecContext(ctx, p.Read(paths, d.parallel)); err != nil {
+		if _, err := w.conn.ExecContext(ctx, p.Read(d.spool)); err != nil {
 			return nil, fmt.Errorf("read dataset %s: %w", p.Dataset.Name, err)
 		}
 		if err := w.conn.QueryRowContext(ctx, p.CountGood()).Scan(&d.good); err != nil {
@@ -44,8 +42,8 @@ func (s *spooling) list(ctx context.Context, conn *sql.Conn) error {
 	if _, err := conn.ExecContext(ctx, vault.FilesDDL()); err != nil {
 		return fmt.Errorf("list files: %w", err)
 	}
-	for n, f := range s.files {
-		_, err := conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (?, ?, ?, ?::UHUGEINT, ?)", vault.Files), n, f.Ready.Sequence, kindOf(f.Ready), AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
+	for _, f := range s.files {
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (?, ?, ?, ?::UHUGEINT, ?)", vault.Files), f.number, f.Ready.Sequence, kindOf(f.Ready), AsOf(f.Ready.AsOf).String(), f.Ready.RawURL)
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
 		}
@@ -62,7 +60,7 @@ func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, d delta, r *Result) (
 	bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - d.good
 	if bad > 0 {
 		r.Rejected[p.Dataset.Name] += bad
-		if err := run(ctx, tx, p.DropBad(), p.Rejected(d.paths, d.parallel, r.Load), p.Bad(d.paths, d.parallel)); err != nil {
+		if err := run(ctx, tx, p.DropBad(), p.Rejected(d.spool, r.Load), p.Bad(d.spool)); err != nil {
 			return false, err
 		}
 	}

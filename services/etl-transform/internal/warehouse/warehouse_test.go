@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -125,7 +124,7 @@ func (b *bench) load(t *testing.T, files ...batch.Announced) Result {
 }
 
 // query gives a table's rows as text.
-func query(t *testing.T, db *sql.DB, q string) []string {
+func query(t *testing.T, db asker, q string) []string {
 	t.Helper()
 	found, err := db.QueryContext(t.Context(), q)
 	if err != nil {
