@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/deploy/local/layout"
@@ -75,11 +76,24 @@ func (o *operator) breakGlass(ctx context.Context, name, file string, by events.
 	if file == "" {
 		file = filepath.Join(o.layout.OperatorDir(), "break-glass-"+by.Request+".env")
 	}
+	way := glassWay{user: o.vaultUser, publish: o.publish, etcd: func(ctx context.Context) (*clientv3.Client, error) { return o.etcd(ctx) }, login: o.loginFile}
+	return way.take(ctx, name, version, file, by)
+}
+
+// glassWay is by whom a user is made, who is told, and what its file says.
+type glassWay struct {
+	user    func(ctx context.Context) (glass, error)
+	publish func(ctx context.Context, event events.Event) error
+	etcd    func(ctx context.Context) (*clientv3.Client, error)
+	login   func(g glass) string
+}
+
+func (w glassWay) take(ctx context.Context, name string, version int64, file string, by events.Act) (brokenGlass, error) {
 	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return brokenGlass{}, fmt.Errorf("break glass: %w", err)
 	}
-	taken, err := o.handOut(ctx, name, version, by, out)
+	taken, err := w.handOut(ctx, name, version, by, out)
 	if err != nil {
 		return brokenGlass{}, errors.Join(fmt.Errorf("break glass: %w", err), out.Close(), os.Remove(file))
 	}
@@ -87,8 +101,8 @@ func (o *operator) breakGlass(ctx context.Context, name, file string, by events.
 	return taken, out.Close()
 }
 
-func (o *operator) handOut(ctx context.Context, name string, version int64, by events.Act, out io.Writer) (taken brokenGlass, err error) {
-	glass, err := o.vaultUser(ctx)
+func (w glassWay) handOut(ctx context.Context, name string, version int64, by events.Act, out io.Writer) (taken brokenGlass, err error) {
+	glass, err := w.user(ctx)
 	if err != nil {
 		return taken, err
 	}
@@ -98,10 +112,10 @@ func (o *operator) handOut(ctx context.Context, name string, version int64, by e
 		Act:        by, ExpiresAt: taken.ExpiresAt,
 	})
 	if err == nil {
-		taken.Announced, err = o.announce(ctx, event)
+		taken.Announced, err = w.announce(ctx, event)
 	}
 	if err == nil {
-		_, err = io.WriteString(out, o.loginFile(glass))
+		_, err = io.WriteString(out, w.login(glass))
 	}
 	if err != nil {
 		return taken, errors.Join(err, glass.giveBack(ctx))
@@ -115,6 +129,10 @@ func (o *operator) versionInUse(ctx context.Context, name string) (int64, error)
 	if err != nil {
 		return 0, err
 	}
+	return all.inUse(name)
+}
+
+func (all rotatedAll) inUse(name string) (int64, error) {
 	one, err := all.find(name)
 	switch {
 	case err != nil && len(all) == 0:
@@ -124,27 +142,28 @@ func (o *operator) versionInUse(ctx context.Context, name string) (int64, error)
 	case one.Method != events.CredentialDatabase:
 		return 0, wrongUse{fmt.Errorf("credential %q is of kind %s: break-glass gives users of the database, as for odoo-app", name, one.Method)}
 	}
-	version := int64(1)
+	version, deployed := int64(1), false
 	for _, v := range one.Versions {
 		if v.Stage == state.StageCurrent {
 			version = v.Number
 		}
+		deployed = deployed || v.Lease == "" || len(v.Asked)+len(v.Deployed) > 0 // or that of the first start
+	}
+	if !deployed {
+		return 0, wrongUse{fmt.Errorf("credential %q: no deployer brings it to Odoo, so that its users are not the application's: break-glass gives those, as for odoo-app", name)}
 	}
 	return version, nil
 }
 
 // announce brings the event to the bus; when that is away, to etcd, where the rotator's outbox takes it up.
-func (o *operator) announce(ctx context.Context, event events.Event) (string, error) {
-	conn, js, err := o.nats()
-	if err == nil {
-		defer conn.Close()
-		if _, err = bus.NewJetStream(js, nil).Publish(ctx, event); err == nil {
-			return "on the bus", nil
-		}
+func (w glassWay) announce(ctx context.Context, event events.Event) (string, error) {
+	busErr := w.publish(ctx, event)
+	if busErr == nil {
+		return "on the bus", nil
 	}
-	client, etcdErr := o.etcd(ctx)
+	client, etcdErr := w.etcd(ctx)
 	if etcdErr != nil {
-		return "", errors.Join(err, etcdErr)
+		return "", errors.Join(busErr, etcdErr)
 	}
 	defer func() { _ = client.Close() }()
 	put, encodeErr := etcd.NewOutbox(client, events.ServiceRotator).Announce(event)
@@ -154,9 +173,19 @@ func (o *operator) announce(ctx context.Context, event events.Event) (string, er
 	asking, cancel := context.WithTimeout(ctx, etcdAnswer)
 	defer cancel()
 	if _, putErr := client.Txn(asking).Then(put).Commit(); putErr != nil {
-		return "", fmt.Errorf("announce: the bus says %w and etcd %w: nobody would know", err, putErr)
+		return "", fmt.Errorf("announce: the bus says %w and etcd %w: nobody would know", busErr, putErr)
 	}
 	return "in etcd until the bus is back", nil
+}
+
+func (o *operator) publish(ctx context.Context, event events.Event) error {
+	conn, js, err := o.nats()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = bus.NewJetStream(js, nil).Publish(ctx, event)
+	return err
 }
 
 // loginFile is what libpq reads from the environment: both regions' proxies, the one that leads to the writable side is taken.
