@@ -20,6 +20,7 @@ type command struct {
 // commands are those that the program knows beside serving; `ofitec etl` calls them.
 var commands = map[string]command{
 	"close":      {run: runClose},
+	"erase":      {run: runErase},
 	"rebuild":    {run: runRebuild},
 	"rotate-key": {run: runRotateKey},
 	"verify":     {run: runVerify},

@@ -44,9 +44,11 @@ type intake struct {
 	until     int64                  // last record of the manifest that is caught up with; 0 for all
 	fail      atomic.Value           // text of why the last load did not work, "" when it did
 
-	one     sync.Mutex    // held from the look into the ledger to the end of the load
-	waiting chan waiter   // never closed
-	stopped chan struct{} // closed when nothing is loaded any more
+	one      sync.Mutex        // held from the look into the ledger to the end of the load
+	erasures manifest.Erasures // those that were met; held with one
+	remake   chan struct{}     // never closed; holds one wish at most: the warehouse has rows that are erased
+	waiting  chan waiter       // never closed
+	stopped  chan struct{}     // closed when nothing is loaded any more
 }
 
 // errStopped answers announcements that came too late; they come again.
@@ -108,10 +110,30 @@ func (i *intake) work(ctx context.Context, list []waiter) {
 	}
 }
 
-// load brings announced files in, in as many transactions as the limits ask for, and says for each what became of it: nil when it is in.
+// load brings announced files in and says for each what became of it: nil when it is in. Where a file is not there, or another one than was loaded, an erasure may have put one in its place.
 func (i *intake) load(ctx context.Context, list []batch.Announced) []error {
 	i.one.Lock()
 	defer i.one.Unlock()
+	errs := i.loadErased(ctx, list)
+	from, may := mayBeErased(list, errs)
+	if !may {
+		return errs
+	}
+	if more, err := i.learn(ctx, from); err != nil || !more {
+		return errs
+	}
+	return i.loadErased(ctx, list)
+}
+
+// changedError says that a batch was announced before with other content.
+type changedError struct{ batch.ID }
+
+func (e *changedError) Error() string {
+	return fmt.Sprintf("batch %s of %s was announced before with other content", e.Batch, e.Dataset)
+}
+
+// loadAll brings files in, in as many transactions as the limits ask for.
+func (i *intake) loadAll(ctx context.Context, list []batch.Announced) []error {
 	outcome := map[batch.ID]error{}
 	changed := map[string]bool{} // by event: announced before with other content
 	left := list
@@ -134,7 +156,7 @@ func (i *intake) load(ctx context.Context, list []batch.Announced) []error {
 	for n, a := range list {
 		errs[n] = outcome[batch.Of(a.Ready)]
 		if changed[a.Ready.SHA256+a.Ready.Batch] {
-			errs[n] = bus.Park(fmt.Sprintf("batch %s of %s was announced before with other content", a.Ready.Batch, a.Ready.Dataset))
+			errs[n] = fmt.Errorf("%w: %w", bus.ErrPark, &changedError{batch.Of(a.Ready)})
 		}
 	}
 	return errs
@@ -226,6 +248,12 @@ func (i *intake) catchUp(ctx context.Context) error {
 	next, err := i.warehouse.NextMissing(ctx)
 	if err != nil {
 		return err
+	}
+	i.one.Lock()
+	_, err = i.learn(ctx, next)
+	i.one.Unlock()
+	if err != nil {
+		return fmt.Errorf("catch up with the manifest: %w", err)
 	}
 	var left leftOutError
 	for {

@@ -30,7 +30,7 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return once(ctx, c, os.Stdout)
+		return onceWithout(ctx, c, os.Stdout)
 	}
 	command, known := commands[args[0]]
 	if !known {

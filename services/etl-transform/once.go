@@ -21,6 +21,23 @@ const (
 	lastWords     = 30 * time.Second // for the outbox
 )
 
+// onceWithout is once, and once more with a warehouse that is made anew when rows that it has were erased.
+func onceWithout(ctx context.Context, c *Config, out io.Writer) error {
+	err := once(ctx, c, out)
+	if !errors.Is(err, errErased) {
+		return err
+	}
+	fmt.Fprintln(out, err)
+	made, err := c.presentMade(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.remake(ctx, made.TokenKey); err != nil {
+		return err
+	}
+	return once(ctx, c, out)
+}
+
 // once loads what the manifest and the bus have, publishes, and says how it went. The error is nil when all of it is in.
 func once(ctx context.Context, c *Config, out io.Writer) error {
 	t, err := assemble(ctx, c)
@@ -37,6 +54,9 @@ func once(ctx context.Context, c *Config, out io.Writer) error {
 		return err
 	}
 	err = errors.Join(t.intake.catchUp(ctx), t.drain(ctx))
+	if len(t.intake.remake) > 0 {
+		return errErased
+	}
 	if err == nil && t.publisher != nil {
 		err = t.publisher.step(ctx)
 	}

@@ -108,6 +108,9 @@ func (c *Config) openWarehouse(ctx context.Context, log *slog.Logger) (*warehous
 		log.InfoContext(ctx, "the rebuilt warehouse has taken the place of the one before", "the_one_before", adopted)
 	}
 	w, err := c.openFile(ctx, c.file(), options)
+	if err == nil {
+		err = c.removeErased(ctx, w)
+	}
 	if !errors.Is(err, warehouse.ErrOtherRules) {
 		return w, err
 	}

@@ -220,21 +220,7 @@ func (c *Config) madeBy(ctx context.Context, path string) string {
 
 // removeOthers removes the warehouses that were put aside, or made and not taken, and are not by that key: theirs are the tokens of before. One that cannot be read may have them, too.
 func (c *Config) removeOthers(ctx context.Context, version string) ([]string, error) {
-	removed := []string{}
-	for _, pattern := range []string{".[0-9]*Z", ".rebuilt", ".verifying", ".building"} {
-		found, _ := filepath.Glob(c.file() + pattern) // the pattern is sound
-		for _, path := range found {
-			if c.madeBy(ctx, path) == version {
-				continue
-			}
-			if err := os.Remove(path); err != nil {
-				return removed, fmt.Errorf("remove what has the tokens of before: %w", err)
-			}
-			_ = os.Remove(logOf(path)) // most have none
-			removed = append(removed, path)
-		}
-	}
-	return removed, nil
+	return c.removeBeside(ctx, func(path string) bool { return c.madeBy(ctx, path) != version })
 }
 
 // await looks until it is so.

@@ -68,7 +68,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 	t.bus = bus.NewJetStream(t.stream, t.metered)
 	t.outbox = bus.NewOutbox(t.warehouse, t.bus, t.service.Log, t.metered)
 	counted := newMetrics(t.service.Metrics)
-	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter), stopped: make(chan struct{})}
+	t.intake = &intake{warehouse: t.warehouse, store: store, limits: c.limits(), metrics: counted, log: t.service.Log, loaded: t.loaded, waiting: make(chan waiter), stopped: make(chan struct{}), remake: make(chan struct{}, 1)}
 	t.intake.trouble = notice.New(t.service.Log, "raw files are not loaded", nil)
 	t.snapshots = &snapshots{warehouse: t.warehouse, folder: c.snapshots(), log: t.service.Log, wake: make(chan struct{}, 1)}
 	active := activity(always)
@@ -193,6 +193,7 @@ func serve(ctx context.Context, c *Config) error {
 	t.service.Add("outbox", t.outbox.Run)
 	t.service.Add("keep up", t.keepUp)
 	t.service.Add("snapshots", t.snapshots.run)
+	t.service.Add("erasures", t.remakeErased)
 	t.service.Health.Note("snapshots", t.snapshots.trouble)
 	if t.publisher != nil {
 		t.service.Health.Register("analytics", t.publisher.check)

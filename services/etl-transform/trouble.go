@@ -34,7 +34,7 @@ func firstAway(failed map[batch.ID]error) error {
 func (i *intake) consume(ctx context.Context, d bus.Delivery) error {
 	err := i.handle(ctx, d)
 	ready, _ := d.Payload.(events.ExportReady)
-	if err == nil || d.Attempt < len(bus.Backoff) || ready.Sequence < 1 || !isAway(err) {
+	if err == nil || d.Attempt < len(bus.Backoff) || ready.Sequence < 1 || !isAway(err) && !errors.Is(err, errErased) {
 		return err
 	}
 	i.log.WarnContext(ctx, "event is left to the manifest", "id", d.Event.ID, "manifest_sequence", ready.Sequence, "attempt", d.Attempt, "error", err)

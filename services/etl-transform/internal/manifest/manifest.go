@@ -49,7 +49,8 @@ type record struct {
 	Correlation string `json:"correlation_id,omitempty"` // both empty when nothing else caused the event
 	Causation   string `json:"causation_id,omitempty"`
 
-	Key *KeyChange `json:"key,omitempty"` // of a record of kind key
+	Key     *KeyChange `json:"key,omitempty"`     // of a record of kind key
+	Erasure *Erasure   `json:"erasure,omitempty"` // of a record of kind erasure
 }
 
 // foldersOf is how many records a folder has.

@@ -65,7 +65,37 @@ func (s *Store) Add(ctx context.Context, name string, content []byte) error {
 	return nil
 }
 
-var _ Keeper = Folder("")
+// Remover removes a file with all that the store keeps of it. One that is not there is removed.
+type Remover interface {
+	Remove(ctx context.Context, name string) error
+}
+
+// Remove removes a raw file in whose place an erasure has put another one. It takes a right that loading does not have.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	remover, can := s.source.(Remover)
+	if !can {
+		return fmt.Errorf("remove raw file %s: this store can only be read", name)
+	}
+	if err := remover.Remove(ctx, name); err != nil {
+		return fmt.Errorf("remove raw file %s: %w", name, err)
+	}
+	return nil
+}
+
+var (
+	_ Keeper  = Folder("")
+	_ Remover = Folder("")
+)
+
+// Remove implements Remover.
+func (f Folder) Remove(_ context.Context, name string) error {
+	path := filepath.Join(string(f), filepath.FromSlash(name))
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(filepath.Dir(path)))
+}
 
 // Modes of what is kept, as etl-ingest has them: raw files never change.
 const (

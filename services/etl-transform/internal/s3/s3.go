@@ -38,6 +38,8 @@ type Source struct {
 var (
 	_ raw.Source = (*Source)(nil)
 	_ raw.Keeper = (*Source)(nil)
+
+	_ raw.Remover = (*Source)(nil)
 )
 
 // answerWithin is how long the server may think before it answers.
@@ -101,4 +103,21 @@ func (s *Source) Add(ctx context.Context, name string, content []byte) error {
 		return fmt.Errorf("%w: %s", raw.ErrTaken, name)
 	}
 	return err
+}
+
+// Remove implements raw.Remover: a bucket that keeps versions keeps none of this name.
+func (s *Source) Remove(ctx context.Context, name string) error {
+	key := path.Join(s.prefix, name)
+	for object := range s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: key, WithVersions: true}) {
+		if object.Err != nil {
+			return object.Err
+		}
+		if object.Key != key {
+			continue
+		}
+		if err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{VersionID: object.VersionID}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ type Made struct {
 	TokenKey string `json:"token_key"`
 	Load     int64  `json:"load"`
 	Sequence int64  `json:"manifest_sequence"`
+	Erasures int64  `json:"erasures"` // of persons, that it knows of
 }
 
 // Comparable says whether equal raw files must have given equal digests, and if not, why.
@@ -26,7 +27,7 @@ func (m Made) Comparable(other Made) (why string) {
 	var differ []string
 	for _, part := range []struct{ name, mine, other string }{
 		{"rules", m.Rules, other.Rules}, {"models", m.Models, other.Models}, {"token key", m.TokenKey, other.TokenKey},
-		{"manifest record", fmt.Sprint(m.Sequence), fmt.Sprint(other.Sequence)},
+		{"manifest record", fmt.Sprint(m.Sequence), fmt.Sprint(other.Sequence)}, {"erasures", fmt.Sprint(m.Erasures), fmt.Sprint(other.Erasures)},
 	} {
 		if part.mine != part.other {
 			differ = append(differ, fmt.Sprintf("%s %s and %s", part.name, part.mine, part.other))
@@ -61,7 +62,7 @@ func Read(ctx context.Context, db *sql.DB, o Options) (*Warehouse, error) {
 func MadeBy(ctx context.Context, db *sql.DB) (Made, error) {
 	var m Made
 	var version sql.NullString
-	err := db.QueryRowContext(ctx, "SELECT (SELECT max(value) FROM etl_state WHERE name = 'version'), coalesce(max(load), 0), coalesce(max(sequence), 0) FROM etl_load").Scan(&version, &m.Load, &m.Sequence)
+	err := db.QueryRowContext(ctx, "SELECT (SELECT max(value) FROM etl_state WHERE name = 'version'), coalesce(max(load), 0), coalesce(max(sequence), 0), (SELECT count(*) FROM etl_batch WHERE kind = 'erasure') FROM etl_load").Scan(&version, &m.Load, &m.Sequence, &m.Erasures)
 	if err != nil {
 		return m, fmt.Errorf("read version: %w", err)
 	}
