@@ -22,6 +22,13 @@ func (d *desk) Kpis(ctx context.Context, filter board.FigureFilter) (board.Kpis,
 	return told, err
 }
 
+// Ledger implements page.Accountant.
+func (d *desk) Ledger(ctx context.Context, filter board.LedgerFilter) (board.Ledger, error) {
+	told, from, err := firstAnswer(d, func(file string) (board.Ledger, error) { return postgres.Ledger(ctx, file, filter) })
+	told.From = from
+	return told, err
+}
+
 // firstAnswer asks the databases until one answers, the one of the region that takes writes first.
 func firstAnswer[T any](d *desk, ask func(file string) (T, error)) (T, events.Region, error) {
 	var none T

@@ -40,4 +40,5 @@ type Kpis struct {
 	Publication *Publication  `json:"publication,omitempty"`
 	Projects    []Project     `json:"projects"`
 	Months      []Kpi         `json:"months"`
+	Held        []Held        `json:"held"` // what checks have found
 }

@@ -29,6 +29,7 @@ type site struct {
 	fails     error
 	figures   []board.Figure
 	kpis      board.Kpis
+	ledger    board.Ledger
 	analytics string // a file with the connection of a real database, if the test has one
 	filter    board.FigureFilter
 }
@@ -51,6 +52,13 @@ func (s *site) Kpis(ctx context.Context, filter board.FigureFilter) (board.Kpis,
 		return postgres.Kpis(ctx, s.analytics, filter)
 	}
 	return s.kpis, s.fails
+}
+
+func (s *site) Ledger(ctx context.Context, filter board.LedgerFilter) (board.Ledger, error) {
+	if s.analytics != "" {
+		return postgres.Ledger(ctx, s.analytics, filter)
+	}
+	return s.ledger, s.fails
 }
 
 // open serves the page; inputs are what the board has heard.

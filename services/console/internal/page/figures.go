@@ -2,7 +2,6 @@ package page
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 type Accountant interface {
 	Figures(ctx context.Context, filter board.FigureFilter) ([]board.Figure, error)
 	Kpis(ctx context.Context, filter board.FigureFilter) (board.Kpis, error)
+	Ledger(ctx context.Context, filter board.LedgerFilter) (board.Ledger, error)
 }
 
 // tongue is how a language's spreadsheets read a file.
@@ -66,11 +66,7 @@ func (p *Page) figures(w http.ResponseWriter, r *http.Request, _ session) {
 		p.fail(w, http.StatusBadGateway, err.Error())
 		return
 	}
-	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-	w.Header().Set("Content-Disposition", `attachment; filename="ofitec-kpi.csv"`)
-	out := csv.NewWriter(w)
-	out.Comma = speech.comma
-	_ = out.Write(speech.head) // the caller has gone when this fails, here and below
+	out := speech.file(w, "ofitec-kpi.csv", speech.head)
 	for _, f := range rows {
 		_ = out.Write(speech.line(f))
 	}
@@ -87,11 +83,7 @@ func (s tongue) line(f board.Figure) []string {
 	}
 	line := []string{strconv.FormatInt(f.Project, 10), name, f.Month, over}
 	for _, amount := range f.Published {
-		text := ""
-		if amount != nil {
-			text = strings.Replace(*amount, ".", s.decimal, 1)
-		}
-		line = append(line, text)
+		line = append(line, s.amount(amount))
 	}
 	return line
 }

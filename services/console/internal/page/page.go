@@ -78,6 +78,9 @@ func (p *Page) Register(mux *http.ServeMux) {
 	inside("GET /api/events/{sequence}", p.detail)
 	inside("GET /api/kpis", p.kpis)
 	inside("GET /api/figures.csv", p.figures)
+	inside("GET /api/ledger", p.ledger)
+	inside("GET /api/documents.csv", p.documents)
+	inside("GET /api/closed.csv", p.closed)
 	command("POST /api/jobs/{verb}", p.job)
 	command("POST /api/leave", p.leave)
 }

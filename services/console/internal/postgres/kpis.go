@@ -64,14 +64,36 @@ func kpisOf(ctx context.Context, tx pgx.Tx, filter board.FigureFilter) (board.Kp
 	if err != nil {
 		return told, err
 	}
-	told.Publication, err = publication(ctx, tx)
+	if told.Publication, err = publication(ctx, tx); err != nil {
+		return told, err
+	}
+	told.Held, err = held(ctx, tx)
 	return told, err
+}
+
+// readable says whether a table is there that the reader may look at: those beside the marts came with later versions of whoever publishes.
+func readable(ctx context.Context, tx pgx.Tx, table string) (bool, error) {
+	var may bool
+	err := tx.QueryRow(ctx, `SELECT coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false)`, table).Scan(&may)
+	return may, err
+}
+
+// held lists what checks have found in the marts, what holds back first.
+func held(ctx context.Context, tx pgx.Tx) ([]board.Held, error) {
+	list := []board.Held{}
+	if may, err := readable(ctx, tx, "etl_held_back"); err != nil || !may {
+		return list, err
+	}
+	rows, err := tx.Query(ctx, `SELECT mart, check_name, severity, failing, amount::text, blocks, reason FROM etl_held_back ORDER BY blocks DESC, severity, mart, check_name`)
+	if err != nil {
+		return list, err
+	}
+	return pgx.AppendRows(list, rows, pgx.RowToStructByPos[board.Held])
 }
 
 // publication is nil where the reader may not look at it.
 func publication(ctx context.Context, tx pgx.Tx) (*board.Publication, error) {
-	var readable bool
-	if err := tx.QueryRow(ctx, `SELECT coalesce(has_table_privilege(to_regclass('etl_publication'), 'SELECT'), false)`).Scan(&readable); err != nil || !readable {
+	if may, err := readable(ctx, tx, "etl_publication"); err != nil || !may {
 		return nil, err
 	}
 	rows, err := tx.Query(ctx, `SELECT load, published_at FROM etl_publication`)

@@ -1,6 +1,7 @@
 // The KPIs by month, of the company or of a project, as published: plots, the numbers to the last digit, and the file.
 import { el, $, empty, tick } from "/assets/dom.js";
 import * as w from "/assets/words.js";
+import { month, again, leave, show, held } from "/assets/month.js";
 const { t } = w;
 
 let told, plots = [], asked = 0, watcher;
@@ -20,6 +21,13 @@ export async function kpis() {
     told = { problem: problem.message };
   }
   redraw();
+  again();
+}
+
+// pick shows what a month is made of, of the company or the project that is chosen.
+function pick(end) {
+  const select = $("kpi-project");
+  month(end, select.value, select.selectedOptions[0]?.textContent ?? "", (project, at) => { select.value = project; kpis().then(() => pick(at)); });
 }
 
 const money = (text) => (text == null ? "—" : w.number(text, { maximumFractionDigits: 2 }));
@@ -58,6 +66,8 @@ export function redraw() {
   const p = told.publication;
   if (p) tick(when, (e) => { e.textContent = t("kpi.published", { when: w.ago(p.at), load: p.load }); });
   aside.replaceChildren(when);
+  $("kpi-checks").replaceChildren(...(told.problem ? [] : [held(told.held)]));
+  show();
   if (told.problem) return root.replaceChildren(empty(t("kpi.failed"), told.problem));
   if (!told.months?.length) return root.replaceChildren(empty(t("kpi.none"), t("kpi.none.more")));
   watcher = new ResizeObserver(() => { for (const u of plots) { const box = u.root.parentElement; if (box.clientWidth) u.setSize({ width: box.clientWidth, height: box.clientHeight }); } });
@@ -90,7 +100,7 @@ function chart(series, legend, box) {
     axes: [{ ...axis, grid: { show: false }, gap: 8, size: 34, splits: every, values: (_, at) => at.map((n) => w.month(months[n].month_end)) },
       { ...axis, scale: "y", size: 62, gap: 6, space: 40, values: (_, at) => at.map(series[0][3]) }],
     series: [{}, ...series.map((_, n) => look(["--accent", "--margin", "--s5"][n]))],
-    hooks: { setCursor: [(v) => read(v.cursor.idx ?? latest)] },
+    hooks: { setCursor: [(v) => read(v.cursor.idx ?? latest)], ready: [(v) => v.over.addEventListener("click", () => { if (v.cursor.idx != null) pick(months[v.cursor.idx].month_end); })] },
   }, [months.map((_, n) => n), ...series.map(([, field]) => months.map((m) => (m.open || m[field] == null ? null : Number(m[field]))))], box);
   plots.push(u);
   watcher.observe(box);
@@ -101,10 +111,10 @@ function table() {
   const before = document.querySelector("#kpi details");
   return el("details.numbers", { open: before?.open }, el("summary", {}, t("money.numbers")), el("div.scroll", { tabindex: "0" }, el("table", {},
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("money.month")), shown.map(([key]) => el("th.number", { scope: "col" }, t(key))))),
-    el("tbody", {}, [...told.months].reverse().map((m) => el("tr", { "data-month": m.month_end }, el("td", {}, w.month(m.month_end), m.open ? el("div.sub", {}, t("money.open")) : null),
+    el("tbody", {}, [...told.months].reverse().map((m) => el("tr", { "data-month": m.month_end }, el("td", {}, el("button.link", { type: "button", onclick: () => pick(m.month_end) }, w.month(m.month_end)), m.open ? el("div.sub", {}, t("money.open")) : null),
       shown.map(([, field, format]) => el("td.number", { "data-field": field }, format(m[field])))))))));
 }
 
-$("kpi-form").addEventListener("change", kpis);
+$("kpi-form").addEventListener("change", (e) => { if (e.target.id === "kpi-project" || e.target === e.currentTarget) leave(); kpis(); });
 $("kpi-form").addEventListener("submit", (e) => e.preventDefault());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -65,6 +65,7 @@ const format = (at, options) => new Intl.DateTimeFormat(locale(), options).forma
 export const clock = (at) => format(at, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 export const moment = (at) => format(at, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 export const day = (at) => format(at, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+export const date = (text) => new Intl.DateTimeFormat(locale(), { day: "2-digit", month: "2-digit", year: "numeric", timeZone: "UTC" }).format(new Date(text + "T00:00:00Z"));
 export const month = (end, style = "short") => new Intl.DateTimeFormat(locale(), { month: style, year: style === "long" ? "numeric" : "2-digit", timeZone: "UTC" }).format(new Date(end + "T00:00:00Z"));
 const sameDay = (at) => new Date(at).toDateString() === new Date(now()).toDateString();
 export const when = (at) => (sameDay(at) ? clock(at) : day(at));
