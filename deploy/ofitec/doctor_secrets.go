@@ -361,25 +361,26 @@ func searchStream(ctx context.Context, js jetstream.JetStream, name string, sear
 	if err != nil {
 		return err
 	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(500)) // Fetch would make another consumer each time, which may not answer yet
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
 	for {
-		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(5*time.Second))
+		message, err := messages.Next(jetstream.NextMaxWait(5 * time.Second))
+		if err != nil {
+			if _, gone := stream.GetMsg(ctx, last); errors.Is(gone, jetstream.ErrMsgNotFound) {
+				return nil // the rest has expired, or was taken, since
+			}
+			return err
+		}
+		metadata, err := message.Metadata()
 		if err != nil {
 			return err
 		}
-		read := 0
-		for message := range batch.Messages() {
-			metadata, err := message.Metadata()
-			if err != nil {
-				return err
-			}
-			read++
-			search.Look(leak.Message, fmt.Sprintf("%s %d, %s", name, metadata.Sequence.Stream, message.Subject()), fmt.Append(message.Data(), "\n", message.Subject(), "\n", message.Headers()))
-			if metadata.Sequence.Stream >= last {
-				return nil
-			}
-		}
-		if read == 0 {
-			return batch.Error() // the rest has expired, or was taken, since
+		search.Look(leak.Message, fmt.Sprintf("%s %d, %s", name, metadata.Sequence.Stream, message.Subject()), fmt.Append(message.Data(), "\n", message.Subject(), "\n", message.Headers()))
+		if metadata.Sequence.Stream >= last {
+			return nil
 		}
 	}
 }
