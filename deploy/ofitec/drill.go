@@ -51,6 +51,7 @@ type lossReport struct {
 	How         control.Loss    `json:"loss"`
 	Mode        string          `json:"mode,omitempty"` // how commits were held
 	Times       recovery        `json:"times"`
+	Names       []staleTail     `json:"names,omitempty"` // where the writes moved: clients that still had the old address, by where they stand
 	LossSeconds *float64        `json:"loss_bound_seconds"`
 	LossBytes   *int64          `json:"loss_bound_bytes"`
 	Timeline    []timelineEntry `json:"timeline"`
@@ -193,7 +194,7 @@ func (r lossReport) print(w io.Writer) error {
 		if r.LossSeconds != nil && r.LossBytes != nil {
 			bound = fmt.Sprintf("at most %.1f s, %d bytes", *r.LossSeconds, *r.LossBytes)
 		}
-		_, _ = fmt.Fprintf(w, "\n%s\nloss bound at the decision: %s\n", r.Times, bound)
+		_, _ = fmt.Fprintf(w, "\n%s\n%s\nloss bound at the decision: %s\n", r.Times, tailsText(r.Names), bound)
 	}
 	_, _ = fmt.Fprintf(w, "\nwithout an acknowledged write for %.2f s; acknowledged %v, refused or unanswered by door %v; %d acknowledged writes had not been replicated\n\n",
 		r.Writes.Outage, r.Writes.Acknowledged, r.Writes.Refused, r.Writes.LostTail)

@@ -60,6 +60,7 @@ type faultReport struct {
 	Settled   float64         `json:"settled_seconds"`              // from the fault's end until all was ready and both databases had the same
 	Times     *recovery       `json:"times,omitempty"`              // where the writes moved
 	LossBound *float64        `json:"loss_bound_seconds,omitempty"` // stated at the decision
+	Names     []staleTail     `json:"names,omitempty"`              // where the writes moved: clients that still had the old address, by where they stand
 	Timeline  []timelineEntry `json:"timeline"`
 	Writes    writesReport    `json:"writes"`
 	Machine   strain          `json:"machine"`
@@ -171,7 +172,7 @@ func (d *faultDrill) run(ctx context.Context, config state.Config) (faultReport,
 		return faultReport{}, err
 	}
 	peer := layout.Region(d.before.Active).Peer()
-	names := startClients(ctx, fmt.Sprintf("%s:%d", d.layout.Addressing.Outside, layout.PortDNS), d.layout.Addressing.Region[peer])
+	names := startClients(ctx, d.layout, d.layout.Addressing.Region[peer])
 	defer names.stop()
 
 	d.say("%s; %d writes were acknowledged so far", d.fault.name, len(w.seen()))
@@ -320,9 +321,11 @@ func (d *faultDrill) judged(e faultEvidence, settled time.Duration, names *clien
 	}
 	marks := []mark{{"the fault begins", e.Began}, {"it is taken back", e.Ended}, {"everything is whole again", e.Ended.Add(settled)}}
 	if intent := e.Course.intent(before); intent != nil && result.Moved {
-		times := recoveryOf(e.Began, intent, names.lastStale)
+		times := recoveryOf(e.Began, intent, names.lastStale())
+		result.Names = names.tails()
+		result.Checks = append(result.Checks, followed(result.Names, layout.Region(e.After.Active)))
 		result.Times, result.LossBound = &times, intent.Loss.Seconds
-		marks = append(marks, mark{"the name leads to region " + string(intent.To), names.switched}, mark{"the last stale client has the new address", names.lastStale})
+		marks = append(marks, mark{"the name leads to region " + string(intent.To), names.switched}, mark{"the last stale client has the new address", names.lastStale()})
 	}
 	marks = append(marks, e.Course.marks(before)...)
 	marks = append(marks, e.lastOf(e.Before.Active)...)

@@ -365,7 +365,7 @@ func (r faultReport) print(w io.Writer) error {
 		return err
 	}
 	if r.Times != nil {
-		_, _ = fmt.Fprintf(w, "\n%s\n", r.Times)
+		_, _ = fmt.Fprintf(w, "\n%s\n%s\n", r.Times, tailsText(r.Names))
 	}
 	_, _ = fmt.Fprintf(w, "\nwithout an acknowledged write for %.2f s; acknowledged %v, refused or unanswered by door %v; %d acknowledged writes had not been replicated\n%s\n\n",
 		r.Writes.Outage, r.Writes.Acknowledged, r.Writes.Refused, r.Writes.LostTail, r.Machine)

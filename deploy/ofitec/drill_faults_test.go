@@ -209,7 +209,7 @@ func writeFault(report *strings.Builder, r faultReport) {
 		fmt.Fprintf(report, "%s\n\n", r.Note)
 	}
 	if r.Times != nil {
-		fmt.Fprintf(report, "%s.\n\n", r.Times)
+		fmt.Fprintf(report, "%s.\n\nName: %s.\n\n", r.Times, tailsText(r.Names))
 	}
 	if len(r.Timeline) > 3 {
 		fmt.Fprintf(report, "| seconds after it began | took | |\n|---:|---:|---|\n")

@@ -52,8 +52,7 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	if err := d.await(ctx, 30*time.Second, "the writers do not get through", func() bool { return len(w.seen()) >= 40 }); err != nil {
 		return lossReport{}, err
 	}
-	server := fmt.Sprintf("%s:%d", o.layout.Addressing.Outside, layout.PortDNS)
-	watching := startClients(ctx, server, o.layout.Addressing.Region[d.survivor])
+	watching := startClients(ctx, o.layout, o.layout.Addressing.Region[d.survivor])
 	defer watching.stop()
 	felt := observe(ctx, d.cells, d.before, d.revision)
 	defer felt.stop(false)
@@ -186,12 +185,16 @@ func (d *lossDrill) report(ctx context.Context, loss control.Loss, seen course, 
 		e.Fenced, e.Promoted = stepTime(intent, state.PhaseFenced), stepTime(intent, state.PhasePromoted)
 		marks = append(marks, seen.marks(uint64(d.before.Epoch))...)
 		marks = append(marks, firstAndLast(e)...)
-		marks = append(marks, mark{"the name leads to region " + string(d.survivor), watching.switched}, mark{"the last stale client has the new address", watching.lastStale})
+		marks = append(marks, mark{"the name leads to region " + string(d.survivor), watching.switched}, mark{"the last stale client has the new address", watching.lastStale()})
 	}
 	e.Timeline = timelineOf(loss.At, marks...)
 	result := lossReport{
 		Region: d.options.region, Survivor: d.survivor, Moved: d.moved, How: loss, Timeline: e.Timeline, Checks: judge(e), Writes: e.count(w.failed), OK: true, Mode: d.mode.String(),
-		Times: recoveryOf(loss.At, intent, watching.lastStale),
+		Times: recoveryOf(loss.At, intent, watching.lastStale()),
+	}
+	if d.moved {
+		result.Names = watching.tails()
+		result.Checks = append(result.Checks, followed(result.Names, d.survivor))
 	}
 	if intent != nil {
 		result.LossSeconds, result.LossBytes = intent.Loss.Seconds, intent.Loss.Bytes

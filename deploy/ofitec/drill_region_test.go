@@ -102,6 +102,7 @@ func writeLoss(report *strings.Builder, r lossReport, back restoreReport) {
 	}
 	fmt.Fprintf(report, "Without an acknowledged write for **%.2f s**; %d components dead %.2f s after the loss began. %s.\n\n",
 		r.Writes.Outage, r.How.Units, r.How.Dead.Sub(r.How.At).Seconds(), r.Times)
+	fmt.Fprintf(report, "Name: %s.\n\n", tailsText(r.Names))
 	fmt.Fprintf(report, "| seconds after the loss | took | |\n|---:|---:|---|\n")
 	for _, e := range r.Timeline {
 		fmt.Fprintf(report, "| %.3f | %.3f | %s |\n", e.Offset, e.Took, e.What)
