@@ -18,6 +18,7 @@ import (
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/haproxy"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/keeper"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/postgres"
 )
 
 // pointsVariable names the folder of a process that writes down the steps that it takes, and dies at the one that is asked for.
@@ -130,8 +131,8 @@ func (s steppedDatabase) Admit(ctx context.Context) error {
 	return step("admitting", func() error { return s.Database.Admit(ctx) })
 }
 
-func (s steppedDatabase) Fence(ctx context.Context, within, pause time.Duration) ([]int, error) {
-	return stepTo("fencing", func() ([]int, error) { return s.Database.Fence(ctx, within, pause) })
+func (s steppedDatabase) Fence(ctx context.Context, within, pause time.Duration, refuses func(context.Context) error) (postgres.Fenced, error) {
+	return stepTo("fencing", func() (postgres.Fenced, error) { return s.Database.Fence(ctx, within, pause, refuses) })
 }
 
 type steppedBranching struct{ hands.Branching }

@@ -33,10 +33,11 @@ type keeping struct {
 	failing bool
 
 	// The proof of the last fence; void as soon as applications are let in again.
-	counts  []int // of sessions
-	refused bool  // a new login was
-	stopped bool  // sessions would not end otherwise
-	hurried bool  // no pause between the counts: it proves nothing but for a hand-over
+	counts     []int // of sessions
+	turnedAway bool  // a new login was, before the first count
+	refused    bool  // a new login was, and where the WAL ended is known
+	stopped    bool  // sessions would not end otherwise
+	hurried    bool  // no pause between the counts: it proves nothing but for a hand-over
 
 	said         state.DatabaseReport
 	receipt      *events.Receipt

@@ -59,12 +59,16 @@ func (h *Hands) perform(ctx context.Context, k *keeping, look postgres.Condition
 	return nil
 }
 
-// prove adds to a fence that a new login is refused, and where the WAL ended.
+// prove adds to a fence where the WAL ended. One that could not try a new login is made again as soon as that can be tried: only counts that come after the refusal prove anything.
 func (h *Hands) prove(ctx context.Context, k *keeping) error {
 	if k.counts == nil || k.refused {
 		return nil
 	}
-	if _, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Door.Refuses(ctx) }); err != nil {
+	if !k.turnedAway {
+		_, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Door.Refuses(ctx) })
+		if err == nil {
+			k.rules = unknown
+		}
 		return err
 	}
 	look, err := timed(ctx, h.Deadline, h.Database.Look)
@@ -228,6 +232,9 @@ func (h *Hands) handOver(ctx context.Context, k *keeping, f *state.Failover) err
 func (h *Hands) startAgain(ctx context.Context) error {
 	if h.Supervisor == nil {
 		return errors.New("start the database: there is no supervisor")
+	}
+	if err := h.Database.Bar(); err != nil {
+		return err
 	}
 	if _, err := timed(ctx, h.Deadline, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Supervisor.Start(ctx) }); err != nil {
 		return err

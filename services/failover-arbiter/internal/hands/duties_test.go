@@ -136,6 +136,9 @@ func TestALostRegionFollowsIfItCanIsRewoundIfNotAndCopiedAtLast(t *testing.T) {
 			now = postgres.Condition{Standby: true, Receiving: true, FlushLSN: 100, Timeline: 2}
 		})
 		await(t, w, "the rejoin is reported", func() bool { return w.said().Rejoined != nil })
+		if w.has("rewind") && (w.noted == nil || w.noted.Manner != "rewound" || w.noted.Discarded != c.discarded) {
+			t.Errorf("what a rewind gives up was not noted before it began: %+v", w.noted)
+		}
 		if r := w.said().Rejoined; r.Manner != c.manner || r.Epoch != 2 || r.Timeline != 2 || r.Discarded != c.discarded || r.Kept != c.kept {
 			t.Errorf("fork at %s: %+v", c.fork, r)
 		}

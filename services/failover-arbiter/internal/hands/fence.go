@@ -31,18 +31,18 @@ func (h *Hands) fence(ctx context.Context, k *keeping) {
 	if k.hurried = h.handsOver(); k.hurried {
 		pause = 0
 	}
-	counts, err := h.Database.Fence(ctx, h.FenceIn, pause)
+	fenced, err := h.Database.Fence(ctx, h.FenceIn, pause, h.Door.Refuses)
 	switch {
 	case err == nil:
-		k.rules, k.served, k.counts, k.refused = barred, false, lastOf(counts), false
+		k.rules, k.served, k.counts, k.turnedAway, k.refused = barred, false, lastOf(fenced.Counts), fenced.Refused, false
 		h.counts.Fences.Add(1)
 		h.unfenced.Note(nil)
-		h.Log.Info("fenced", "counts", counts, "took", h.Now().Boot-began.Boot)
+		h.Log.Info("fenced", "counts", fenced.Counts, "refused", fenced.Refused, "took", h.Now().Boot-began.Boot)
 	case h.order.Load().open:
-		h.Log.Info("fence abandoned: the mandate is held again", "counts", counts)
+		h.Log.Info("fence abandoned: the mandate is held again", "counts", fenced.Counts)
 	default:
 		h.counts.Failures.Add(1)
-		h.unfenced.Note(err, "counts", counts)
+		h.unfenced.Note(err, "counts", fenced.Counts)
 		if k.served {
 			h.stop(ctx, k)
 		}
@@ -60,11 +60,11 @@ func (h *Hands) handsOver() bool {
 // may still run unseen: it is stopped when it stays silent.
 func (h *Hands) barUnseen(ctx context.Context, k *keeping) {
 	if k.rules == unknown || k.rules == admitted {
-		if err := h.Database.Bar(); err != nil {
-			h.unfenced.Note(err)
-			return
+		err := h.Database.Bar()
+		h.unfenced.Note(err) // a full disk, for instance, is no reason to leave it running
+		if err == nil {
+			k.rules = written
 		}
-		k.rules = written
 	}
 	if h.Now().Boot-h.order.Load().since <= h.FenceIn {
 		return
@@ -104,9 +104,13 @@ func (h *Hands) stop(ctx context.Context, k *keeping) {
 	}
 	h.unstopped.Note(nil)
 	h.counts.Stops.Add(1)
-	k.rules, k.served, k.stopped, k.counts, k.refused = written, false, true, nil, false
-	err := errors.Join(h.Database.Bar(), h.Supervisor.Start(ctx), h.Cluster.ForgetStop())
-	h.Log.Warn("PostgreSQL was stopped because it could not be fenced, and started fenced", "error", err)
+	k.rules, k.served, k.stopped, k.counts, k.refused = unknown, false, true, nil, false
+	err := h.Database.Bar()
+	if err == nil {
+		k.rules = written
+		err = errors.Join(h.Supervisor.Start(ctx), h.Cluster.ForgetStop())
+	}
+	h.Log.Warn("PostgreSQL was stopped because it could not be fenced; it is started behind the fenced rules only", "error", err)
 }
 
 // lastOf are the counts that a receipt shows.

@@ -36,7 +36,7 @@ type Database interface {
 	RaiseEpoch(ctx context.Context, epoch events.Epoch) error
 	Admit(ctx context.Context) error
 	Bar() error
-	Fence(ctx context.Context, within, pause time.Duration) (counts []int, err error)
+	Fence(ctx context.Context, within, pause time.Duration, refuses func(context.Context) error) (postgres.Fenced, error)
 }
 
 // Branching is what makes a primary of the region's PostgreSQL.

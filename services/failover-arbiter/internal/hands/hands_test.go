@@ -28,17 +28,19 @@ type world struct {
 	epoch  events.Epoch
 	primed []mandate.Learned
 
-	failover  *state.Failover
-	found     cluster.Condition
-	ahead     postgres.Branch
-	follower  postgres.Follower
-	status    supervisor.Status
-	lets      error // of a login
-	stuck     error // of a rewind
-	stuckStop error // of a fast stop
-	remade    *cluster.Remade
-	reported  state.Report
-	wrong     []error
+	failover   *state.Failover
+	found      cluster.Condition
+	ahead      postgres.Branch
+	follower   postgres.Follower
+	status     supervisor.Status
+	lets       error // of a login
+	stuck      error // of a rewind
+	stuckStop  error // of a fast stop
+	unwritable error // of the rules
+	remade     *cluster.Remade
+	noted      *cluster.Remade // of it, when a rewind began
+	reported   state.Report
+	wrong      []error
 }
 
 func (w *world) did(act string) {
@@ -101,13 +103,20 @@ func (d database) RaiseEpoch(_ context.Context, epoch events.Epoch) error {
 	return nil
 }
 func (d database) Admit(context.Context) error { d.did("admit"); return nil }
-func (d database) Bar() error                  { d.did("bar"); return nil }
-func (d database) Fence(ctx context.Context, _, pause time.Duration) ([]int, error) {
+func (d database) Bar() error {
+	d.did("bar")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unwritable
+}
+func (d database) Fence(ctx context.Context, _, pause time.Duration, refuses func(context.Context) error) (postgres.Fenced, error) {
 	d.did("fence")
 	if pause == 0 {
 		d.did("fence at once")
 	}
-	return d.fence(ctx)
+	refused := refuses(ctx) == nil
+	counts, err := d.fence(ctx)
+	return postgres.Fenced{Counts: counts, Refused: refused}, err
 }
 
 func (d database) WaitFor(_ context.Context, names string) (bool, error) {
@@ -193,6 +202,7 @@ func (f files) Rewind(context.Context, string, cluster.Control, events.LSN) (str
 	f.did("rewind")
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.noted = f.remade
 	return "wal", f.stuck
 }
 
@@ -299,6 +309,27 @@ func TestADatabaseThatCannotBeFencedIsStoppedAndStartedBehindFencedRules(t *test
 	await(t, w, "PostgreSQL is stopped and started", func() bool { return w.has("stop") && w.has("start") })
 	if !w.has("close db/local") {
 		t.Error("the proxy was not closed")
+	}
+}
+
+func TestASilentDatabaseIsStoppedThoughItsRulesCannotBeWritten(t *testing.T) {
+	var silent sync.Map
+	w := &world{look: func() (postgres.Condition, error) {
+		if _, yes := silent.Load("yes"); yes {
+			return postgres.Condition{}, errors.New("no answer")
+		}
+		return postgres.Condition{}, nil
+	}}
+	h := run(t, w)
+	h.Open(1)
+	await(t, w, "the proxy is opened", func() bool { return w.has("open db/local") })
+	silent.Store("yes", true)
+	w.set(func() { w.unwritable = errors.New("no space left on device") })
+	h.Close("test")
+	await(t, w, "it is stopped", func() bool { return w.has("stop") })
+	time.Sleep(50 * time.Millisecond)
+	if w.has("start") {
+		t.Error("started behind rules that let applications in")
 	}
 }
 

@@ -48,42 +48,53 @@ func (h *Hands) rejoin(ctx context.Context, k *keeping, look postgres.Condition,
 	if _, err := timed(ctx, handOverWithin, func(ctx context.Context) (struct{}, error) { return struct{}{}, h.Supervisor.StopFast(ctx) }); err != nil {
 		return err
 	}
-	made, err := h.remake(ctx, ahead, last)
-	if err != nil {
+	if err := h.remake(ctx, ahead, last); err != nil {
 		return err
 	}
 	k.served, k.counts, k.refused, k.forgot = false, nil, false, false
-	if err := h.Cluster.NoteRemade(*made); err != nil {
-		return err
-	}
 	return h.startAgain(ctx)
 }
 
 // remake works on the files while nothing runs.
-func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.LSN) (*cluster.Remade, error) {
+func (h *Hands) remake(ctx context.Context, ahead postgres.Branch, last events.LSN) error {
 	found, err := h.Cluster.Look()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if found.Exists && !found.InProgress && !found.Standby {
 		control, err := h.Cluster.Control(ctx)
 		parted := err == nil && control.ShutDown && control.Timeline < ahead.Timeline && ahead.LSN > 0
 		if parted && control.End <= ahead.LSN {
-			return &cluster.Remade{Manner: "followed", Fork: ahead.LSN}, h.Cluster.Follow()
+			return h.remadeBy(cluster.Remade{Manner: "followed", Fork: ahead.LSN}, func() (string, error) { return "", h.Cluster.Follow() })
 		}
 		if parted {
-			kept, err := h.Cluster.Rewind(ctx, h.Source.Rewind, control, ahead.LSN)
+			err := h.remadeBy(cluster.Remade{Manner: "rewound", Fork: ahead.LSN, Discarded: beyond(last, ahead.LSN)}, func() (string, error) {
+				return h.Cluster.Rewind(ctx, h.Source.Rewind, control, ahead.LSN)
+			})
 			if err == nil {
-				return &cluster.Remade{Manner: "rewound", Fork: ahead.LSN, Discarded: beyond(last, ahead.LSN), Kept: kept}, nil
+				return nil
 			}
 			h.Log.Warn("the cluster cannot be rewound: it is copied", "error", err)
 		}
 	}
-	kept, err := h.Cluster.Copy(ctx, h.Source)
-	if err != nil {
-		return nil, err
+	return h.remadeBy(cluster.Remade{Manner: "rebuilt", Fork: ahead.LSN, Discarded: beyond(last, ahead.LSN)}, func() (string, error) { return h.Cluster.Copy(ctx, h.Source) })
+}
+
+// remadeBy notes how the cluster is remade before that begins, for whoever comes after a crash: then nothing here tells any more what was given up. An attempt that was cut off knew
+// more of it than the next one can.
+func (h *Hands) remadeBy(r cluster.Remade, remake func() (kept string, err error)) error {
+	if earlier, err := h.Cluster.Remade(); err == nil && earlier != nil && earlier.Fork == r.Fork {
+		r.Discarded, r.Kept = max(r.Discarded, earlier.Discarded), earlier.Kept
 	}
-	return &cluster.Remade{Manner: "rebuilt", Fork: ahead.LSN, Discarded: beyond(last, ahead.LSN), Kept: kept}, nil
+	if err := h.Cluster.NoteRemade(r); err != nil {
+		return err
+	}
+	kept, err := remake()
+	if err != nil || kept == "" {
+		return err
+	}
+	r.Kept = kept
+	return h.Cluster.NoteRemade(r)
 }
 
 // beyond is how much WAL the other region never had, the shutdown for the rejoin not counted; 0 when the fork is not known.

@@ -21,8 +21,14 @@ const applicant = "odoo_bootstrap"
 // invalidAuthorization is the SQLSTATE of a login that pg_hba.conf refuses before it asks for anything. A wrong password has another one.
 const invalidAuthorization = "28000"
 
-// ErrNotRefused says that a login was not turned away by the rules.
-var ErrNotRefused = errors.New("a new application login was not refused")
+// Why a trial of the door is no proof.
+var (
+	ErrNotRefused = errors.New("a new application login was not refused")
+	ErrLetIn      = errors.New("the rules in force let it come as far as its password") // beside ErrNotRefused: these are not the fenced ones
+)
+
+// wrongPassword is the SQLSTATE of a login that the rules let through to its password.
+const wrongPassword = "28P01"
 
 // Refuses tries to log in as an application does, without a password, and returns nil when the rules in force turned it away.
 func (d Door) Refuses(ctx context.Context) error {
@@ -43,11 +49,15 @@ func (d Door) Refuses(ctx context.Context) error {
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
 		_ = conn.Conn().Close()
-		return ErrNotRefused
+		return fmt.Errorf("%w: %w", ErrNotRefused, ErrLetIn)
 	}
 	var said *pgconn.PgError
-	if errors.As(err, &said) && said.Code == invalidAuthorization {
+	switch {
+	case !errors.As(err, &said):
+	case said.Code == invalidAuthorization:
 		return nil
+	case said.Code == wrongPassword:
+		return fmt.Errorf("%w: %w", ErrNotRefused, ErrLetIn)
 	}
 	return fmt.Errorf("%w: %w", ErrNotRefused, err)
 }

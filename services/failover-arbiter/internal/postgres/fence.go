@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,25 +38,50 @@ func (s *Server) Bar() error {
 	return nil
 }
 
-// Fence keeps applications out, ends their sessions, and counts until there were none twice, a pause apart. The pause is PostgreSQL's authentication_timeout, so
-// that a login that had begun under the old rules has ended or is counted. All sessions must have ended within the given time; only the proof of it, the second
-// count, may take until the context ends. It gives the counts, and an error when either was missed; whoever calls it then stops the server. Sessions are
-// terminated, never cancelled: a cancelled wait for a standby returns success to its client.
-func (s *Server) Fence(ctx context.Context, within, pause time.Duration) (counts []int, err error) {
+// Fenced is what a fence has shown.
+type Fenced struct {
+	Counts  []int // of sessions, one after the other
+	Refused bool  // a new login was turned away before the first count; else it could not be tried
+}
+
+// Fence keeps applications out, has a new login turned away, ends their sessions, and counts until there were none twice, a pause apart. The pause is PostgreSQL's
+// authentication_timeout, so that a login that had begun under the old rules has ended or is counted; the trial comes first because a server takes its time to read new
+// rules. All sessions must have ended within the given time; only the proof of it, the second count, may take until the context ends. It gives the counts, and an error
+// when either was missed; whoever calls it then stops the server. Sessions are terminated, never cancelled: a cancelled wait for a standby returns success to its client.
+func (s *Server) Fence(ctx context.Context, within, pause time.Duration, refuses func(context.Context) error) (f Fenced, err error) {
 	ending, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if err := s.Bar(); err != nil {
-		return nil, err
+		return f, err
 	}
 	conn, err := pgx.ConnectConfig(ending, s.config(maintenance, "fence"))
 	if err != nil {
-		return nil, fmt.Errorf("fence: %w", err)
+		return f, fmt.Errorf("fence: %w", err)
 	}
 	defer func() { _ = conn.PgConn().Conn().Close() }()
 	if _, err := conn.Exec(ending, "SELECT pg_reload_conf()"); err != nil {
-		return nil, fmt.Errorf("fence: %w", err)
+		return f, fmt.Errorf("fence: %w", err)
 	}
-	return emptied(ctx, ending, pause, func(ctx context.Context) (int, error) { return terminate(ctx, conn) })
+	if f.Refused, err = turnedAway(ending, within/4, refuses); err != nil {
+		return f, fmt.Errorf("fence: %w", err)
+	}
+	f.Counts, err = emptied(ctx, ending, pause, func(ctx context.Context) (int, error) { return terminate(ctx, conn) })
+	return f, err
+}
+
+// turnedAway tries a login until the rules turn it away. A door that cannot be tried, each time within a limit, proves nothing and holds nothing up.
+func turnedAway(ctx context.Context, limit time.Duration, refuses func(context.Context) error) (bool, error) {
+	for {
+		trial, cancel := context.WithTimeout(ctx, limit)
+		err := refuses(trial)
+		cancel()
+		if err == nil || !errors.Is(err, ErrLetIn) {
+			return err == nil, nil
+		}
+		if late := sleep(ctx, soon); late != nil {
+			return false, err
+		}
+	}
 }
 
 // soon is how long ended sessions are given before they are counted again.
@@ -111,6 +137,9 @@ func (s *Server) install(version string) error {
 	content, err := os.ReadFile(filepath.Join(s.confDir, version))
 	if err != nil {
 		return err
+	}
+	if there, err := os.ReadFile(filepath.Join(s.confDir, rules)); err == nil && bytes.Equal(there, content) {
+		return nil // a full disk cannot be in the way then
 	}
 	return s.replace(filepath.Join(s.confDir, rules), content)
 }

@@ -58,3 +58,35 @@ func TestALoginThatIsFoundAfterFEndsTheFenceAtOnce(t *testing.T) {
 		t.Errorf("%v after %s", err, took)
 	}
 }
+
+func TestSessionsAreCountedOnceALoginIsTurnedAway(t *testing.T) {
+	letIn := errors.Join(ErrNotRefused, ErrLetIn)
+	for _, c := range []struct {
+		name    string
+		says    []error
+		refused bool
+		fails   bool
+		took    time.Duration
+	}{
+		{"at once", []error{nil}, true, false, 0},
+		{"the server reads its new rules late", []error{letIn, letIn, nil}, true, false, 2 * soon},
+		{"the door cannot be tried", []error{ErrNotRefused}, false, false, 0},
+		{"the rules do not change", []error{letIn}, false, true, 1500 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began, says := time.Now(), c.says
+				ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+				defer cancel()
+				refused, err := turnedAway(ctx, 300*time.Millisecond, func(context.Context) error {
+					said := says[0]
+					says = says[min(1, len(says)-1):]
+					return said
+				})
+				if refused != c.refused || (err != nil) != c.fails || time.Since(began) != c.took {
+					t.Errorf("refused %v, %v after %s", refused, err, time.Since(began))
+				}
+			})
+		})
+	}
+}
