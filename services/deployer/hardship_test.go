@@ -25,9 +25,13 @@ func (r *rig) untouched(t *testing.T) (still func(why string)) {
 	look := func() string {
 		text := fmt.Sprintf("%d starts", r.starts(t))
 		for _, colour := range []state.Colour{state.Blue, state.Green} {
-			content, err := os.ReadFile(r.envFile(colour))
-			must(t, err)
 			info, err := os.Lstat(r.envFile(colour))
+			if os.IsNotExist(err) {
+				text += fmt.Sprintf("; %s has none", colour)
+				continue
+			}
+			must(t, err)
+			content, err := os.ReadFile(r.envFile(colour))
 			must(t, err)
 			text += fmt.Sprintf("; %s %v %s %q", colour, info.Mode(), info.ModTime(), content)
 		}
@@ -64,6 +68,11 @@ func TestBadInputIsRefusedWithTheReasonBeforeAnythingIsTouched(t *testing.T) {
 		{"a value over several lines", "render", "over several lines", write("POSTGRES_USER=x\nPOSTGRES_PASSWORD='a\nb'\n"), ""},
 		{"a read-only file", "render", "is read-only", func(t *testing.T) { must(t, os.Chmod(file, 0o400)) }, ""},
 		{"a second name", "render", "second name", func(t *testing.T) { must(t, os.Link(file, r.dir+"/second")) }, ""},
+		{"a link", "render", "is a link", func(t *testing.T) {
+			must(t, os.Rename(file, r.dir+"/second"))
+			must(t, os.Symlink(r.dir+"/second", file))
+		}, ""},
+		{"nothing", "render", "is not there", func(t *testing.T) { must(t, os.Remove(file)) }, ""},
 		{"a query that does not parse", "gate", "the gate's query for p95 does not parse", func(*testing.T) {}, `OFITEC_GATE_P95_QUERY=histogram_quantile(0.95, sum(rate(x{colour="$colour"}[$window]))`},
 		{"a query of an unknown function", "gate", "the gate's query for error rate does not parse", func(*testing.T) {}, `OFITEC_GATE_ERROR_RATE_QUERY=errors_of("$colour")`},
 	} {

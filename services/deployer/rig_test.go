@@ -178,7 +178,7 @@ func startRig(t *testing.T) *rig {
 		"OFITEC_ODOO_BLUE_URL=http://" + blue, "OFITEC_ODOO_GREEN_URL=http://" + green, "OFITEC_ODOO_BLUE_ENV_FILE=" + r.envFile(state.Blue), "OFITEC_ODOO_GREEN_ENV_FILE=" + r.envFile(state.Green),
 		"OFITEC_START_COMMAND=sh " + dir + "/start", "OFITEC_CANARY_READS=/web/health,/of/ledger?writer=deployer-$region", "OFITEC_CANARY_WRITE=/of/ledger",
 		`OFITEC_CANARY_WRITE_BODY={"writer":"deployer-$region","seq":$version}`, "OFITEC_LEADER_TTL=2s", "OFITEC_START_WITHIN=30s", "OFITEC_DRAIN_WITHIN=10s",
-		"OFITEC_GATE_DELAY=1500ms", "OFITEC_GATE_INTERVAL=300ms", "OFITEC_GATE_WINDOW=3s",
+		"OFITEC_GATE_DELAY=1s", "OFITEC_GATE_INTERVAL=200ms", "OFITEC_GATE_WINDOW=2200ms",
 		// A starved machine is no bad canary.
 		"OFITEC_GATE_P95=8s", "OFITEC_GATE_FAILURES=5", "OFITEC_GATE_INCONCLUSIVE=50",
 	}
@@ -276,7 +276,7 @@ func (r *rig) startPrometheus(t *testing.T, prometheusProgram, blue, green strin
 	target := func(address, colour string) string {
 		return fmt.Sprintf("      - targets: [%q]\n        labels: {region: a, colour: %s}\n", address, colour)
 	}
-	config := "global: {scrape_interval: 300ms, scrape_timeout: 300ms}\nscrape_configs:\n  - job_name: odoo\n    static_configs:\n" + target(blue, "blue") + target(green, "green")
+	config := "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\nscrape_configs:\n  - job_name: odoo\n    static_configs:\n" + target(blue, "blue") + target(green, "green")
 	must(t, os.WriteFile(r.dir+"/prometheus.yml", []byte(config), 0o600))
 	start(t, prometheusProgram, "--config.file="+r.dir+"/prometheus.yml", "--storage.tsdb.path="+r.dir+"/tsdb", "--web.listen-address="+address, "--log.level=warn")
 	await(t, 20*time.Second, "Prometheus is ready", func() bool {
@@ -507,7 +507,7 @@ func (r *rig) load(t *testing.T) (stop func() (sent int64, failures []string)) {
 	var failures []string
 	ctx, cancel := context.WithCancel(context.Background())
 	var loaders sync.WaitGroup
-	for worker := range 10 {
+	for worker := range 6 {
 		loaders.Go(func() {
 			client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 			for n := 0; ctx.Err() == nil; n++ {
