@@ -25,7 +25,7 @@ func newETL() *cobra.Command {
 		Use: "etl", Short: "Bring the warehouse up to date now, see how fresh it is; verify, rebuild, check and trace it",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	command.AddCommand(newETLRun(), newETLStatus(), newETLVerify(), newETLRebuild(), newETLTrace(), newETLCheck(), newETLPlan(), newETLQuarantine(), newETLReveal(), newETLClose(), newETLRotateKey())
+	command.AddCommand(newETLRun(), newETLStatus(), newETLVerify(), newETLRebuild(), newETLTrace(), newETLCheck(), newETLPlan(), newETLQuarantine(), newETLReveal(), newETLClose(), newETLRotateKey(), newETLErase())
 	return command
 }
 

@@ -25,6 +25,8 @@ type warehouseCommand struct {
 	name  string // of etl-transform's subcommand
 	input []byte
 	env   []string
+	// asOperator lets it be done by whoever calls, and not as the service's user, who has not the right.
+	asOperator bool
 }
 
 // regionFlag lets a command choose whose warehouse it is about.
@@ -55,6 +57,9 @@ func (c warehouseCommand) run(ctx context.Context, o *operator, r layout.Region,
 		return err
 	}
 	command.Env = append(command.Env, c.env...)
+	if c.asOperator {
+		command.SysProcAttr = nil
+	}
 	command.Stdout, command.Stderr = out, complaints
 	if c.input != nil {
 		command.Stdin = bytes.NewReader(c.input)

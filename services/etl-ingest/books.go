@@ -80,6 +80,9 @@ func (b *books) followLocked(ctx context.Context) error {
 		return err
 	}
 	p := pending{books: b, changes: map[string][]known.Change{}, last: map[string]int64{}}
+	if p.erased, err = b.chain.Erasures(ctx, at.Sequence+1, head); err != nil {
+		return err
+	}
 	if err := p.open(); err != nil {
 		return err
 	}
@@ -157,6 +160,7 @@ type pending struct {
 	books   *books
 	changes map[string][]known.Change
 	last    map[string]int64 // the last record that is in a dataset's changes or book
+	erased  manifest.Erasures
 	count   int
 }
 
@@ -183,6 +187,7 @@ func (p *pending) take(ctx context.Context, r manifest.Record) error {
 	if !counts || !ours || r.Path == "" || r.Sequence <= last {
 		return nil
 	}
+	r = p.erased.Resolve(r)
 	columns := p.books.columns(r.Dataset)
 	if effect == known.Absent {
 		columns.Cursor = ""

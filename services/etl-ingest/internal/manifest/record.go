@@ -51,6 +51,8 @@ type Record struct {
 	Schema      string `json:"schema,omitempty"`         // fingerprint of the columns, see extract.Fingerprint
 	Correlation string `json:"correlation_id,omitempty"` // of the event, when something else caused it
 	Causation   string `json:"causation_id,omitempty"`   // message id of that cause
+
+	Erasure *Erasure `json:"erasure,omitempty"` // of a record of kind erasure, which etl-transform writes
 }
 
 // The kinds of records; what their files hold stands in the service's README.
