@@ -37,8 +37,20 @@ func parseJump(arg string) (layout.Region, time.Duration, error) {
 	return layout.Region(arg[:at]), far, nil
 }
 
-// clockFault lets a region's wall clock jump. Nothing may move for it: the rights rest on clocks that do not jump. The active region may have to renew its mandate
-// before it believes its deadline again.
+// loginsLive is how long the database's users live. PostgreSQL holds their end against its own wall clock.
+const loginsLive = time.Hour
+
+// jumped is what must follow. Nothing may move for it: the rights rest on clocks that do not jump, and the active region only renews its mandate before it believes its
+// deadline again. But where its clock is ahead by a login's life, every login has expired there, and no write is taken until the clock is right.
+func (c faultContext) jumped(r layout.Region, far, lasts time.Duration) expectation {
+	must := expectation{moves: stays, maxOutage: outageStays}
+	if r == c.active() && far >= loginsLive {
+		must = expectation{moves: either, maxOutage: min(lasts+outageClosed, grayOutage)}
+	}
+	return must
+}
+
+// clockFault lets a region's wall clock jump.
 func clockFault(arg string, lasts time.Duration, c faultContext) (fault, error) {
 	r, far, err := parseJump(arg)
 	if err != nil {
@@ -54,7 +66,7 @@ func clockFault(arg string, lasts time.Duration, c faultContext) (fault, error) 
 		return err
 	}
 	return fault{
-		name: fmt.Sprintf("the wall clock of region %s jumps by %s", r, signed(far)), lasts: lasts, must: expectation{moves: stays, maxOutage: outageStays},
+		name: fmt.Sprintf("the wall clock of region %s jumps by %s", r, signed(far)), lasts: lasts, must: c.jumped(r, far, lasts),
 		begin: func(ctx context.Context) error {
 			if err := jump(ctx, far); err != nil {
 				return err

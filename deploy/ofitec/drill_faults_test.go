@@ -242,6 +242,21 @@ func TestAJumpIsARegionAndATime(t *testing.T) {
 	}
 }
 
+func TestOnlyALeapPastTheLifeOfLoginsMayKeepWritesAway(t *testing.T) {
+	c := faultContext{state: state.Failover{Active: "a"}}
+	for _, x := range []struct {
+		region    layout.Region
+		far       time.Duration
+		maxOutage time.Duration
+	}{
+		{"a", time.Hour, 32 * time.Second}, {"a", 59 * time.Minute, outageStays}, {"a", -time.Hour, outageStays}, {"b", time.Hour, outageStays}, {"c", time.Hour, outageStays},
+	} {
+		if got := c.jumped(x.region, x.far, 20*time.Second); got.maxOutage != x.maxOutage || (got.moves == stays) != (x.maxOutage == outageStays) {
+			t.Errorf("%s by %s: %+v", x.region, x.far, got)
+		}
+	}
+}
+
 // TestEveryDrillOfTheLongFormIsOneThatTheCommandTakes reads the list as the command does, so that a long run does not end at a slip of the pen.
 func TestEveryDrillOfTheLongFormIsOneThatTheCommandTakes(t *testing.T) {
 	for _, drill := range append(append(slices.Clone(faultDrills), longDrills...), "partition A|Bc --for 8s") {
