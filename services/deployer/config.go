@@ -191,7 +191,7 @@ func (c *Config) policy() rollout.Policy {
 	return rollout.Policy{
 		Region: events.Region(c.Region), StartWithin: c.Odoo.StartWithin, Delay: c.Gate.Delay, Interval: c.Gate.Interval, Window: c.Gate.Window,
 		Steps: c.Proxy.Steps, StepWindow: c.stepWindow(),
-		Failures: c.Gate.Failures, Inconclusive: c.Gate.Inconclusive, DrainWithin: c.Proxy.Drain, Tries: tries,
+		OneFile: c.oneFile() != "", Failures: c.Gate.Failures, Inconclusive: c.Gate.Inconclusive, DrainWithin: c.Proxy.Drain, Tries: tries,
 		Limits: rollout.Limits{ErrorRate: c.Gate.ErrorRate, P95: c.Gate.P95},
 	}
 }
@@ -221,7 +221,11 @@ func (c *Config) hands() hands {
 	}
 }
 
-// oneFile says that both colours read the same file: it holds what the canary gets, and a roll-back gives it back what was there.
-func (c *Config) oneFile() bool {
-	return c.Odoo.Supervisor == "" && filepath.Clean(c.Odoo.BlueEnv) == filepath.Clean(c.Odoo.GreenEnv)
+// oneFile is the file that both colours read, if they do: it holds what the canary gets, and a roll-back gives it back what was there.
+func (c *Config) oneFile() oneFile {
+	file := filepath.Clean(c.Odoo.BlueEnv)
+	if c.Odoo.Supervisor != "" || file != filepath.Clean(c.Odoo.GreenEnv) {
+		return ""
+	}
+	return oneFile(file)
 }

@@ -74,7 +74,9 @@ func (t *term) render(ctx context.Context, k *track, a rollout.Render) (rollout.
 	if err != nil {
 		return nil, err
 	}
-	err = t.hands.Write(ctx, a.Colour, k.edit(version, t.others(k)))
+	if err = t.oneFile.keep(k.seen.Content); err == nil {
+		err = t.hands.Write(ctx, a.Colour, k.edit(version, t.others(k)))
+	}
 	var refused *dotenv.Refused
 	if errors.As(err, &refused) {
 		return rollout.Refused{Number: a.Number, Step: "render", Reason: refused.Error()}, nil
@@ -87,7 +89,7 @@ func (t *term) render(ctx context.Context, k *track, a rollout.Render) (rollout.
 
 // others are the keys of all other credentials. Where both colours read one file they stay as they are there.
 func (t *term) others(k *track) (keys []string) {
-	if t.oneFile {
+	if t.oneFile != "" {
 		return nil
 	}
 	for _, other := range t.tracks {
@@ -110,22 +112,6 @@ func (t *term) settle(ctx context.Context, k *track, a rollout.Settle) (rollout.
 		return nil, err
 	}
 	return rollout.Settled{Number: a.Number}, nil
-}
-
-// align gives the cold colour's file what the hot one's has, for all credentials. Where both read one file, it gets back what it had before a roll-back: the version itself
-// says what that was, or the copy that was kept when there was none.
-func (t *term) align(ctx context.Context, k *track, a rollout.Settle) error {
-	if !t.oneFile || a.Version == 0 {
-		return t.hands.Write(ctx, a.Cold, dotenv.Edit{Take: k.keys(), Keep: t.others(k)})
-	}
-	if a.Version == a.Number { // the file has it
-		return nil
-	}
-	version, err := t.vault.Read(ctx, a.Path, a.Version, k.fields()...)
-	if err != nil {
-		return fmt.Errorf("give the environment file version %d back: %w", a.Version, err)
-	}
-	return t.hands.Write(ctx, a.Cold, k.edit(version, nil))
 }
 
 // cold is the last look before a colour is touched: it must have no traffic now.

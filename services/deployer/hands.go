@@ -13,7 +13,7 @@ import (
 // hands reach a colour: its environment file and its process. A *dotenv.Refused means that the file must be looked at by a person; other errors may pass. They are
 // called by one goroutine at a time.
 type hands interface {
-	// Write changes a colour's file. What the edit takes comes from the other colour's; where both read one file, from what that was before.
+	// Write changes a colour's file. What the edit takes comes from the other colour's.
 	Write(ctx context.Context, colour state.Colour, edit dotenv.Edit) error
 	// Restart starts a colour anew with its file as it is, and returns when the process before is gone.
 	Restart(ctx context.Context, colour state.Colour) error
@@ -26,11 +26,7 @@ type own struct {
 }
 
 func (o own) Write(_ context.Context, colour state.Colour, edit dotenv.Edit) error {
-	file, other := o.files[colour], o.files[rollout.Other(colour)]
-	if file == other {
-		other += ".bak"
-	}
-	_, err := dotenv.Apply(file, other, edit)
+	_, err := dotenv.Apply(o.files[colour], o.files[rollout.Other(colour)], edit)
 	return err
 }
 

@@ -43,7 +43,7 @@ type deployer struct {
 	open        func(credential string) *book.Book
 	vault       *vault.Reader
 	hands       hands
-	oneFile     bool // both colours read the same environment file
+	oneFile     oneFile
 	proxy       proxy
 	colours     *odoo.Colours
 	gates       *prometheus.Server
@@ -121,6 +121,9 @@ func (t *term) rest(ctx context.Context, pause time.Duration) {
 func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	for _, k := range t.tracks {
 		if err := k.read(ctx); err != nil {
+			return 0, err
+		}
+		if err := t.oneFile.forget(k.seen.Content); err != nil {
 			return 0, err
 		}
 	}

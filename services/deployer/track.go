@@ -59,7 +59,7 @@ func (t *term) underWay() (first *track) {
 // levelled is when the rollout of another credential has last brought both colours to the same file; zero for never.
 func (t *term) levelled(k *track) (at time.Time) {
 	for _, other := range t.tracks {
-		if s := other.seen.Content; other != k && !t.oneFile && s.Phase == state.DeploymentDone && s.Settled && s.Ended != nil && s.Ended.After(at) {
+		if s := other.seen.Content; other != k && t.oneFile == "" && s.Phase == state.DeploymentDone && s.Settled && s.Ended != nil && s.Ended.After(at) {
 			at = *s.Ended
 		}
 	}
@@ -80,7 +80,7 @@ func (k *track) read(ctx context.Context) (err error) {
 func (t *term) decide(ctx context.Context, k *track, traffic rollout.Traffic) (stored bool, err error) {
 	before, first := k.seen.Content, t.underWay()
 	o := rollout.Observation{
-		Traffic: traffic, Forgotten: t.proxy.Forgotten(), Looked: k.looked, Outcome: k.outcome, Taken: first != nil && first != k, Levelled: t.levelled(k),
+		Traffic: traffic, Forgotten: t.proxy.Forgotten(), Looked: k.looked, Outcome: k.outcome, Taken: first != nil && first != k || t.returning(k), Levelled: t.levelled(k),
 	}
 	if len(k.wishes) > 0 {
 		o.Wish = &k.wishes[0].Wish

@@ -225,6 +225,9 @@ func (d *decision) hear() {
 		if !Ended(*s) {
 			d.rollBack(stepOf(s.Phase), fmt.Sprintf("version %d replaces it", wish.Credential.Version))
 		}
+		if d.policy.OneFile && s.Previous == 0 && !s.Settled { // what the file held before is not to be taken for what this version has written
+			return
+		}
 		d.plan(*wish, s.Previous)
 	}
 	d.say = append(d.say, Heard{})

@@ -30,21 +30,22 @@ func policy() Policy {
 
 func (p *player) policy() Policy {
 	with := policy()
-	with.Steps = p.steps
+	with.Steps, with.OneFile = p.steps, p.oneFile
 	return with
 }
 
 type player struct {
-	state  state.Deployment
-	hot    state.Colour
-	share  int // of the other colour
-	open   int // requests on the other colour
-	steps  []int
-	anew   bool
-	looked time.Time
-	last   []Action
-	said   string
-	out    *bytes.Buffer
+	state   state.Deployment
+	hot     state.Colour
+	share   int // of the other colour
+	open    int // requests on the other colour
+	steps   []int
+	anew    bool
+	oneFile bool
+	looked  time.Time
+	last    []Action
+	said    string
+	out     *bytes.Buffer
 }
 
 func play(t *testing.T, happens iter.Seq[string], out *bytes.Buffer) {
@@ -84,6 +85,8 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 			percent, _ := strconv.Atoi(step)
 			p.steps = append(p.steps, percent)
 		}
+	case "onefile": // both colours read it from now on
+		p.oneFile = true
 	case "proxy":
 		p.hot = state.Colour(words["hot"])
 		p.share, _ = strconv.Atoi(words["share"])

@@ -10,7 +10,7 @@ import (
 	"github.com/ofitec/ofitec/events/state"
 )
 
-// Policy is how a region rolls out. All fields are required.
+// Policy is how a region rolls out. All fields but OneFile are required.
 type Policy struct {
 	Region       events.Region
 	StartWithin  time.Duration // from the start of the canary until it answers with a login
@@ -19,6 +19,7 @@ type Policy struct {
 	Window       time.Duration // how long it is watched before it gets traffic
 	Steps        []int         // percent of the traffic that it gets one after the other, the last 100; with several it is watched after each as well
 	StepWindow   time.Duration // how long it is watched after each of several steps
+	OneFile      bool          // both colours read one environment file: a first version that is rolled back is taken out of it before another one comes
 	Failures     int           // red readings that roll back
 	Inconclusive int           // readings without an answer that roll back
 	DrainWithin  time.Duration // how long requests on the old colour may take after the switch
@@ -33,7 +34,7 @@ type Observation struct {
 	Wish      *Wish     // a version to be rolled out
 	Looked    time.Time // when this process took its last reading of this version; zero for never
 	Outcome   Outcome   // of the last action; nil when there is none
-	Taken     bool      // another credential is rolled out on the two colours: a version of this one waits
+	Taken     bool      // another credential is rolled out on the two colours, or still to be taken out of their one file: a version of this one waits
 	Levelled  time.Time // when the rollout of another one had last brought both colours to the same files; zero for never
 }
 
