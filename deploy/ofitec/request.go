@@ -37,6 +37,8 @@ func (e etcdCells) ReadBefore(ctx context.Context, key string, before int64) ([]
 }
 
 func (e etcdCells) read(ctx context.Context, key string, options ...clientv3.OpOption) ([]byte, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, etcdAnswer)
+	defer cancel()
 	answer, err := e.client.Get(ctx, key, options...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read %s: %w", key, err)
@@ -48,6 +50,8 @@ func (e etcdCells) read(ctx context.Context, key string, options ...clientv3.OpO
 }
 
 func (e etcdCells) Swap(ctx context.Context, key string, revision int64, value []byte) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, etcdAnswer)
+	defer cancel()
 	change := clientv3.OpDelete(key)
 	if value != nil {
 		change = clientv3.OpPut(key, string(value))
@@ -83,11 +87,15 @@ func submit(ctx context.Context, c cells, request state.Request, within time.Dur
 	}
 	key := state.RequestKey(request.Act.Request)
 	done, err := c.Swap(ctx, key, 0, value)
-	if err == nil && !done {
-		err = fmt.Errorf("request %s is there already", request.Act.Request)
+	if err != nil { // it may stand there all the same, and a leader would carry it out
+		now, taken := withdraw(context.WithoutCancel(ctx), c, key, request, etcdAnswer)
+		if taken == nil {
+			return now, nil
+		}
+		return request, fmt.Errorf("hand in request: %w; then: %w", err, taken)
 	}
-	if err != nil {
-		return request, fmt.Errorf("hand in request: %w", err)
+	if !done {
+		return request, fmt.Errorf("hand in request: request %s is there already", request.Act.Request)
 	}
 	deadline, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

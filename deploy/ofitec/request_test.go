@@ -198,6 +198,28 @@ func TestARequestThatNobodyAnswersIsTakenBack(t *testing.T) {
 	}
 }
 
+// deaf writes a request and loses the answer to that.
+type deaf struct{ *memory }
+
+func (d deaf) Swap(ctx context.Context, key string, revision int64, value []byte) (bool, error) {
+	done, err := d.memory.Swap(ctx, key, revision, value)
+	if value != nil && err == nil {
+		return false, errors.New("deadline exceeded")
+	}
+	return done, err
+}
+
+func TestARequestThatMayHaveBeenHandedInIsTakenBack(t *testing.T) {
+	m := deaf{newMemory(t, steadyState("a", 1, began))}
+	result, err := switchover.carryOut(t.Context(), m, toB, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "deadline exceeded") || !strings.Contains(err.Error(), "taken back") {
+		t.Fatalf("got %v", err)
+	}
+	if value, _, _ := m.Read(t.Context(), state.RequestKey(result.Request.Act.Request)); value != nil {
+		t.Error("the request is still there, and a leader would carry it out")
+	}
+}
+
 func TestAnAnswerThatComesWhileTheRequestIsTakenBackCounts(t *testing.T) {
 	m := newMemory(t, steadyState("a", 1, began))
 	request := state.Request{Verb: state.VerbPause, Epoch: 1, Act: act("a test", began)}

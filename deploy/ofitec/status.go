@@ -92,18 +92,24 @@ func newStatus() *cobra.Command {
 
 // status asks everything at once; what does not answer within 2 s is unknown.
 func (o *operator) status(ctx context.Context, supervised control.Status) status {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	now := status{Phase: "unknown", Regions: map[string]regionStatus{}, Pending: supervised.Pending}
-	if failover, err := o.failover(ctx); err == nil {
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	wait.Go(func() { // an etcd without a quorum does not answer, and says nothing about the regions
+		failover, err := o.failover(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			return
+		}
 		now.Epoch, now.Phase = uint64(failover.Epoch), string(failover.Phase)
 		if failover.Active != "" {
 			active := string(failover.Active)
 			now.Active = &active
 		}
-	}
-	var mu sync.Mutex
-	var wait sync.WaitGroup
+	})
 	for _, r := range layout.Regions {
 		wait.Go(func() {
 			region := o.region(ctx, r, supervised.Components)
