@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/config"
@@ -98,6 +99,9 @@ func problemsOf(all []Credential) []error {
 				bad("role", c.role(), "a role of its own: its leases are told apart by it")
 			}
 			roles[c.role()] = true
+			if other := c.mistakenFor(all[:n]); other != "" {
+				bad("role", c.role(), "one that is told apart from "+other+" by its first eight letters: a user's name has no more of it, and each would fence the other's users")
+			}
 		}
 		if c.Overlap < 0 {
 			bad("overlap", c.Overlap.String(), "a duration, or nothing")
@@ -108,6 +112,18 @@ func problemsOf(all []Credential) []error {
 		problems = append(problems, &config.Problem{Variable: "credentials", Value: "", Want: "one or more, or no such list: then odoo-app of kind database is rotated"})
 	}
 	return problems
+}
+
+// mistakenFor is the role of another credential whose users cannot be told from this one's (postgres.Fencer.Users), or nothing.
+func (c Credential) mistakenFor(others []Credential) string {
+	mark := func(role string) string { return "-" + role[:min(len(role), 8)] + "-" }
+	for _, o := range others {
+		mine, theirs := mark(c.role()), mark(o.role())
+		if o.Kind == c.Kind && o.Reads.Group == c.Reads.Group && o.role() != c.role() && (strings.Contains(mine, theirs) || strings.Contains(theirs, mine)) {
+			return o.role()
+		}
+	}
+	return ""
 }
 
 // own are the problems of what belongs to a kind, and of what does not.

@@ -17,6 +17,8 @@ func TestAWrongListOfCredentialsIsNamedWhole(t *testing.T) {
 	}{
 		{"none", "credentials: []\n", []string{"credentials is not set", "one or more"}},
 		{"names and roles twice", "credentials:\n  - {name: a, kind: database}\n  - {name: a, kind: database}\n", []string{`credentials[1].name="a"`, `credentials[1].role="a"`}},
+		{"roles whose users have the same names", "credentials:\n  - {name: odoo-app, kind: database}\n  - {name: odoo-app-batch, kind: database}\n  - {name: app, kind: database}\n",
+			[]string{`credentials[1].role="odoo-app-batch"`, `credentials[2].role="app"`, "odoo-app by its first eight letters"}},
 		{"a kind that nobody knows", "credentials:\n  - {name: A b, kind: ldap, life: 1h}\n", []string{`credentials[0].name="A b"`, `credentials[0].kind="ldap"`}},
 		{"a session shorter than any", "credentials:\n  - {name: s3, kind: sts, life: 1m, deploy: true, sts: {endpoint: sts.amazonaws.com}}\n",
 			[]string{`credentials[0].life="1m0s"`, `credentials[0].sts.endpoint="sts.amazonaws.com"`, "credentials[0].sts.try is not set", `credentials[0].deploy="true"`}},
