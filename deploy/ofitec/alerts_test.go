@@ -43,7 +43,7 @@ func series(t *testing.T) map[string]string {
 			known[prefix+found[1]] = found[0]
 		}
 	}
-	for _, file := range []string{"../../events/bus/metrics.go", "../../chassis/natsclient/natsclient.go", "../../chassis/metrics/metrics.go"} {
+	for _, file := range []string{"../../events/bus/metrics.go", "../../chassis/natsclient/natsclient.go", "../../chassis/metrics/metrics.go", "../../chassis/vault/serves.go"} {
 		for _, found := range shared.FindAllStringSubmatch(text(t, file), -1) {
 			known[found[1]] = found[0]
 		}
