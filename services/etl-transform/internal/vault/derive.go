@@ -8,26 +8,40 @@ import (
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
 )
 
-// Grow adds the delta's new keys and pairs to hubs and links: sets that only grow. A hub also has the keys that other datasets name.
+// Recall has the touched keys' observations, those of the delta too, and what was said of them.
+func (p Plan) Recall() []string {
+	if !p.Kept {
+		return nil
+	}
+	key := p.Vault.Key
+	return []string{
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_said AS SELECT r.* FROM %[1]s AS r SEMI JOIN %[2]s AS t ON t.%[3]s = r.%[3]s", p.Tracking(), Touched, key),
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_history AS SELECT s.rowid AS _at, s.* FROM %s AS s SEMI JOIN %s AS t ON t.%[3]s = s.%[3]s WHERE %[4]s", p.Stage(), Touched, key, p.near()),
+	}
+}
+
+// Grow adds the delta's new keys and pairs to hubs and links: sets that only grow. A hub also has the keys that other datasets name; a link has the pairs of this dataset's observations alone,
+// so that those of the touched keys tell which are new, and its table need not be read.
 func (p Plan) Grow(load int64) []string {
 	if !p.Kept {
 		return nil
 	}
 	from := fmt.Sprintf("%s AS r JOIN %s AS d ON d._n = r._n", p.rows(), fresh)
-	add := func(table, key, columns, where string) string {
-		return fmt.Sprintf("INSERT INTO %[1]s BY NAME SELECT n.*, %[2]d AS load FROM (SELECT DISTINCT %[3]s FROM %[4]s WHERE %[5]s) AS n ANTI JOIN %[1]s AS h ON h.%[6]s = n.%[6]s",
-			table, load, columns, from, where, key)
+	add := func(table, among, key, columns, where string) string {
+		return fmt.Sprintf("INSERT INTO %s BY NAME SELECT n.*, %d AS load FROM (SELECT DISTINCT %s FROM %s WHERE %s) AS n ANTI JOIN %s AS h ON h.%[7]s = n.%[7]s", table, load, columns, from, where, among, key)
 	}
 	business := make([]string, len(p.Vault.BusinessKey))
 	for i, column := range p.Vault.BusinessKey {
 		business[i] = "r." + canon.Quote(column)
 	}
-	statements := []string{add(p.Vault.Hub, p.Vault.Key, "r."+p.Vault.Key+", "+strings.Join(business, ", "), "true")}
+	hub := fmt.Sprintf("(SELECT * FROM %s AS s WHERE %s)", p.Vault.Hub, p.near())
+	statements := []string{add(p.Vault.Hub, hub, p.Vault.Key, "r."+p.Vault.Key+", "+strings.Join(business, ", "), "true")}
 	for i, link := range p.Vault.Links {
 		column, other := "r."+canon.Quote(link.Column), p.hubs[i]
+		before := fmt.Sprintf("(SELECT %s AS %s FROM work_history AS s WHERE s.load <> %d)", p.linkKey("s.", link), link.LinkKey, load)
 		statements = append(statements,
-			add(other.table, other.key, fmt.Sprintf("r._other%d AS %s, %s AS %s", i, other.key, column, canon.Quote(other.businessKey)), column+" IS NOT NULL"),
-			add(link.Table, link.LinkKey, fmt.Sprintf("r._link%d AS %s, r._other%[1]d AS %[3]s, r.%[4]s", i, link.LinkKey, link.Key, p.Vault.Key), column+" IS NOT NULL"))
+			add(other.table, other.table, other.key, fmt.Sprintf("r._other%d AS %s, %s AS %s", i, other.key, column, canon.Quote(other.businessKey)), column+" IS NOT NULL"),
+			add(link.Table, before, link.LinkKey, fmt.Sprintf("r._link%d AS %s, r._other%[1]d AS %[3]s, r.%[4]s", i, link.LinkKey, link.Key, p.Vault.Key), column+" IS NOT NULL"))
 	}
 	return statements
 }
@@ -41,23 +55,34 @@ func (p Plan) Derive(load int64) []string {
 	if !p.Kept {
 		return nil
 	}
-	key, cursor := p.Vault.Key, p.cursor()
+	key := p.Vault.Key
 	statements := []string{
-		fmt.Sprintf("DELETE FROM %[1]s AS s USING %[2]s AS t WHERE s.%[3]s = t.%[3]s", p.Vault.Satellite, Touched, key),
-		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_said AS SELECT r.* FROM %[1]s AS r SEMI JOIN %[2]s AS t ON t.%[3]s = r.%[3]s", p.Tracking(), Touched, key),
-		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_history AS
-SELECT s.rowid AS _at, s.%[1]s, s.hashdiff, s.%[2]s, s.as_of FROM %[3]s AS s SEMI JOIN %[4]s AS t ON t.%[1]s = s.%[1]s`, key, cursor, p.Stage(), Touched),
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT s.* FROM %s AS s SEMI JOIN %s AS t ON t.%[4]s = s.%[4]s WHERE %[5]s", former, p.Vault.Satellite, Touched, key, p.near()),
+		fmt.Sprintf("DELETE FROM %[1]s AS s USING %[2]s AS t WHERE s.%[3]s = t.%[3]s AND %[4]s", p.Vault.Satellite, Touched, key, p.near()),
 		// Most keys have one observation and nothing was said of them: they need no ordering, which is what costs.
 		fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE work_single AS
 SELECT c.%[1]s, c._at FROM (SELECT %[1]s, any_value(_at) AS _at FROM work_history GROUP BY %[1]s HAVING count(*) = 1 AND count(as_of) = 1) AS c ANTI JOIN work_said AS r ON r.%[1]s = c.%[1]s`, key),
 		p.versions(),
 		p.satellite(load),
+		fmt.Sprintf("INSERT INTO %s BY NAME SELECT * FROM %s", p.Vault.Satellite, renewed),
 	}
 	for _, link := range p.Vault.Links {
-		statements = append(statements,
-			fmt.Sprintf("DELETE FROM %[1]s AS e USING %[2]s AS t WHERE e.%[3]s = t.%[3]s", link.Effectivity, Touched, key), p.periods(link, load))
+		statements = append(statements, p.turn(link, load)...)
 	}
 	return statements
+}
+
+// turn replaces the periods of the keys whose periods are others than before. What they were follows from the versions as they were, so that the table, in which a key may stand anywhere, is
+// not searched unless there is something to be taken out.
+func (p Plan) turn(link models.Link, load int64) []string {
+	key := p.Vault.Key
+	return []string{
+		"CREATE OR REPLACE TEMP TABLE work_periods_before AS " + p.periods(link, former),
+		"CREATE OR REPLACE TEMP TABLE work_periods AS " + p.periods(link, renewed),
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_turned AS SELECT DISTINCT %s FROM ((FROM work_periods_before EXCEPT ALL FROM work_periods) UNION ALL (FROM work_periods EXCEPT ALL FROM work_periods_before))", key),
+		fmt.Sprintf("DELETE FROM %[1]s AS e USING (SELECT DISTINCT b.%[2]s FROM work_periods_before AS b SEMI JOIN work_turned AS t ON t.%[2]s = b.%[2]s) AS g WHERE e.%[2]s = g.%[2]s", link.Effectivity, key),
+		fmt.Sprintf("INSERT INTO %[1]s BY NAME SELECT n.*, %[2]d AS load FROM work_periods AS n SEMI JOIN work_turned AS t ON t.%[3]s = n.%[3]s", link.Effectivity, load, key),
+	}
 }
 
 // versions puts the touched keys' observations in order and drops repetitions. segment is the asof of the last assertion that an observation is not older than.
@@ -84,14 +109,20 @@ UNION ALL
 SELECT _at, %[1]s, 1, NULL, true FROM work_single`, key, cursor, KindAssert)
 }
 
-// satellite writes the versions. A deletion marks the last one.
+// Working tables of the satellite's rows of the touched keys.
+const (
+	former  = "work_satellite_before"
+	renewed = "work_satellite"
+)
+
+// satellite makes the versions' rows. A deletion marks the last one.
 func (p Plan) satellite(load int64) string {
 	key := p.Vault.Key
 	var links strings.Builder
 	for _, link := range p.Vault.Links {
 		fmt.Fprintf(&links, "%s AS %s, ", p.otherKey("s.", link), link.Key)
 	}
-	return fmt.Sprintf(`INSERT INTO %[1]s BY NAME
+	return fmt.Sprintf(`CREATE OR REPLACE TEMP TABLE %[1]s AS
 WITH said AS (
 	SELECT %[2]s, max(as_of) FILTER (kind = '%[3]s') AS absent, max(as_of) FILTER (kind = '%[4]s') AS rejected FROM work_said GROUP BY %[2]s
 ),
@@ -107,22 +138,22 @@ fate AS (
 )
 SELECT s.%[2]s, v.version::INTEGER AS version, %[6]s%[7]s, v.valid_to, v.is_current AND NOT coalesce(f.unknown, false) AS is_current,
 	v.is_current AND coalesce(f.deleted AND NOT f.unknown, false) AS is_deleted, s.hashdiff, CASE WHEN v.is_current AND f.deleted AND NOT f.unknown THEN f.absent END AS deleted_as_of, %[8]d AS load
-FROM work_versions AS v JOIN %[9]s AS s ON s.rowid = v._at LEFT JOIN fate AS f ON f.%[2]s = v.%[2]s`,
-		p.Vault.Satellite, key, KindAbsent, kindRejected, KindAssert, links.String(), p.columns("s."), load, p.Stage())
+FROM work_versions AS v JOIN work_history AS s ON s._at = v._at LEFT JOIN fate AS f ON f.%[2]s = v.%[2]s`,
+		renewed, key, KindAbsent, kindRejected, KindAssert, links.String(), p.columns("s."), load)
 }
 
 // periods are the runs of versions with the same other row; NULL and a deletion close one and open none.
-func (p Plan) periods(link models.Link, load int64) string {
+func (p Plan) periods(link models.Link, of string) string {
 	key, cursor := p.Vault.Key, p.cursor()
-	return fmt.Sprintf(`INSERT INTO %[1]s BY NAME
-WITH mine AS (SELECT s.* FROM %[2]s AS s SEMI JOIN %[3]s AS t ON t.%[4]s = s.%[4]s ANTI JOIN work_single AS n ON n.%[4]s = s.%[4]s),
-single AS (SELECT s.* FROM %[2]s AS s SEMI JOIN work_single AS n ON n.%[4]s = s.%[4]s),
-starts AS (SELECT * FROM (SELECT *, lag(%[5]s) OVER w AS before FROM mine WINDOW w AS (PARTITION BY %[4]s ORDER BY version)) WHERE version = 1 OR before IS DISTINCT FROM %[5]s),
-runs AS (SELECT *, lead(%[6]s) OVER w AS until, lead(version) OVER w IS NULL AS is_last FROM starts WINDOW w AS (PARTITION BY %[4]s ORDER BY version)),
-dead AS (SELECT %[4]s FROM mine GROUP BY %[4]s HAVING bool_or(is_deleted) OR NOT bool_or(is_current))
-SELECT %[7]s AS %[8]s, r.%[5]s, r.%[4]s, r.%[6]s AS valid_from, r.until AS valid_to, r.is_last AND d.%[4]s IS NULL AS is_current, %[9]d AS load
-FROM runs AS r LEFT JOIN dead AS d ON d.%[4]s = r.%[4]s WHERE r.%[5]s IS NOT NULL
+	return fmt.Sprintf(`WITH alone AS (SELECT %[2]s FROM %[1]s GROUP BY %[2]s HAVING count(*) = 1 AND bool_and(is_current AND NOT is_deleted)),
+mine AS (SELECT s.* FROM %[1]s AS s ANTI JOIN alone AS n ON n.%[2]s = s.%[2]s),
+single AS (SELECT s.* FROM %[1]s AS s SEMI JOIN alone AS n ON n.%[2]s = s.%[2]s),
+starts AS (SELECT * FROM (SELECT *, lag(%[3]s) OVER w AS before FROM mine WINDOW w AS (PARTITION BY %[2]s ORDER BY version)) WHERE version = 1 OR before IS DISTINCT FROM %[3]s),
+runs AS (SELECT *, lead(%[4]s) OVER w AS until, lead(version) OVER w IS NULL AS is_last FROM starts WINDOW w AS (PARTITION BY %[2]s ORDER BY version)),
+dead AS (SELECT %[2]s FROM mine GROUP BY %[2]s HAVING bool_or(is_deleted) OR NOT bool_or(is_current))
+SELECT %[5]s AS %[6]s, r.%[3]s, r.%[2]s, r.%[4]s AS valid_from, r.until AS valid_to, r.is_last AND d.%[2]s IS NULL AS is_current
+FROM runs AS r LEFT JOIN dead AS d ON d.%[2]s = r.%[2]s WHERE r.%[3]s IS NOT NULL
 UNION ALL
-SELECT %[7]s AS %[8]s, r.%[5]s, r.%[4]s, r.%[6]s AS valid_from, NULL AS valid_to, true AS is_current, %[9]d AS load FROM single AS r WHERE r.%[5]s IS NOT NULL`,
-		link.Effectivity, p.Vault.Satellite, Touched, key, link.Key, cursor, p.linkKey("r.", link), link.LinkKey, load)
+SELECT %[5]s AS %[6]s, r.%[3]s, r.%[2]s, r.%[4]s AS valid_from, NULL AS valid_to, true AS is_current FROM single AS r WHERE r.%[3]s IS NOT NULL`,
+		of, key, link.Key, cursor, p.linkKey("r.", link), link.LinkKey)
 }

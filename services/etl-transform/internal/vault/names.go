@@ -22,6 +22,8 @@ type Plan struct {
 	// Kept is false for a dataset that has a stage and no vault.
 	Kept bool
 	hubs []hub // of the datasets that links lead to, in order of the links
+	low  *int64
+	high *int64 // nil: the delta's keys may be anywhere
 }
 
 // hub is another dataset's table of keys.
@@ -150,6 +152,38 @@ func (p Plan) linkKey(prefix string, link models.Link) string {
 		parts = append(parts, p.part(prefix, column))
 	}
 	return canon.HashKey(parts...)
+}
+
+// Range asks for the least and the greatest whole number that the delta's keys have in them; "" when they have none.
+func (p Plan) Range() string {
+	if column := p.whole(); column != "" {
+		return fmt.Sprintf("SELECT min(%[1]s), max(%[1]s) FROM %[2]s", canon.Quote(column), p.rows())
+	}
+	return ""
+}
+
+// Within is the plan for a delta whose keys are in a range: ids come in their order, so that what is not near them is passed over without reading it.
+func (p Plan) Within(low, high *int64) Plan {
+	p.low, p.high = low, high
+	return p
+}
+
+// whole is the business key's first column of whole numbers.
+func (p Plan) whole() string {
+	for _, name := range p.Vault.BusinessKey {
+		if c, _ := p.Dataset.Column(name); c.Type.Kind == models.Integer {
+			return name
+		}
+	}
+	return ""
+}
+
+// near is true for rows s of stage, hub and satellite that may be of the delta's keys.
+func (p Plan) near() string {
+	if p.low == nil || p.high == nil {
+		return "true"
+	}
+	return fmt.Sprintf("s.%s BETWEEN %d AND %d", canon.Quote(p.whole()), *p.low, *p.high)
 }
 
 // Payload are the columns that the hashdiff is over: all but the business key and the cursor.

@@ -215,10 +215,10 @@ func (p Plan) Observe(load int64) []string {
 		// The greatest asof of those that are rows; an assertion alone is no observation.
 		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT %s, %s, hashdiff, min(_n) AS _n, max(_as_of) FILTER (_kind = '%s') AS as_of FROM %s WHERE _kind <> '%s' GROUP BY ALL",
 			seen, key, cursor, KindRows, p.rows(), KindAbsent),
-		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_known AS SELECT s.rowid AS _at, d._n, d.as_of, s.as_of AS before, s.%s FROM %s AS s JOIN %s AS d ON %s", key, p.Stage(), seen, same("s", "d")),
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE work_known AS SELECT s.rowid AS _at, d._n, d.as_of, s.as_of AS before, s.%s FROM %s AS s JOIN %s AS d ON %s WHERE %s", key, p.Stage(), seen, same("s", "d"), p.near()),
 		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT d._n, d.as_of FROM %s AS d ANTI JOIN work_known AS k ON k._n = d._n", fresh, seen),
 		"DELETE FROM work_known WHERE as_of IS NULL OR as_of <= before",
-		fmt.Sprintf("UPDATE %s AS s SET as_of = k.as_of FROM work_known AS k WHERE s.rowid = k._at", p.Stage()),
+		fmt.Sprintf("UPDATE %s AS s SET as_of = k.as_of FROM work_known AS k WHERE s.rowid = k._at AND %s", p.Stage(), p.near()),
 		fmt.Sprintf("INSERT INTO %s BY NAME SELECT r.%s, r.hashdiff, %s, d.as_of, %d AS load, r._sequence AS raw_sequence, r._line AS raw_line FROM %s AS r JOIN %s AS d ON d._n = r._n",
 			p.Stage(), key, p.columns("r."), load, p.rows(), fresh),
 		// What was said twice is kept once.

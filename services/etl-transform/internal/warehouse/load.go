@@ -94,7 +94,7 @@ func (w *Warehouse) Load(ctx context.Context, files []batch.Announced, store Sto
 		return r, nil
 	}
 	defer w.clean(context.WithoutCancel(ctx))
-	deltas, err := w.read(ctx, s)
+	deltas, err := w.read(ctx, s, &r)
 	if err != nil {
 		return r, fmt.Errorf("load %d files: %w", len(s.files), err)
 	}
@@ -177,7 +177,7 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, deltas []
 		r.lap("stage", start)
 		statements := p.First(r.Load)
 		if !first {
-			statements = append(p.Grow(r.Load), p.Derive(r.Load)...)
+			statements = slices.Concat(p.Recall(), p.Grow(r.Load), p.Derive(r.Load))
 		}
 		if err := run(ctx, tx, statements...); err != nil {
 			return fmt.Errorf("load vault of %s: %w", p.Dataset.Name, err)

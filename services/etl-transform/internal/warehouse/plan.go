@@ -29,7 +29,7 @@ func Definitions(m *models.Models) ([]Definition, error) {
 	}
 	var all []Definition
 	for _, p := range plans {
-		statements := slices.Concat(p.DDL(), []string{p.NoneBad(), p.Read(vault.Spool{Typed: []string{"<plain records>"}, Other: []string{"<other records>"}, Parallel: true})}, p.Observe(0), p.Grow(0), p.Derive(0), p.First(0))
+		statements := slices.Concat(p.DDL(), []string{p.NoneBad(), p.Read(vault.Spool{Typed: []string{"<plain records>"}, Other: []string{"<other records>"}, Parallel: true})}, p.Observe(0), p.Recall(), p.Grow(0), p.Derive(0), p.First(0))
 		all = append(all, Definition{Kind: "dataset", Name: p.Dataset.Name, File: p.Dataset.File, SQL: strings.Join(statements, ";\n\n") + ";"})
 	}
 	for _, mart := range m.Marts() {

@@ -12,11 +12,11 @@ import (
 type delta struct {
 	plan  vault.Plan
 	spool vault.Spool
-	good  int64 // rows that could be read
+	bad   int64 // rows that could not be read
 }
 
 // read makes the typed rows of each dataset, before the load's transaction: of what a transaction has written itself, the engine reads with one thread only.
-func (w *Warehouse) read(ctx context.Context, s *spooling) ([]delta, error) {
+func (w *Warehouse) read(ctx context.Context, s *spooling, r *Result) ([]delta, error) {
 	if err := s.list(ctx, w.conn); err != nil {
 		return nil, err
 	}
@@ -29,12 +29,32 @@ func (w *Warehouse) read(ctx context.Context, s *spooling) ([]delta, error) {
 		if _, err := w.conn.ExecContext(ctx, p.Read(d.spool)); err != nil {
 			return nil, fmt.Errorf("read dataset %s: %w", p.Dataset.Name, err)
 		}
-		if err := w.conn.QueryRowContext(ctx, p.CountGood()).Scan(&d.good); err != nil {
+		if err := w.measure(ctx, &d, r); err != nil {
 			return nil, fmt.Errorf("read dataset %s: %w", p.Dataset.Name, err)
 		}
 		all = append(all, d)
 	}
 	return all, nil
+}
+
+// measure finds how many rows could not be read and, when all could, the range of their keys.
+func (w *Warehouse) measure(ctx context.Context, d *delta, r *Result) error {
+	p := d.plan
+	var good int64
+	if err := w.conn.QueryRowContext(ctx, p.CountGood()).Scan(&good); err != nil {
+		return err
+	}
+	d.bad = r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good
+	query := p.Range()
+	if d.bad > 0 || query == "" {
+		return nil
+	}
+	var low, high *int64
+	if err := w.conn.QueryRowContext(ctx, query).Scan(&low, &high); err != nil {
+		return err
+	}
+	d.plan = p.Within(low, high)
+	return nil
 }
 
 // list tells the engine of the files.
@@ -57,14 +77,13 @@ func (w *Warehouse) stage(ctx context.Context, tx *sql.Tx, d delta, r *Result) (
 	if err := run(ctx, tx, p.NoneBad()); err != nil {
 		return false, err
 	}
-	bad := r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - d.good
-	if bad > 0 {
-		r.Rejected[p.Dataset.Name] += bad
+	if d.bad > 0 {
+		r.Rejected[p.Dataset.Name] += d.bad
 		if err := run(ctx, tx, p.DropBad(), p.Rejected(d.spool, r.Load), p.Bad(d.spool)); err != nil {
 			return false, err
 		}
 	}
-	if bad == 0 { // else something is to be said of their keys
+	if d.bad == 0 { // else something is to be said of their keys
 		if first, err = w.first(ctx, tx, p); err != nil || first {
 			return first, err
 		}
