@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/chassis"
@@ -188,12 +189,17 @@ func TestALeaderThatCannotRenewStopsBeforeTheNextOneWins(t *testing.T) {
 
 func TestACandidateIsNotHeldUpByAMemberThatFellSilent(t *testing.T) {
 	server := etcdtest.Start(t)
+	before := watchers(t)
 	paths := []*cable{newCable(t, server), newCable(t, server)}
 	holder := campaign(t, connect(t, server), "a")
 	candidate := connect(t, paths[0].url, paths[1].url)
 	won := make(chan *etcd.Leadership, 1)
 	go func() { won <- campaign(t, candidate, "b") }()
-	time.Sleep(time.Second) // it has read the key and watches
+	for deadline := time.Now().Add(10 * time.Second); watchers(t) < before+2; time.Sleep(time.Millisecond) { // the holder's own and one of the candidate's
+		if time.Now().After(deadline) {
+			t.Fatal("the candidate does not watch the key within 10 s")
+		}
+	}
 	paths[0].pull()
 	began := time.Now()
 	holder.Resign()
@@ -203,6 +209,22 @@ func TestACandidateIsNotHeldUpByAMemberThatFellSilent(t *testing.T) {
 	}
 	paths[1].pull()
 	<-next.Context().Done()
+}
+
+// watchers are those of all servers in this process.
+func watchers(t *testing.T) float64 {
+	t.Helper()
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "etcd_debugging_mvcc_watcher_total" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("the server does not count its watchers")
+	return 0
 }
 
 func TestALeaderWhoseKeyIsRemovedIsDeposed(t *testing.T) {
