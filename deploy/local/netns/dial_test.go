@@ -1,8 +1,6 @@
 package netns
 
 import (
-	"context"
-	"os"
 	"testing"
 	"time"
 
@@ -11,21 +9,11 @@ import (
 
 // TestAConnectionIsMadeFromWithinARegion speaks from region b, and is cut off with it. It runs in a network namespace of its own, so that it meets no stack.
 func TestAConnectionIsMadeFromWithinARegion(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes network namespaces")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
-	if os.Getenv("OFITEC_NETNS_TEST") == "" {
-		inOwnNamespace(t)
+	addressing, inside := regionsApart(t)
+	if !inside {
 		return
 	}
-	ctx, addressing := t.Context(), layout.Namespaced()
-	if err := Setup(ctx, addressing); err != nil {
-		t.Skipf("this machine makes no namespaces: %v", err)
-	}
-	defer Remove(context.WithoutCancel(ctx))
+	ctx := t.Context()
 	ear := socketIn(t, layout.A, addressing.Region[layout.A]+":9")
 	heard := func(within time.Duration) string {
 		conn, err := Dial(ctx, layout.B, "udp", addressing.Region[layout.A]+":9")

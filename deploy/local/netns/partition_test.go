@@ -55,8 +55,9 @@ func TestOnlyWhoDoesNotHearGetsRules(t *testing.T) {
 	}
 }
 
-// TestAPartitionLosesWhatItSaysAndNothingElse sends datagrams between real namespaces. It runs in a network namespace of its own, so that it meets no stack.
-func TestAPartitionLosesWhatItSaysAndNothingElse(t *testing.T) {
+// regionsApart gives each region a namespace, inside one of the test's own; outside, it has run the test there, and nothing is left to do.
+func regionsApart(t *testing.T) (addressing layout.Addressing, inside bool) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("makes network namespaces")
 	}
@@ -65,13 +66,23 @@ func TestAPartitionLosesWhatItSaysAndNothingElse(t *testing.T) {
 	}
 	if os.Getenv("OFITEC_NETNS_TEST") == "" {
 		inOwnNamespace(t)
-		return
+		return addressing, false
 	}
-	ctx, addressing := t.Context(), layout.Namespaced()
-	if err := Setup(ctx, addressing); err != nil {
+	addressing = layout.Namespaced()
+	if err := Setup(t.Context(), addressing); err != nil {
 		t.Skipf("this machine makes no namespaces: %v", err)
 	}
-	defer Remove(context.WithoutCancel(ctx))
+	t.Cleanup(func() { Remove(context.WithoutCancel(t.Context())) })
+	return addressing, true
+}
+
+// TestAPartitionLosesWhatItSaysAndNothingElse sends datagrams between real namespaces. It runs in a network namespace of its own, so that it meets no stack.
+func TestAPartitionLosesWhatItSaysAndNothingElse(t *testing.T) {
+	addressing, inside := regionsApart(t)
+	if !inside {
+		return
+	}
+	ctx := t.Context()
 	ears := map[layout.Region]net.PacketConn{}
 	for _, r := range layout.Regions {
 		ears[r] = socketIn(t, r, addressing.Region[r]+":9")

@@ -312,7 +312,9 @@ func TestADatabaseThatCannotBeFencedIsStoppedAndStartedBehindFencedRules(t *test
 	}
 }
 
-func TestASilentDatabaseIsStoppedThoughItsRulesCannotBeWritten(t *testing.T) {
+// openThenSilent is a database that applications were let in to, and that does not answer any more.
+func openThenSilent(t *testing.T) (*world, *Hands) {
+	t.Helper()
 	var silent sync.Map
 	w := &world{look: func() (postgres.Condition, error) {
 		if _, yes := silent.Load("yes"); yes {
@@ -324,6 +326,11 @@ func TestASilentDatabaseIsStoppedThoughItsRulesCannotBeWritten(t *testing.T) {
 	h.Open(1)
 	await(t, w, "the proxy is opened", func() bool { return w.has("open db/local") })
 	silent.Store("yes", true)
+	return w, h
+}
+
+func TestASilentDatabaseIsStoppedThoughItsRulesCannotBeWritten(t *testing.T) {
+	w, h := openThenSilent(t)
 	w.set(func() { w.unwritable = errors.New("no space left on device") })
 	h.Close("test")
 	await(t, w, "it is stopped", func() bool { return w.has("stop") })
@@ -334,17 +341,7 @@ func TestASilentDatabaseIsStoppedThoughItsRulesCannotBeWritten(t *testing.T) {
 }
 
 func TestADatabaseThatWasOpenAndGoesSilentIsStopped(t *testing.T) {
-	var silent sync.Map
-	w := &world{look: func() (postgres.Condition, error) {
-		if _, yes := silent.Load("yes"); yes {
-			return postgres.Condition{}, errors.New("no answer")
-		}
-		return postgres.Condition{}, nil
-	}}
-	h := run(t, w)
-	h.Open(1)
-	await(t, w, "the proxy is opened", func() bool { return w.has("open db/local") })
-	silent.Store("yes", true)
+	w, h := openThenSilent(t)
 	time.Sleep(150 * time.Millisecond)
 	if w.has("stop") {
 		t.Error("stopped under the mandate: its restart budget is not the fence's matter")
