@@ -51,14 +51,17 @@ func (s *Server) Close() {
 	s.drop()
 }
 
-// A standby says what it has received and replayed, a primary what it has flushed. The heartbeat's row is the newest that the database shows.
+// A standby says what it has and what it has replayed, a primary what it has flushed. What a standby was fed from the archive is replayed and was never received; when its
+// receiver is gone, its timeline is the newest of which it has WAL, for the control file keeps the one before until the next restartpoint. The heartbeat's row is the newest
+// that the database shows.
 const lookSQL = `SELECT pg_is_in_recovery(),
   CASE WHEN pg_is_in_recovery() THEN coalesce(r.status = 'streaming', false)
        ELSE EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming' AND application_name LIKE 'region\_%' AND application_name NOT LIKE '%\_clone') END,
-  CASE WHEN pg_is_in_recovery() THEN coalesce(r.received_tli, (SELECT timeline_id FROM pg_control_checkpoint()))
+  CASE WHEN pg_is_in_recovery() THEN coalesce(r.received_tli, greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+         (SELECT max(('x' || left(name, 8))::bit(32)::int) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')))
        ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END,
   CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn()::text END,
-  CASE WHEN pg_is_in_recovery() THEN coalesce(r.flushed_lsn, pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END,
+  CASE WHEN pg_is_in_recovery() THEN greatest(r.flushed_lsn, pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END,
   h.number, h.at
 FROM (SELECT) one LEFT JOIN pg_stat_wal_receiver r ON true LEFT JOIN ofitec.heartbeat h ON true`
