@@ -291,7 +291,7 @@ func TestTheExportAsksForItsToken(t *testing.T) {
 	if err := os.WriteFile(token, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startColour(t, "blue", write, read, "ODOO_EXPORT_TOKEN_FILE="+token)
+	c := startColour(t, "blue", write, read, "ODOO_EXPORT_TOKEN_FILE="+token, "ODOO_MASTER_PASSWORD=m4ster")
 	eventually(t, "the export answers", func() bool {
 		r, _ := c.do("GET", "/of/export/partner", "", "Authorization", "Bearer s3cret")
 		return r.StatusCode == 200
@@ -323,5 +323,14 @@ func TestTheExportAsksForItsToken(t *testing.T) {
 	}
 	if r, body := c.do("POST", "/of/ledger", entry); r.StatusCode/100 != 2 {
 		t.Errorf("a write without the export's token answers %d %s", r.StatusCode, body)
+	}
+	const form = "application/x-www-form-urlencoded"
+	if r, body := c.do("POST", "/web/database/backup", "master_pwd=m4ster&name=ofitec_prod", "Content-Type", form); r.StatusCode != 200 || !strings.Contains(body, `"db_name":"ofitec_prod"`) {
+		t.Errorf("the database manager answers the master password with %d %s", r.StatusCode, body)
+	}
+	for _, wrong := range []string{"", "master_pwd=", "master_pwd=m4ste", "master_pwd=s3cret"} {
+		if r, body := c.do("POST", "/web/database/backup?master_pwd=m4ster", wrong, "Content-Type", form); r.StatusCode != 403 || strings.Contains(body, "m4ster") {
+			t.Errorf("the database manager answers %q with %d %s", wrong, r.StatusCode, body)
+		}
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/ofitec/ofitec/deploy/local/cmd/odoo/internal/announce"
 	"github.com/ofitec/ofitec/deploy/local/cmd/odoo/internal/database"
 	"github.com/ofitec/ofitec/deploy/local/cmd/odoo/internal/export"
 	"github.com/ofitec/ofitec/deploy/local/cmd/odoo/internal/ledger"
@@ -45,7 +47,7 @@ func run(ctx context.Context, s settings.Settings, log *slog.Logger) error {
 	}
 	metrics := web.NewMetrics(s.Colour, db)
 	site := &web.Site{
-		Database: db, Metrics: metrics, Token: s.ExportToken, Timeout: s.QueryTimeout, Log: log,
+		Database: db, Metrics: metrics, Token: s.ExportToken, Master: s.MasterPassword.Reveal(), Timeout: s.QueryTimeout, Log: log,
 		Export: &export.Exporter{Models: m, Database: db, Log: log},
 		Ledger: &ledger.Ledger{Database: db, Region: s.Region, Colour: s.Colour, Log: log},
 	}
@@ -54,8 +56,13 @@ func run(ctx context.Context, s settings.Settings, log *slog.Logger) error {
 	actors.Go(func() { db.Watch(work) })
 	actors.Go(func() { prepare(work, db, s, log) })
 	if s.Writer {
+		heard := observer{Metrics: metrics}
+		if len(s.AnnounceURLs) > 0 {
+			heard.announcer = &announce.Announcer{URLs: s.AnnounceURLs, SecretFile: s.WebhookSecretFile, Dataset: "invoice", Every: s.AnnounceEvery, Log: log}
+			actors.Go(func() { heard.announcer.Run(work) })
+		}
 		w := &writer.Writer{Pool: db.Actor(), Seed: s.Seed, Every: s.WriterInterval, Long: s.LongTransaction, LongEvery: s.LongTransactionEvery,
-			Poll: s.PollInterval, Observer: metrics, Log: log}
+			Poll: s.PollInterval, Observer: heard, Log: log}
 		actors.Go(func() { w.Run(work) })
 	}
 	if s.SelfTraffic > 0 {
@@ -78,6 +85,20 @@ func run(ctx context.Context, s settings.Settings, log *slog.Logger) error {
 	actors.Wait()
 	db.Close()
 	return err
+}
+
+// observer counts what the writer does, and has changed invoices announced.
+type observer struct {
+	*web.Metrics
+	announcer *announce.Announcer // nil: nobody is told
+}
+
+// Done tells one transaction's end.
+func (o observer) Done(kind string, err error) {
+	o.Metrics.Done(kind, err)
+	if o.announcer != nil && err == nil && strings.HasSuffix(kind, "_invoice") {
+		o.announcer.Note()
+	}
 }
 
 // prepare makes tables and first rows as soon as the database takes writes, and tries again until that worked. A database

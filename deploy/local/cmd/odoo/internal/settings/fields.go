@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -116,6 +117,21 @@ func (f *fields) duration(key string, otherwise, least time.Duration) time.Durat
 		f.problem(key, value, fmt.Sprintf("must be a duration of %s or more, as 250ms or 2m", least))
 	}
 	return d
+}
+
+// urls is a comma list.
+func (f *fields) urls(key string) []string {
+	value := f.text(key, "")
+	if value == "" {
+		return nil
+	}
+	list := strings.Split(value, ",")
+	for _, one := range list {
+		if u, err := url.Parse(one); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			f.problem(key, one, "must be a URL, or several with commas between them, as http://127.0.0.11:8705/v1/announce")
+		}
+	}
+	return list
 }
 
 func (f *fields) date(key string) string {

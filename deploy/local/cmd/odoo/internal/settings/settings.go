@@ -21,6 +21,15 @@ type Settings struct {
 
 	// ExportToken is what /of/export/* asks for as a bearer token; empty for none.
 	ExportToken string
+	// MasterPassword opens /web/database/*; without one it is closed.
+	MasterPassword Password
+
+	// AnnounceURLs are where changed invoices are announced, the nearest first; none for no announcements. WebhookSecretFile has what they are signed with: it
+	// may come later, and is read again for each announcement.
+	AnnounceURLs      []string
+	WebhookSecretFile string
+	// AnnounceEvery is the least time between two announcements.
+	AnnounceEvery time.Duration
 
 	// Seed and Scale decide the first rows; SeedDate is the day they end, empty for the day of the first start.
 	Seed     uint64
@@ -84,6 +93,7 @@ const (
 	defaultConnectTimeout       = 2 * time.Second
 	defaultQueryTimeout         = 15 * time.Second
 	defaultSelfTraffic          = 500 * time.Millisecond
+	defaultAnnounceEvery        = 20 * time.Second
 	maxScale                    = 1000
 )
 
@@ -122,6 +132,13 @@ func Load(file string) (Settings, error) {
 		QueryTimeout:         f.duration("ODOO_DATABASE_QUERY_TIMEOUT", defaultQueryTimeout, 10*time.Millisecond),
 		SelfTraffic:          f.duration("ODOO_SELF_TRAFFIC", defaultSelfTraffic, 0),
 		LogLevel:             f.level("ODOO_LOG_LEVEL"),
+		MasterPassword:       Password(f.text("ODOO_MASTER_PASSWORD", "")),
+		AnnounceURLs:         f.urls("ODOO_ANNOUNCE_URLS"),
+		WebhookSecretFile:    f.text("ODOO_WEBHOOK_SECRET_FILE", ""),
+		AnnounceEvery:        f.duration("ODOO_ANNOUNCE_EVERY", defaultAnnounceEvery, time.Second),
+	}
+	if s.AnnounceURLs != nil && s.WebhookSecretFile == "" {
+		f.problem("ODOO_WEBHOOK_SECRET_FILE", "", "is missing; it names the file with what announcements at ODOO_ANNOUNCE_URLS are signed with")
 	}
 	if s.Postgres.SSLMode == "verify-full" && s.Postgres.SSLRootCert == "" {
 		f.problem("POSTGRES_SSLROOTCERT", "", "is missing; it names the CA's certificate (or set POSTGRES_SSLMODE=disable in a test)")

@@ -31,6 +31,8 @@ type Site struct {
 	Metrics  *Metrics
 	// Token guards /of/export/*; empty for no guard.
 	Token string
+	// Master opens the database manager; empty for nobody.
+	Master string
 	// Timeout bounds a request's work.
 	Timeout time.Duration
 	Log     *slog.Logger
@@ -49,6 +51,7 @@ func (s *Site) Handler() http.Handler {
 		{"GET", "/of/export/{dataset}/summary", s.guarded(s.fresh(s.Export.Summary))},
 		{"POST", "/of/ledger", s.notForExport(s.Ledger.Append)},
 		{"GET", "/of/ledger", s.notForExport(s.fresh(s.Ledger.List))},
+		{"POST", "/web/database/backup", s.notForExport(s.backup)},
 		{"GET", "/{$}", s.front},
 	} {
 		mux.HandleFunc(r.method+" "+r.route, s.Metrics.measure(r.route, s.bounded(r.handler)))
