@@ -218,6 +218,10 @@ func (i *intake) count(r warehouse.Result, err error) {
 	for stage, seconds := range r.Seconds {
 		i.metrics.seconds.WithLabelValues(stage).Observe(seconds)
 	}
+	i.countMarts(r)
+}
+
+func (i *intake) countMarts(r warehouse.Result) {
 	for _, m := range r.Marts {
 		i.metrics.quarantine.WithLabelValues(m.Mart).Set(float64(m.Quarantined))
 		blocked := 0.0
@@ -228,6 +232,38 @@ func (i *intake) count(r warehouse.Result, err error) {
 		i.metrics.checks.WithLabelValues(m.Mart, "error").Set(float64(m.Failed))
 		i.metrics.checks.WithLabelValues(m.Mart, "warn").Set(float64(m.Warned))
 	}
+}
+
+// againEvery is how often it is looked whether a mart that could not be computed may be tried again.
+const againEvery = 20 * time.Second
+
+// again tries marts anew that could not be computed, also while no batch comes, until ctx ends.
+func (i *intake) again(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(againEvery):
+		}
+		i.tryAgain(context.WithoutCancel(ctx))
+	}
+}
+
+// tryAgain does it once.
+func (i *intake) tryAgain(ctx context.Context) {
+	i.one.Lock()
+	defer i.one.Unlock()
+	result, err := i.warehouse.Again(ctx)
+	if err != nil {
+		i.log.WarnContext(ctx, "marts that are held back are not tried again", "error", err)
+		return
+	}
+	if result.Load == 0 {
+		return
+	}
+	i.countMarts(result)
+	i.log.InfoContext(ctx, "marts that were held back are computed", "load", result.Load, "marts", len(result.Marts))
+	i.loaded(result)
 }
 
 // leftOutError says that records of the manifest are not in, each for a reason of its own. The others are.

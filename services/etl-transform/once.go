@@ -57,6 +57,7 @@ func once(ctx context.Context, c *Config, out io.Writer) error {
 	if len(t.intake.remake) > 0 {
 		return errErased
 	}
+	t.intake.tryAgain(ctx)
 	if err == nil && t.publisher != nil {
 		err = t.publisher.step(ctx)
 	}

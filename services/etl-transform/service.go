@@ -192,6 +192,7 @@ func serve(ctx context.Context, c *Config) error {
 	t.service.Add("load", t.intake.run)
 	t.service.Add("outbox", t.outbox.Run)
 	t.service.Add("keep up", t.keepUp)
+	t.service.Add("try marts again", t.intake.again)
 	t.service.Add("snapshots", t.snapshots.run)
 	t.service.Add("erasures", t.remakeErased)
 	t.service.Health.Note("snapshots", t.snapshots.trouble)

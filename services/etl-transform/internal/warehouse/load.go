@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -100,18 +99,10 @@ func (w *Warehouse) Load(ctx context.Context, files []batch.Announced, store Sto
 	}
 	r.lap("type", &start)
 	unreadable := maps.Clone(r.Rejected)
-	without := map[string]bool{}
-	for {
-		err = w.transaction(ctx, func(tx *sql.Tx) error { return w.load(ctx, tx, s, deltas, without, &r, &start) })
-		var broken *martError
-		if !errors.As(err, &broken) || without[broken.mart] || ctx.Err() != nil {
-			break
-		}
-		// A mart that cannot be computed holds up itself, not the load.
-		w.o.Log.ErrorContext(ctx, "mart is held back", "mart", broken.mart, "error", broken.err)
-		without[broken.mart] = true
+	err = w.withoutBroken(ctx, func(tx *sql.Tx, without map[string]bool) error {
 		r.Rejected, r.Marts, r.Written = maps.Clone(unreadable), nil, 0
-	}
+		return w.load(ctx, tx, s, deltas, without, &r, &start)
+	})
 	if err != nil {
 		r.Load = 0
 		return r, fmt.Errorf("load %d files: %w", len(s.files), err)
@@ -148,12 +139,7 @@ func (w *Warehouse) clean(ctx context.Context) {
 
 // load does the work of the transaction. Marts in without are not computed.
 func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, deltas []delta, without map[string]bool, r *Result, start *time.Time) error {
-	// Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.
-	var err error
-	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", leastLoad()); err != nil {
-		return err
-	}
-	if r.Sequence, err = number(ctx, tx, "SELECT max(sequence) FROM etl_load"); err != nil {
+	if err := w.begin(ctx, tx, r); err != nil {
 		return err
 	}
 	before, err := asofDay(ctx, tx)
@@ -216,6 +202,15 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, deltas []
 	return w.record(ctx, tx, s, r)
 }
 
+// begin takes the load's number. Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.
+func (w *Warehouse) begin(ctx context.Context, tx *sql.Tx, r *Result) (err error) {
+	if r.Load, err = number(ctx, tx, "SELECT greatest(max(load) + 1, ?) FROM (SELECT load FROM etl_load UNION ALL SELECT 0)", leastLoad()); err != nil {
+		return err
+	}
+	r.Sequence, err = number(ctx, tx, "SELECT max(sequence) FROM etl_load")
+	return err
+}
+
 // asofDay is the day of the greatest asof, where the company is. Marts that run up to it are made anew when it changes.
 func asofDay(ctx context.Context, tx *sql.Tx) (string, error) {
 	var day string
@@ -259,7 +254,12 @@ func (w *Warehouse) record(ctx context.Context, tx *sql.Tx, s *spooling, r *Resu
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO etl_load VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", r.Load, r.Sequence, r.Files, total.Rows, total.Bytes, r.Written, now, loaded.CorrelationID, loaded.MsgID())
+	return enterLoad(ctx, tx, r, total, now, loaded)
+}
+
+// enterLoad writes the load into the ledger. told is the first event that tells of it.
+func enterLoad(ctx context.Context, tx *sql.Tx, r *Result, read events.Volume, at time.Time, told events.Event) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO etl_load VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", r.Load, r.Sequence, r.Files, read.Rows, read.Bytes, r.Written, at, told.CorrelationID, told.MsgID())
 	if err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}

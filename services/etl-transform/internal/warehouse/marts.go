@@ -40,11 +40,11 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 			}
 		}
 		due, reach := due(m, o, changed, state)
-		if !due {
+		if !due && (!state.failed || o.without[m.Name] || !w.attempts.may(m.Name, time.Now())) {
 			continue
 		}
 		began := time.Now()
-		result := MartResult{Mart: m.Name, Kept: state.load, Failed: 1, BlockedBy: "refresh", Reason: "it could not be computed; the log of etl-transform says why"}
+		result := MartResult{Mart: m.Name, Kept: state.load, Failed: 1, BlockedBy: byRefresh, Reason: "it could not be computed; the log of etl-transform says why"}
 		if o.without[m.Name] {
 			err = w.saveMart(ctx, tx, result, state.load)
 		} else {
@@ -52,6 +52,9 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 		}
 		if err != nil {
 			return &martError{m.Name, err}
+		}
+		if result.BlockedBy != byRefresh {
+			delete(w.attempts, m.Name)
 		}
 		r.Marts = append(r.Marts, result)
 		w.o.Log.DebugContext(ctx, "mart is refreshed", "mart", m.Name, "whole", reach.whole, "rows", result.Rows, "restated", len(result.Restated), "seconds", time.Since(began).Seconds())
@@ -62,11 +65,12 @@ func (w *Warehouse) refresh(ctx context.Context, tx *sql.Tx, o occasion, r *Resu
 type martState struct {
 	load    int64 // that the mart shows; 0 for none
 	blocked bool
+	failed  bool // it is blocked because it could not be computed
 }
 
 func (w *Warehouse) martState(ctx context.Context, tx *sql.Tx, mart string) (martState, error) {
 	var s martState
-	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(load), 0), coalesce(bool_or(blocked_by IS NOT NULL), false) FROM etl_mart WHERE mart = ?", mart).Scan(&s.load, &s.blocked)
+	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(load), 0), coalesce(bool_or(blocked_by IS NOT NULL), false), coalesce(bool_or(blocked_by = ?), false) FROM etl_mart WHERE mart = ?", byRefresh, mart).Scan(&s.load, &s.blocked, &s.failed)
 	if err != nil {
 		return s, fmt.Errorf("read state of mart %s: %w", mart, err)
 	}

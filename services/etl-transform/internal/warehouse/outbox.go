@@ -72,16 +72,27 @@ func (w *Warehouse) announce(ctx context.Context, tx *sql.Tx, s *spooling, r *Re
 		loaded.Batches = append(loaded.Batches, f.Event.ID)
 		cause = f.Event
 	}
+	return w.tell(ctx, tx, append([]events.Payload{loaded}, w.audited(r, now)...), now, events.CausedBy(cause))
+}
+
+// audited is what the checks have found in the marts of a load.
+func (w *Warehouse) audited(r *Result, now time.Time) []events.Payload {
+	load := events.Load{Region: w.o.Region, Load: r.Load, Sequence: r.Sequence}
 	checked := events.WarehouseChecked{Load: load, Checked: now, Version: w.o.Models.Version()}
-	payloads := []events.Payload{loaded}
+	var payloads []events.Payload
 	for _, m := range r.Marts {
 		checked.Marts = append(checked.Marts, events.CheckCount{Mart: m.Mart, Passed: m.Passed, Failed: m.Failed, Warned: m.Warned, Quarantined: m.Quarantined, Missing: m.Missing})
 		if m.BlockedBy != "" {
 			payloads = append(payloads, events.WarehouseRejected{Load: load, Mart: m.Mart, Check: m.BlockedBy, Reason: m.Reason, Failing: m.Failing, Rejected: now, Kept: m.Kept})
 		}
 	}
-	for n, payload := range append(payloads, checked) {
-		event, err := events.New(events.Origin{Region: w.o.Region, Service: service}, now, payload, events.CausedBy(cause))
+	return append(payloads, checked)
+}
+
+// tell puts events into the outbox and gives the first of them.
+func (w *Warehouse) tell(ctx context.Context, tx *sql.Tx, payloads []events.Payload, now time.Time, because events.Option) (first events.Event, err error) {
+	for n, payload := range payloads {
+		event, err := events.New(events.Origin{Region: w.o.Region, Service: service}, now, payload, because)
 		if err != nil {
 			return first, err
 		}

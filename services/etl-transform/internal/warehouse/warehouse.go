@@ -42,6 +42,8 @@ type Warehouse struct {
 	mu   sync.Mutex
 	conn *sql.Conn // TEMP tables live in it; held with mu
 
+	attempts attempts // held with mu
+
 	digests struct {
 		sync.Mutex
 		of map[string]remembered // by mart
@@ -83,7 +85,7 @@ func New(ctx context.Context, db *sql.DB, o Options) (*Warehouse, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open warehouse: %w", err)
 	}
-	w := &Warehouse{o: o, db: db, plans: plans}
+	w := &Warehouse{o: o, db: db, plans: plans, attempts: attempts{}}
 	w.digests.of = map[string]remembered{}
 	if err := os.MkdirAll(o.Spool, 0o700); err != nil {
 		return nil, fmt.Errorf("open warehouse: %w", err)
