@@ -157,7 +157,14 @@ func (h *databaseHands) Reconcile(ctx context.Context, r recorded) (differences,
 		h.log.WarnContext(ctx, "ended a lease that nobody had recorded", "lease", lease, "issued", issued)
 	}
 	for lease := range known {
-		if !slices.Contains(leases, lease) {
+		if slices.Contains(leases, lease) {
+			continue
+		}
+		_, gone, err := h.engine.Issued(ctx, lease) // what is in use is replaced on no list's word alone
+		if err != nil {
+			return d, err
+		}
+		if gone {
 			d.lost = append(d.lost, lease)
 		}
 	}

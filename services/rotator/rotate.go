@@ -115,6 +115,7 @@ type term struct {
 	fence      vault.Fence
 	outcome    rotation.Outcome
 	failures   map[any]failure // by action, or by what else waits
+	unmade     string          // why no version can be made; empty since one was
 	looked     time.Time       // when leases were last compared
 	compared   time.Time       // when users were
 }
@@ -192,7 +193,7 @@ func (t *term) turn(ctx context.Context) (time.Duration, error) {
 	t.fence = vault.Fence{Epoch: page.Epoch, Term: t.leadership.Term}
 	now := time.Now()
 	next, with, then := rotation.Decide(page.State.Content, rotation.Observation{
-		Active: page.Active, Away: *t.absent.Load(), Epoch: page.Epoch, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome,
+		Active: page.Active, Away: *t.absent.Load(), Epoch: page.Epoch, Held: t.holds, Stored: t.stored, Wish: page.Wish, Results: page.Results, Outcome: t.outcome, Unmade: t.unmade,
 	}, t.policy, now)
 	next.Term = page.State.Content.Term // the term of the last change
 	if len(with) > 0 || page.Heard() || !reflect.DeepEqual(next, page.State.Content) {
@@ -276,6 +277,14 @@ func (t *term) forget(ctx context.Context, s state.Credential) {
 	}
 }
 
+// said is an error's text; empty for none.
+func said(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // act does the most urgent thing that is not waiting for its back-off.
 func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) time.Duration {
 	pause := max(time.Until(rotation.Next(s, t.policy, now)), 0)
@@ -288,6 +297,9 @@ func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Acti
 		outcome, err := t.do(ctx, action)
 		<-t.slots
 		t.metrics.acted(action, err)
+		if _, mint := action.(rotation.Mint); mint {
+			t.unmade = said(err)
+		}
 		if err != nil {
 			t.failed(action, "action failed", err, "action", kind(action))
 			t.stored = -1 // whatever it was: look

@@ -193,6 +193,9 @@ func (d *decision) alarm() {
 	worse := level == "page" || level == "warn" && d.state.Alarm == ""
 	d.state.Alarm = level
 	if worse {
+		if d.seen.Unmade != "" {
+			reason = clip(reason + "; no other version can be made: " + d.seen.Unmade)
+		}
 		d.announce(v, events.CredentialExpiring{
 			Credential: d.reference(*v), Level: level, Lease: leaseOf(*v), AttemptsLeft: attempts, SecondsLeft: max(left, 0).Seconds(), Reason: reason,
 		})

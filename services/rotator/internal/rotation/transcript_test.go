@@ -82,6 +82,9 @@ func (p *player) happen(t *testing.T, now time.Time, verb string, words map[stri
 			p.seen.Away = []events.Region{region}
 		}
 		o.Away = p.seen.Away
+	case "unmade": // the next version cannot be made, or can again
+		p.seen.Unmade = words["because"]
+		o.Unmade = p.seen.Unmade
 	case "applied":
 		o.Outcome = Applied{number, words["problem"]}
 	case "epoch":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -20,8 +21,13 @@ func (e *Engine) Renew(ctx context.Context, lease string, ttl time.Duration) (gr
 	if err != nil {
 		return 0, false, fmt.Errorf("renew lease: %w", err)
 	}
-	if answer == nil || answer.LeaseDuration < 0 {
-		return 0, false, errors.New("renew lease: Vault's answer has no life")
+	switch {
+	case answer == nil || answer.LeaseID == "":
+		return 0, false, errors.New("renew lease: Vault's answer is malformed: lease_id is missing: want the one that was asked for")
+	case answer.LeaseID != lease:
+		return 0, false, fmt.Errorf("renew lease: Vault's answer is malformed: lease_id is %s: want the one that was asked for", answer.LeaseID)
+	case answer.LeaseDuration <= 0 || answer.LeaseDuration > math.MaxInt64/int(time.Second):
+		return 0, false, fmt.Errorf("renew lease: Vault's answer is malformed: lease_duration is %d: want a number of seconds above 0", answer.LeaseDuration)
 	}
 	return time.Duration(answer.LeaseDuration) * time.Second, false, nil
 }
@@ -54,7 +60,10 @@ func (e *Engine) Leases(ctx context.Context) ([]string, error) {
 	if answer == nil {
 		return nil, nil
 	}
-	keys, _ := answer.Data["keys"].([]any)
+	keys, ok := answer.Data["keys"].([]any)
+	if !ok {
+		return nil, fmt.Errorf("list leases of role %s: Vault's answer has no list of keys", e.role)
+	}
 	var leases []string
 	for _, key := range keys {
 		leases = append(leases, prefix+fmt.Sprint(key))

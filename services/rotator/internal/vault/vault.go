@@ -77,7 +77,7 @@ func (e *Engine) Mint(ctx context.Context) (Secret, error) {
 	if err != nil {
 		return lease, err
 	}
-	lease.MaxTTL = min(most, life)
+	lease.MaxTTL = min(lease.MaxTTL, most, life)
 	if lease.Fingerprint, err = e.Fingerprint(ctx, lease.Fields); err != nil {
 		return Secret{}, errors.Join(err, e.giveBack(ctx, lease.ID))
 	}
@@ -112,29 +112,6 @@ func (e *Engine) SetRoot(ctx context.Context, connection string, password config
 // MintFencer makes a user of minutes who may fence users of the application.
 func (e *Engine) MintFencer(ctx context.Context) (Secret, error) { return e.make(ctx, e.fence) }
 
-func (e *Engine) make(ctx context.Context, role string) (Secret, error) {
-	answer, err := e.client.Logical().ReadWithContext(ctx, "database/creds/"+role)
-	if err != nil {
-		return Secret{}, fmt.Errorf("make a user of role %s: %w", role, err)
-	}
-	if answer == nil {
-		return Secret{}, fmt.Errorf("make a user of role %s: Vault's answer is empty", role)
-	}
-	user, _ := answer.Data["username"].(string)
-	password, _ := answer.Data["password"].(string)
-	lease := Secret{ID: answer.LeaseID, User: user, TTL: time.Duration(answer.LeaseDuration) * time.Second, Fields: map[string]config.Secret{
-		FieldUser: config.Secret(user), FieldPassword: config.Secret(password),
-	}}
-	if lease.ID == "" || lease.TTL <= 0 || user == "" || password == "" {
-		err := fmt.Errorf("make a user of role %s: Vault's answer lacks lease, life, user name or password", role)
-		if lease.ID != "" {
-			err = errors.Join(err, e.giveBack(ctx, lease.ID))
-		}
-		return Secret{}, err
-	}
-	return lease, nil
-}
-
 // giveBack revokes what cannot be used, even when the caller's time is over.
 func (e *Engine) giveBack(ctx context.Context, lease string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -163,6 +140,9 @@ func (e *Engine) tokenLife(ctx context.Context) (time.Duration, error) {
 	token, err := e.client.Auth().Token().LookupSelfWithContext(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look up token: %w", errors.Join(err, renewErr))
+	}
+	if token == nil || token.Data["ttl"] == nil {
+		return 0, errors.New("look up token: Vault's answer has no ttl")
 	}
 	life, err := token.TokenTTL()
 	if err != nil {
