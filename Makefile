@@ -68,7 +68,7 @@ soak: build ## components killed at random for hours (SOAK=2h), with evidence
 
 .PHONY: bench
 bench: build ## side-by-side measurements, about an hour, alone on the machine; ratios and spread go under docs/evidence/
-	@tools/bench "events" "failover -decide" "rotation -many" "etl -ingest" "etl -load" "etl -marts" "failover"
+	@tools/bench "events" "failover -decide" "rotation -many" "etl -ingest" "etl -load" "etl -marts" "etl -publish" "etl -page" "failover"
 
 .PHONY: clean
 clean: ## what a build has left; the data folder stays

@@ -37,6 +37,7 @@ type ingestContest struct {
 // round is what both sides took.
 type round struct {
 	curl, ingest time.Duration
+	others       [2]float64    // processors that the rest of the machine took during curl, and during the ingest
 	cpu          time.Duration // of the ingest, over all processors
 	memory       int64         // peak of the ingest
 	kept         int64         // bytes of the raw files
@@ -78,7 +79,7 @@ func ingest(ctx context.Context, out io.Writer, size int64, rounds int, stored b
 			return false, err
 		}
 		done = append(done, r)
-		_, _ = fmt.Fprintf(out, "round %d: curl %.2f s (%.0f MB/s), etl-ingest %.2f s (%.0f MB/s, %.2f s of processor), ratio %.2f, peak memory %d MiB, raw files %d MiB\n", n+1, r.curl.Seconds(), c.rate(r.curl), r.ingest.Seconds(), c.rate(r.ingest), r.cpu.Seconds(), r.ratio(), r.memory>>20, r.kept>>20)
+		_, _ = fmt.Fprintf(out, "round %d: curl %.2f s (%.0f MB/s), etl-ingest %.2f s (%.0f MB/s, %.2f s of processor), ratio %.2f, peak memory %d MiB, raw files %d MiB; the rest of the machine took %.1f and %.1f processors meanwhile\n", n+1, r.curl.Seconds(), c.rate(r.curl), r.ingest.Seconds(), c.rate(r.ingest), r.cpu.Seconds(), r.ratio(), r.memory>>20, r.kept>>20, r.others[0], r.others[1])
 	}
 	slices.SortFunc(done, func(a, b round) int { return int((a.ratio() - b.ratio()) * 1e6) })
 	median, memory := done[len(done)/2].ratio(), int64(0)
@@ -135,11 +136,12 @@ func (c *ingestContest) round(ctx context.Context, n int) (r round, err error) {
 func (c *ingestContest) curl(ctx context.Context, r *round, _ int) error {
 	to := filepath.Join(c.folder, "curl.csv")
 	defer func() { _ = os.Remove(to) }() // the folder goes, too
-	begun := time.Now()
-	if output, err := exec.CommandContext(ctx, "curl", "-sS", "--fail", "-o", to, c.url+"/of/export/invoice?format=csv").CombinedOutput(); err != nil {
+	command := exec.CommandContext(ctx, "curl", "-sS", "--fail", "-o", to, c.url+"/of/export/invoice?format=csv")
+	rest := othersFrom(time.Now())
+	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("curl: %w: %s", err, output)
 	}
-	r.curl = time.Since(begun)
+	r.curl, r.others[0] = rest(command.ProcessState)
 	info, err := os.Stat(to)
 	if err == nil && info.Size() != c.export.size {
 		err = fmt.Errorf("curl has %d bytes of %d", info.Size(), c.export.size)
@@ -158,9 +160,9 @@ func (c *ingestContest) pull(ctx context.Context, r *round, n int) error {
 		"PATH=" + os.Getenv("PATH"), "NATS_URL=" + c.nats, "OFITEC_ODOO_URL=" + c.url, "OFITEC_WAREHOUSE=" + warehouse, "OFITEC_EXPORT_PAGE_ROWS=100000", "OFITEC_CURSOR_BUCKET=BENCH" + strconv.Itoa(n),
 		"OFITEC_LOG_LEVEL=warn",
 	}
-	begun := time.Now()
+	rest := othersFrom(time.Now())
 	output, err := command.CombinedOutput()
-	r.ingest = time.Since(begun)
+	r.ingest, r.others[1] = rest(command.ProcessState)
 	if err != nil {
 		return fmt.Errorf("etl-ingest: %w\n%s", err, output)
 	}

@@ -276,10 +276,16 @@ func (l *loading) record(root, hash string, rows int, size int64) error {
 	return os.WriteFile(path, []byte(string(body[:len(body)-1])+`,"hash":"`+l.previous+"\"}\n"), 0o600)
 }
 
-// once loads what is in the manifest, and gives what took how long.
-func (l *loading) once(ctx context.Context) (took, error) {
+// command is etl-transform that loads what is in the manifest, and ends.
+func (l *loading) command(ctx context.Context) *exec.Cmd {
 	command := exec.CommandContext(ctx, l.program, "--once")
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "NATS_URL=" + l.nats, "OFITEC_WAREHOUSE=" + l.folder, "OFITEC_TOKEN_KEY_FILE=" + filepath.Join(l.folder, "token.key"), "OFITEC_BATCH_BYTES=1000000000000", "OFITEC_BATCH_FILES=10000", "OFITEC_LOG_LEVEL=debug"}
+	return command
+}
+
+// once loads what is in the manifest, and gives what took how long.
+func (l *loading) once(ctx context.Context) (took, error) {
+	command := l.command(ctx)
 	said, err := command.CombinedOutput()
 	if err != nil {
 		return took{}, fmt.Errorf("etl-transform --once: %w: %s", err, said)

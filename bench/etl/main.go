@@ -1,6 +1,7 @@
 // Command etl measures the warehouse's path side by side with what it replaces, in one run.
 //
-// Usage: go run ./etl -ingest [-mib N] [-rounds N] [-stored], go run ./etl -load [-rows N], or go run ./etl -marts [-rows N]. It ends with status 1 when a target is missed, 2 when it was called wrongly.
+// Usage: go run ./etl -ingest [-mib N] [-rounds N] [-stored], go run ./etl -load [-rows N], go run ./etl -marts [-rows N], go run ./etl -publish [-rows N] [-rounds N], or go run ./etl -page. It ends with status 1 when a target
+// is missed, 2 when it was called wrongly.
 package main
 
 import (
@@ -20,44 +21,72 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// contest is one comparison; what tells it apart is its flag.
+type contest struct {
+	flag, about string
+	least       int // rows that it can do with; 0 when it takes none
+	rows        int // by default
+	run         func(ctx context.Context, out io.Writer, o options) (met bool, err error)
+}
+
+// options are what the flags say.
+type options struct {
+	rows, rounds int
+	mib          int64
+	stored       bool
+}
+
+var contests = []contest{
+	{"ingest", "etl-ingest against curl", 0, 0, func(ctx context.Context, out io.Writer, o options) (bool, error) {
+		return ingest(ctx, out, o.mib<<20, o.rounds, o.stored)
+	}},
+	{"load", "etl-transform against DuckDB alone", 2 * deltaRows, 10_000_000, func(ctx context.Context, out io.Writer, o options) (bool, error) { return load(ctx, out, o.rows) }},
+	{"marts", "the marts of a delta on a base and on a tenth of it", 20 * deltaRows, 10_000_000, func(ctx context.Context, out io.Writer, o options) (bool, error) { return marts(ctx, out, o.rows) }},
+	{"publish", "a full load of the readers' database against a raw client's COPY, and deltas", 20 * deltaRows, 1_000_000, func(ctx context.Context, out io.Writer, o options) (bool, error) {
+		return publish(ctx, out, o.rows, o.rounds)
+	}},
+	{"page", "the console's page with 200 projects and five years", 0, 0, func(ctx context.Context, out io.Writer, _ options) (bool, error) { return page(ctx, out) }},
+}
+
 func run(ctx context.Context, args []string, out, problems io.Writer) int {
 	flags := flag.NewFlagSet("etl", flag.ContinueOnError)
 	flags.SetOutput(problems)
-	reading := flags.Bool("ingest", false, "etl-ingest against curl")
-	mib := flags.Int64("mib", 1024, "size of the export for -ingest")
-	stored := flags.Bool("stored", false, "the export of -ingest is kept in a file, so that serving it costs nothing")
-	loads := flags.Bool("load", false, "etl-transform against DuckDB alone")
-	refresh := flags.Bool("marts", false, "the marts of a delta on a base and on a tenth of it")
-	rows := flags.Int("rows", 10_000_000, "invoices of the base for -load and -marts; the delta has 10 000")
-	rounds := flags.Int("rounds", 3, "rounds; each runs both sides, in alternating order")
+	wanted := make([]*bool, len(contests))
+	for n, c := range contests {
+		wanted[n] = flags.Bool(c.flag, false, c.about)
+	}
+	var o options
+	flags.Int64Var(&o.mib, "mib", 1024, "size of the export for -ingest")
+	flags.BoolVar(&o.stored, "stored", false, "the export of -ingest is kept in a file, so that serving it costs nothing")
+	flags.IntVar(&o.rows, "rows", 0, "invoices of the base: 10 000 000 by default for -load and -marts, 1 000 000 for -publish; the delta has 10 000")
+	flags.IntVar(&o.rounds, "rounds", 3, "rounds of -ingest and -publish; each runs both sides, in alternating order")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	contest, least := load, 2*deltaRows
-	if *refresh {
-		contest, least = marts, 20*deltaRows
-	}
-	if *loads != *refresh && !*reading && *rows >= least && flags.NArg() == 0 {
-		met, err := contest(ctx, out, *rows)
-		if err != nil {
-			_, _ = fmt.Fprintln(problems, "etl:", err)
+	var chosen []contest
+	for n, c := range contests {
+		if *wanted[n] {
+			chosen = append(chosen, c)
 		}
-		if err != nil || !met {
-			return 1
-		}
-		return 0
 	}
-	if !*reading || *mib < 1 || *rounds < 1 || flags.NArg() > 0 {
-		_, _ = fmt.Fprintln(problems, "etl: want -ingest, -load (with -rows of 20 000 or more) or -marts (200 000 or more), -mib of 1 or more, -rounds of 1 or more and no arguments")
+	if len(chosen) != 1 || o.mib < 1 || o.rounds < 1 || flags.NArg() > 0 {
+		_, _ = fmt.Fprintln(problems, "etl: want one of -ingest, -load, -marts, -publish and -page, -mib of 1 or more, -rounds of 1 or more and no arguments")
+		return 2
+	}
+	c := chosen[0]
+	if o.rows == 0 {
+		o.rows = c.rows
+	}
+	if o.rows < c.least {
+		_, _ = fmt.Fprintf(problems, "etl: -rows %d is too few for -%s: want %d or more\n", o.rows, c.flag, c.least)
 		return 2
 	}
 	_, _ = fmt.Fprintf(out, "%s/%s, %d processors, %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	met, err := ingest(ctx, out, *mib<<20, *rounds, *stored)
+	met, err := c.run(ctx, out, o)
 	if err != nil {
 		_, _ = fmt.Fprintln(problems, "etl:", err)
-		return 1
 	}
-	if !met {
+	if err != nil || !met {
 		return 1
 	}
 	return 0

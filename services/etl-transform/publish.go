@@ -140,7 +140,7 @@ func (p *publisher) publish(ctx context.Context, seen postgres.Publication) erro
 	took := time.Since(start)
 	p.metrics.seconds.WithLabelValues("publish").Observe(took.Seconds())
 	p.metrics.published.Set(float64(at.UnixMicro()) / 1e6)
-	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", done.Replaced, "changed", done.Changed, "seconds", took.Seconds())
+	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", done.Replaced, "changed", done.Changed, "visible_seconds", done.Visible.Sub(start).Seconds(), "seconds", took.Seconds())
 	if err := p.warehouse.Published(ctx, s, at, took); err != nil {
 		return err
 	}
@@ -150,19 +150,29 @@ func (p *publisher) publish(ctx context.Context, seen postgres.Publication) erro
 }
 
 // mart is one to be published; by what has changed, when readers have seen a load of this region from which on the log tells all.
-func (p *publisher) mart(ctx context.Context, s *warehouse.Snapshot, m warehouse.MartRows, seen postgres.Publication) (postgres.Mart, error) {
-	mart := postgres.Mart{Name: m.Name, Comment: m.Comment, Digest: m.Digest, Rows: m.Rows, Grain: m.Grain(), Write: func(ctx context.Context, out io.Writer) error { return s.Write(ctx, m, out) }}
+func (p *publisher) mart(ctx context.Context, s *warehouse.Snapshot, m *warehouse.MartRows, seen postgres.Publication) (postgres.Mart, error) {
+	mart := postgres.Mart{
+		Name: m.Name, Comment: m.Comment, Grain: m.Grain(),
+		Know: func(ctx context.Context) (postgres.Content, error) {
+			err := s.Know(ctx, m)
+			return postgres.Content(m.Content), err
+		},
+		Write: func(ctx context.Context, out io.Writer) (postgres.Content, error) {
+			err := s.Write(ctx, m, out)
+			return postgres.Content(m.Content), err
+		},
+	}
 	for _, c := range m.Columns {
 		mart.Columns = append(mart.Columns, postgres.Column{Name: c.Name, Type: warehouse.PostgresType(c.Type), Silent: canon.Silent(c.Name)})
 	}
 	if seen.Region != string(p.region) || seen.Load == 0 {
 		return mart, nil
 	}
-	keys, told, err := s.Changed(ctx, m, seen.Load)
+	keys, rows, told, err := s.Changed(ctx, m, seen.Load)
 	if err != nil {
 		return mart, err
 	}
-	if told && keys*halfOfAll <= m.Rows { // more than that is faster as a whole
+	if told && keys*halfOfAll <= rows { // more than that is faster as a whole
 		mart.Delta = &postgres.Delta{
 			Since: seen.Load, Grain: m.Grain(),
 			Keys: func(ctx context.Context, out io.Writer) error { return s.WriteKeys(ctx, m, seen.Load, out) },

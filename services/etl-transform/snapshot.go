@@ -133,6 +133,9 @@ func (s *snapshots) marts(ctx context.Context, made warehouse.Made) error {
 		return err
 	}
 	for _, m := range v.Marts {
+		if err := v.Know(ctx, m); err != nil {
+			return err
+		}
 		name := m.Name + ".parquet"
 		now.Marts[m.Name] = kept{Rows: m.Rows, Digest: m.Digest}
 		if before.Models == made.Models && before.Marts[m.Name] == now.Marts[m.Name] && os.Link(filepath.Join(last, name), filepath.Join(folder, name)) == nil {

@@ -17,6 +17,13 @@ type Column struct{ Name, Type string }
 
 // DigestSQL asks for the two halves of a table's sum and its row count: rows, high, low, all of them HUGEINT or NULL.
 func DigestSQL(table string, columns []Column) string {
+	// Shifted and masked: the engine divides numbers of 128 bits digit by digit, 50 times slower.
+	return fmt.Sprintf(`SELECT count(*)::HUGEINT, coalesce(sum((h >> 64::UHUGEINT)::HUGEINT), 0)::HUGEINT, coalesce(sum((h & 18446744073709551615::UHUGEINT)::HUGEINT), 0)::HUGEINT FROM (SELECT md5_number(%s) AS h FROM %s)`,
+		RowOf(columns), Quote(table))
+}
+
+// RowOf is the text of a table's row that the digest is over.
+func RowOf(columns []Column) string {
 	var fields []Field
 	for _, c := range columns {
 		if !Silent(c.Name) {
@@ -27,9 +34,7 @@ func DigestSQL(table string, columns []Column) string {
 			fields = append(fields, Field{Name: c.Name, Text: text})
 		}
 	}
-	// Shifted and masked: the engine divides numbers of 128 bits digit by digit, 50 times slower.
-	return fmt.Sprintf(`SELECT count(*)::HUGEINT, coalesce(sum((h >> 64::UHUGEINT)::HUGEINT), 0)::HUGEINT, coalesce(sum((h & 18446744073709551615::UHUGEINT)::HUGEINT), 0)::HUGEINT FROM (SELECT %s AS h FROM %s)`,
-		Hashdiff(fields), Quote(table))
+	return Row(fields)
 }
 
 // Digest puts the halves together: row count and sum mod 2^128.

@@ -29,7 +29,7 @@ var errElse = errors.New("what readers have is not what the delta was made for")
 
 // change applies a delta, and proves by the digest that the table is what the warehouse has: that of before, less the rows that went, plus those that came. It returns errElse, and has
 // changed nothing, when that is not so.
-func change(ctx context.Context, conn *pgx.Conn, m Mart, before string) error {
+func change(ctx context.Context, conn *pgx.Conn, m Mart, before, after string) error {
 	known, sound := parseTally(before)
 	if !sound {
 		return errElse
@@ -38,7 +38,7 @@ func change(ctx context.Context, conn *pgx.Conn, m Mart, before string) error {
 		return fmt.Errorf("begin delta: %w", err)
 	}
 	end := "RELEASE SAVEPOINT delta"
-	applied := known.apply(ctx, conn, m)
+	applied := known.apply(ctx, conn, m, after)
 	if applied != nil {
 		end = "ROLLBACK TO SAVEPOINT delta"
 	}
@@ -48,7 +48,7 @@ func change(ctx context.Context, conn *pgx.Conn, m Mart, before string) error {
 	return applied
 }
 
-func (t tally) apply(ctx context.Context, conn *pgx.Conn, m Mart) error {
+func (t tally) apply(ctx context.Context, conn *pgx.Conn, m Mart, after string) error {
 	table := pgx.Identifier{m.Name}.Sanitize()
 	var columns, all, same []string
 	var keys []Column
@@ -67,10 +67,10 @@ func (t tally) apply(ctx context.Context, conn *pgx.Conn, m Mart) error {
 	if _, err := conn.PgConn().Exec(ctx, prepare).ReadAll(); err != nil {
 		return fmt.Errorf("make working tables: %w", err)
 	}
-	if _, err := copyIn(ctx, conn, workKeys, columns, m.Delta.Keys); err != nil {
+	if _, err := copyIn(ctx, conn, workKeys, columns, "", m.Delta.Keys); err != nil {
 		return err
 	}
-	if _, err := copyIn(ctx, conn, workRows, all, m.Delta.Rows); err != nil {
+	if _, err := copyIn(ctx, conn, workRows, all, "", m.Delta.Rows); err != nil {
 		return err
 	}
 	if _, err := conn.Exec(ctx, "ANALYZE "+workKeys); err != nil {
@@ -89,8 +89,8 @@ func (t tally) apply(ctx context.Context, conn *pgx.Conn, m Mart) error {
 	if err != nil {
 		return fmt.Errorf("count rows: %w", err)
 	}
-	if now := t.plus(went, -1).plus(came, 1).String(); now != m.Digest {
-		return fmt.Errorf("%w: digest would be %s, the warehouse has %s", errElse, now, m.Digest)
+	if now := t.plus(went, -1).plus(came, 1).String(); now != after {
+		return fmt.Errorf("%w: digest would be %s, the warehouse has %s", errElse, now, after)
 	}
 	_, err = conn.PgConn().Exec(ctx, fmt.Sprintf("INSERT INTO %s (%s) SELECT %[2]s FROM %s; DROP TABLE %[3]s, %s", table, strings.Join(all, ", "), workRows, workKeys)).ReadAll()
 	if err != nil {
@@ -99,19 +99,24 @@ func (t tally) apply(ctx context.Context, conn *pgx.Conn, m Mart) error {
 	return nil
 }
 
-// settle looks at a mart that was replaced as a whole, after readers have it: its digest must be the warehouse's, and its grain gets an index, by which the next delta finds its rows.
-// Neither keeps readers waiting.
-func settle(ctx context.Context, conn *pgx.Conn, m Mart) error {
+// settling is a mart that was replaced as a whole, and its digest at the warehouse.
+type settling struct {
+	Mart
+	digest string
+}
+
+// settle looks at the mart after readers have it: its digest must be the warehouse's, and its grain gets an index, by which the next delta finds its rows. Neither keeps readers waiting.
+func (m settling) settle(ctx context.Context, conn *pgx.Conn) error {
 	table := pgx.Identifier{m.Name}.Sanitize()
 	if query, known := sums(m.Columns, table); known {
 		have, err := ask(ctx, conn, query)
 		if err != nil {
 			return fmt.Errorf("verify %s: %w", m.Name, err)
 		}
-		if have.String() != m.Digest {
+		if have.String() != m.digest {
 			// Whoever publishes next replaces it again.
 			_, err := conn.Exec(ctx, "UPDATE etl_published_mart SET digest = '' WHERE mart = $1", m.Name)
-			return errors.Join(fmt.Errorf("verify %s: readers have digest %s, the warehouse %s", m.Name, have, m.Digest), err)
+			return errors.Join(fmt.Errorf("verify %s: readers have digest %s, the warehouse %s", m.Name, have, m.digest), err)
 		}
 	}
 	if len(m.Grain) == 0 {

@@ -20,22 +20,29 @@ type Column struct {
 	Silent     bool
 }
 
-// Mart is a table to be published. Write gives its rows in the text format of COPY, columns in their order.
+// Content is what a mart has: the digest tells it, row count included, and is "" while nobody knows it.
+type Content struct {
+	Rows   int64
+	Digest string
+}
+
+// Mart is a table to be published.
 type Mart struct {
 	Name    string
 	Comment string
 	Columns []Column
-	Digest  string
-	Rows    int64
 	Grain   []string
-	Write   func(ctx context.Context, out io.Writer) error
+	// Know may read the whole mart for its digest; Write gives all rows in the text format of COPY, columns in their order, and knows the digest by that.
+	Know  func(ctx context.Context) (Content, error)
+	Write func(ctx context.Context, out io.Writer) (Content, error)
 	// Delta is what has changed since the publication that readers see; nil when that is not known.
 	Delta *Delta
 }
 
 // Outcome is what a publication did.
 type Outcome struct {
-	Replaced, Changed []string // marts, as a whole and by what has changed
+	Replaced, Changed []string  // marts, as a whole and by what has changed
+	Visible           time.Time // when readers had them
 	// Unsettled is what was wrong with marts behind the commit: readers have them.
 	Unsettled error
 }
@@ -131,14 +138,15 @@ func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (done
 	if _, err := conn.Exec(ctx, bookkeeping); err != nil {
 		return done, fmt.Errorf("make tables of the publication: %w", err)
 	}
+	var whole []settling
 	for _, m := range marts {
-		how, err := bring(ctx, conn, m, p.Load)
+		how, content, err := bring(ctx, conn, m, p.Load)
 		if err != nil {
 			return done, fmt.Errorf("publish %s: %w", m.Name, err)
 		}
 		switch how {
 		case asWhole:
-			done.Replaced = append(done.Replaced, m.Name)
+			done.Replaced, whole = append(done.Replaced, m.Name), append(whole, settling{m, content.Digest})
 		case byDelta:
 			done.Changed = append(done.Changed, m.Name)
 		}
@@ -155,10 +163,9 @@ func (s *Server) Publish(ctx context.Context, p Publication, marts []Mart) (done
 	if err := tx.Commit(ctx); err != nil {
 		return done, fmt.Errorf("commit publication: %w", err)
 	}
-	for _, m := range marts {
-		if slices.Contains(done.Replaced, m.Name) {
-			done.Unsettled = errors.Join(done.Unsettled, settle(ctx, conn, m))
-		}
+	done.Visible = time.Now()
+	for _, m := range whole {
+		done.Unsettled = errors.Join(done.Unsettled, m.settle(ctx, conn))
 	}
 	return done, nil
 }
@@ -185,63 +192,69 @@ const (
 	byDelta
 )
 
-func bring(ctx context.Context, conn *pgx.Conn, m Mart, load int64) (way, error) {
+func bring(ctx context.Context, conn *pgx.Conn, m Mart, load int64) (how way, content Content, err error) {
 	var digest, columns string
-	err := conn.QueryRow(ctx, "SELECT digest, columns FROM etl_published_mart WHERE mart = $1 AND to_regclass(quote_ident(mart)) IS NOT NULL", m.Name).Scan(&digest, &columns)
+	err = conn.QueryRow(ctx, "SELECT digest, columns FROM etl_published_mart WHERE mart = $1 AND to_regclass(quote_ident(mart)) IS NOT NULL", m.Name).Scan(&digest, &columns)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return asItWas, fmt.Errorf("read what is there: %w", err)
+		return asItWas, content, fmt.Errorf("read what is there: %w", err)
 	}
 	want := definition(m.Columns)
-	if digest == m.Digest && columns == want {
-		return asItWas, nil
-	}
-	how := byDelta
-	if columns != want || m.Delta == nil {
-		err = errElse
-	} else {
-		err = change(ctx, conn, m, digest)
+	how, err = asWhole, errElse
+	if columns == want && digest != "" {
+		if content, err = m.Know(ctx); err != nil || content.Digest == digest {
+			return asItWas, content, err
+		}
+		if err = errElse; m.Delta != nil {
+			how, err = byDelta, change(ctx, conn, m, digest, content.Digest)
+		}
 	}
 	if errors.Is(err, errElse) {
-		how, err = asWhole, replace(ctx, conn, m, columns == want)
+		how = asWhole
+		content, err = replace(ctx, conn, m, columns == want)
 	}
 	if err != nil {
-		return asItWas, err
+		return asItWas, content, err
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO etl_published_mart VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (mart) DO UPDATE SET rows = EXCLUDED.rows, digest = EXCLUDED.digest, columns = EXCLUDED.columns, load = EXCLUDED.load`, m.Name, m.Rows, m.Digest, want, load)
+		ON CONFLICT (mart) DO UPDATE SET rows = EXCLUDED.rows, digest = EXCLUDED.digest, columns = EXCLUDED.columns, load = EXCLUDED.load`, m.Name, content.Rows, content.Digest, want, load)
 	if err != nil {
-		return asItWas, fmt.Errorf("write what is there: %w", err)
+		return asItWas, content, fmt.Errorf("write what is there: %w", err)
 	}
-	return how, nil
+	return how, content, nil
 }
 
 // replace brings all rows; there says that a table of the same columns is.
-func replace(ctx context.Context, conn *pgx.Conn, m Mart, there bool) error {
+func replace(ctx context.Context, conn *pgx.Conn, m Mart, there bool) (content Content, err error) {
 	table, names := pgx.Identifier{m.Name}.Sanitize(), make([]string, len(m.Columns))
 	for i, c := range m.Columns {
 		names[i] = pgx.Identifier{c.Name}.Sanitize()
 	}
-	var err error
+	freeze := ""
 	if there {
 		// Not TRUNCATE, which readers would have to wait for.
 		_, err = conn.Exec(ctx, "DELETE FROM "+table)
 	} else {
+		// Nobody can see the table before the commit, and nothing that reads it has to mark its rows as there: that would write each page once more.
+		freeze = " WITH (FREEZE)"
 		_, err = conn.PgConn().Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %[1]s; CREATE TABLE %[1]s (%[2]s); COMMENT ON TABLE %[1]s IS %[3]s", table, definition(m.Columns), literal(m.Comment))).ReadAll()
 	}
 	if err != nil {
-		return fmt.Errorf("clear: %w", err)
+		return content, fmt.Errorf("clear: %w", err)
 	}
-	rows, err := copyIn(ctx, conn, table, names, m.Write)
-	if err != nil {
+	rows, err := copyIn(ctx, conn, table, names, freeze, func(ctx context.Context, out io.Writer) (err error) {
+		content, err = m.Write(ctx, out)
 		return err
+	})
+	if err != nil {
+		return content, err
 	}
-	if rows != m.Rows {
-		return fmt.Errorf("%d rows went in, the warehouse has %d", rows, m.Rows)
+	if rows != content.Rows {
+		return content, fmt.Errorf("%d rows went in, the warehouse has %d", rows, content.Rows)
 	}
-	return nil
+	return content, nil
 }
 
-func copyIn(ctx context.Context, conn *pgx.Conn, table string, names []string, write func(ctx context.Context, out io.Writer) error) (int64, error) {
+func copyIn(ctx context.Context, conn *pgx.Conn, table string, names []string, how string, write func(ctx context.Context, out io.Writer) error) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in, out := io.Pipe()
@@ -251,7 +264,7 @@ func copyIn(ctx context.Context, conn *pgx.Conn, table string, names []string, w
 		_ = out.CloseWithError(err) // it never fails
 		written <- err
 	}()
-	tag, err := conn.PgConn().CopyFrom(ctx, in, fmt.Sprintf("COPY %s (%s) FROM STDIN", table, strings.Join(names, ", ")))
+	tag, err := conn.PgConn().CopyFrom(ctx, in, fmt.Sprintf("COPY %s (%s) FROM STDIN%s", table, strings.Join(names, ", "), how))
 	_ = in.CloseWithError(errors.New("copy has ended"))
 	if wrote := <-written; wrote != nil && err == nil {
 		err = wrote

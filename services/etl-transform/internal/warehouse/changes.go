@@ -107,25 +107,25 @@ func parseDigest(digest string) (rows, sum *big.Int) {
 	return rows, sum
 }
 
-// Changed says whether the log tells all that has changed in a mart since a load, and how many of its rows.
-func (s *Snapshot) Changed(ctx context.Context, m MartRows, since int64) (keys int64, told bool, err error) {
+// Changed says whether the log tells all that has changed in a mart since a load, and how many of its rows that are.
+func (s *Snapshot) Changed(ctx context.Context, m *MartRows, since int64) (keys, rows int64, told bool, err error) {
 	if since < s.forgotten {
-		return 0, false, nil
+		return 0, 0, false, nil
 	}
 	var missing int64
 	conditions := make([]string, len(m.grain.Grain))
 	for i, name := range m.grain.Grain {
 		conditions[i] = canon.Quote(name) + " IS NULL"
 	}
-	err = s.tx.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*), count(*) FILTER (%s) FROM %s WHERE load > %d", strings.Join(conditions, " OR "), logOf(m.Name), since)).Scan(&keys, &missing)
+	err = s.tx.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*), count(*) FILTER (%s), (SELECT count(*) FROM %s) FROM %s WHERE load > %d", strings.Join(conditions, " OR "), m.Name, logOf(m.Name), since)).Scan(&keys, &missing, &rows)
 	if err != nil {
-		return 0, false, fmt.Errorf("read changes of mart %s: %w", m.Name, err)
+		return 0, 0, false, fmt.Errorf("read changes of mart %s: %w", m.Name, err)
 	}
-	return keys, missing == 0, nil
+	return keys, rows, missing == 0, nil
 }
 
 // WriteKeys gives the grain of the rows that have changed since a load, and WriteChanged those of them that there are now, in the format of Write.
-func (s *Snapshot) WriteKeys(ctx context.Context, m MartRows, since int64, out io.Writer) error {
+func (s *Snapshot) WriteKeys(ctx context.Context, m *MartRows, since int64, out io.Writer) error {
 	var columns []canon.Column
 	for _, name := range m.grain.Grain {
 		for _, c := range m.Columns {
@@ -134,14 +134,14 @@ func (s *Snapshot) WriteKeys(ctx context.Context, m MartRows, since int64, out i
 			}
 		}
 	}
-	return s.write(ctx, m.Name, columns, fmt.Sprintf("(SELECT DISTINCT %s FROM %s WHERE load > %d)", grainOf(m.grain, ""), logOf(m.Name), since), out)
+	return s.write(ctx, m.Name, columns, fmt.Sprintf("(SELECT DISTINCT %s FROM %s WHERE load > %d)", grainOf(m.grain, ""), logOf(m.Name), since), "", out)
 }
 
 // WriteChanged is described at WriteKeys.
-func (s *Snapshot) WriteChanged(ctx context.Context, m MartRows, since int64, out io.Writer) error {
+func (s *Snapshot) WriteChanged(ctx context.Context, m *MartRows, since int64, out io.Writer) error {
 	same := make([]string, len(m.grain.Grain))
 	for i, name := range m.grain.Grain {
 		same[i] = fmt.Sprintf("m.%[1]s = k.%[1]s", canon.Quote(name))
 	}
-	return s.write(ctx, m.Name, m.Columns, fmt.Sprintf("(SELECT m.* FROM %s AS m SEMI JOIN (SELECT * FROM %s WHERE load > %d) AS k ON %s)", m.Name, logOf(m.Name), since, strings.Join(same, " AND ")), out)
+	return s.write(ctx, m.Name, m.Columns, fmt.Sprintf("(SELECT m.* FROM %s AS m SEMI JOIN (SELECT * FROM %s WHERE load > %d) AS k ON %s)", m.Name, logOf(m.Name), since, strings.Join(same, " AND ")), "", out)
 }

@@ -315,6 +315,9 @@ func (b *bench) carried(t *testing.T, seed int) {
 	}
 	defer s.Close()
 	for _, m := range s.Marts {
+		if err := s.Know(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
 		if digest, err := b.Digest(t.Context(), m.Name); err != nil || digest != m.Digest {
 			t.Errorf("seed %d: digest of %s is carried on as %s, and is %s: %v", seed, m.Name, m.Digest, digest, err)
 		}

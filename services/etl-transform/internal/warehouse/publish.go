@@ -19,25 +19,32 @@ type Snapshot struct {
 	Load     int64 // 0 when nothing was loaded yet
 	Sequence int64
 	AsOf     events.AsOf
-	Marts    []MartRows
+	Marts    []*MartRows
+	w        *Warehouse
 	tx       *sql.Tx
 
 	forgotten int64 // the log of changes begins after this load
 }
 
-// MartRows is one mart of a snapshot.
+// Content is what a mart has: the digest tells it, row count included, and is "" while it is not known.
+type Content struct {
+	Rows   int64
+	Digest string
+}
+
+// MartRows is one mart of a snapshot. Its content is there when a load has carried it on, and after Know or Write.
 type MartRows struct {
+	Content
 	Name    string
 	Comment string
 	Columns []canon.Column
-	Digest  string
-	Rows    int64
 
 	grain models.Mart
+	load  int64 // that has changed it last
 }
 
 // Grain are the columns that identify a row.
-func (m MartRows) Grain() []string { return m.grain.Grain }
+func (m *MartRows) Grain() []string { return m.grain.Grain }
 
 // Snapshot begins one. Loads go on beside it.
 func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
@@ -45,7 +52,7 @@ func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin snapshot: %w", err)
 	}
-	s := &Snapshot{tx: tx}
+	s := &Snapshot{w: w, tx: tx}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -68,11 +75,11 @@ func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
 	for _, m := range w.o.Models.Marts() {
-		mart := MartRows{grain: m, Name: m.Name, Comment: strings.TrimSpace(m.Description)}
+		mart := &MartRows{grain: m, Name: m.Name, Comment: strings.TrimSpace(m.Description)}
 		if mart.Columns, err = columnsOf(ctx, w.db, m.Name); err != nil {
 			return nil, err
 		}
-		if mart.Digest, mart.Rows, err = w.martDigest(ctx, tx, m.Name, mart.Columns); err != nil {
+		if err := s.remember(ctx, mart); err != nil {
 			return nil, err
 		}
 		s.Marts = append(s.Marts, mart)
@@ -80,80 +87,68 @@ func (w *Warehouse) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
 	return s, nil
 }
 
-// remembered is a mart's digest as of a load.
+// remembered is a mart's content as of a load.
 type remembered struct {
-	load   int64
-	digest string
-	rows   int64
+	load    int64
+	content Content
 }
 
-// martDigest computes a mart's digest when a load has changed the mart since it was last asked for.
-func (w *Warehouse) martDigest(ctx context.Context, tx *sql.Tx, mart string, columns []canon.Column) (digest string, rows int64, err error) {
-	state, err := w.martState(ctx, tx, mart)
+// remember fills in the content of a mart when somebody has known it since the load that has changed it last.
+func (s *Snapshot) remember(ctx context.Context, m *MartRows) error {
+	state, err := s.w.martState(ctx, s.tx, m.Name)
 	if err != nil {
-		return "", 0, err
+		return err
 	}
-	w.digests.Lock()
-	defer w.digests.Unlock()
-	if known, found := w.digests.of[mart]; found && known.load == state.load {
-		return known.digest, known.rows, nil
+	m.load = state.load
+	s.w.digests.Lock()
+	known, found := s.w.digests.of[m.Name]
+	s.w.digests.Unlock()
+	if found && known.load == m.load {
+		m.Content = known.content
+		return nil
 	}
-	kept, err := keptDigest(ctx, tx, mart, state.load)
-	if err != nil {
-		return "", 0, err
-	}
-	if kept != "" {
+	kept, err := keptDigest(ctx, s.tx, m.Name, m.load)
+	if err == nil && kept != "" {
 		count, _ := parseDigest(kept)
-		return kept, count.Int64(), nil
+		m.Content = Content{count.Int64(), kept}
+	}
+	return err
+}
+
+// Know reads the mart for its content, unless it is known.
+func (s *Snapshot) Know(ctx context.Context, m *MartRows) error {
+	if m.Digest != "" {
+		return nil
 	}
 	var count, high, low any
-	if err := tx.QueryRowContext(ctx, canon.DigestSQL(mart, columns)).Scan(&count, &high, &low); err != nil {
-		return "", 0, fmt.Errorf("digest mart %s: %w", mart, err)
+	if err := s.tx.QueryRowContext(ctx, canon.DigestSQL(m.Name, m.Columns)).Scan(&count, &high, &low); err != nil {
+		return fmt.Errorf("digest mart %s: %w", m.Name, err)
 	}
-	known := remembered{state.load, canon.Digest(bigOf(count), bigOf(high), bigOf(low)), bigOf(count).Int64()}
-	w.digests.of[mart] = known
-	return known.digest, known.rows, nil
+	s.known(m, Content{bigOf(count).Int64(), canon.Digest(bigOf(count), bigOf(high), bigOf(low))})
+	return nil
+}
+
+func (s *Snapshot) known(m *MartRows, c Content) {
+	m.Content = c
+	s.w.digests.Lock()
+	defer s.w.digests.Unlock()
+	s.w.digests.of[m.Name] = remembered{m.load, c}
 }
 
 // Close ends the snapshot. It may be called twice.
 func (s *Snapshot) Close() { _ = s.tx.Rollback() }
 
-// Write gives a mart's rows in the text format of PostgreSQL's COPY. Keys become UUIDs: that of project 42 is md5('42')::uuid.
-func (s *Snapshot) Write(ctx context.Context, m MartRows, out io.Writer) error {
-	return s.write(ctx, m.Name, m.Columns, m.Name, out)
-}
-
-// write gives columns of a relation.
-func (s *Snapshot) write(ctx context.Context, mart string, columns []canon.Column, relation string, out io.Writer) error {
-	fields := make([]string, len(columns))
-	for i, c := range columns {
-		fields[i] = "coalesce(" + copyText(c) + `, '\N')`
+// Write gives a mart's rows in the text format of PostgreSQL's COPY. Keys become UUIDs: that of project 42 is md5('42')::uuid. A content that was not known is afterwards: each row is hashed on its way.
+func (s *Snapshot) Write(ctx context.Context, m *MartRows, out io.Writer) error {
+	if m.Digest != "" {
+		return s.write(ctx, m.Name, m.Columns, m.Name, "", out)
 	}
-	found, err := s.tx.QueryContext(ctx, fmt.Sprintf("SELECT %s || chr(10) FROM %s", strings.Join(fields, " || chr(9) || "), relation))
-	if err != nil {
-		return fmt.Errorf("read mart %s: %w", mart, err)
+	sum := &summing{Writer: out}
+	if err := s.write(ctx, m.Name, m.Columns, m.Name, "md5("+canon.RowOf(m.Columns)+")", sum); err != nil {
+		return err
 	}
-	defer found.Close()
-	const enough = 1 << 16
-	buffer := make([]byte, 0, 2*enough)
-	var line sql.RawBytes
-	for found.Next() {
-		if err := found.Scan(&line); err != nil {
-			return fmt.Errorf("read mart %s: %w", mart, err)
-		}
-		if buffer = append(buffer, line...); len(buffer) < enough {
-			continue
-		}
-		if _, err := out.Write(buffer); err != nil {
-			return err
-		}
-		buffer = buffer[:0]
-	}
-	if err := found.Err(); err != nil {
-		return fmt.Errorf("read mart %s: %w", mart, err)
-	}
-	_, err = out.Write(buffer)
-	return err
+	s.known(m, sum.content())
+	return nil
 }
 
 func copyText(c canon.Column) string {
@@ -169,12 +164,8 @@ func copyText(c canon.Column) string {
 
 // uuid writes a key as the hexadecimal digits of the md5 that it is: the engine keeps them as a number whose least byte is the first.
 func uuid(column string) string {
-	digits := "lpad(hex(" + column + "), 32, '0')"
-	pairs := make([]string, 16)
-	for i := range pairs {
-		pairs[i] = fmt.Sprintf("substr(%s, %d, 2)", digits, 31-2*i)
-	}
-	return "CASE WHEN " + column + " IS NOT NULL THEN " + strings.Join(pairs, " || ") + " END"
+	const nibbles = "20016609818878733144904388672456953615::UHUGEINT" // the lower halves of its bytes: they change places before all digits are turned round
+	return fmt.Sprintf("reverse(lpad(hex(((%[1]s & %[2]s) << 4::UHUGEINT) | ((%[1]s >> 4::UHUGEINT) & %[2]s)), 32, '0'))", column, nibbles)
 }
 
 // PostgresType is the type of a published column.

@@ -140,7 +140,7 @@ func (w *Warehouse) Copy(ctx context.Context, target string) (Made, error) {
 func quoteFile(path string) string { return "'" + strings.ReplaceAll(path, "'", "''") + "'" }
 
 // WriteParquet writes a mart of the snapshot as one file; keys are UUIDs, as in PostgreSQL. The folder must be there.
-func (s *Snapshot) WriteParquet(ctx context.Context, m MartRows, path string) error {
+func (s *Snapshot) WriteParquet(ctx context.Context, m *MartRows, path string) error {
 	fields := make([]string, len(m.Columns))
 	for i, c := range m.Columns {
 		fields[i] = parquetField(c)
