@@ -32,6 +32,7 @@ type rows struct {
 	key, at int
 	partial []byte // a row that goes on in the next piece
 	quotes  int    // in the row so far; while it is odd, a line end belongs to a field
+	quoted  bool   // the row that is being looked at has some
 	count   int64
 	order   order
 
@@ -43,13 +44,14 @@ type rows struct {
 // Write implements io.Writer.
 func (r *rows) Write(p []byte) (int, error) {
 	begin, at := 0, 0
+	counting := r.format == "csv" && (r.quotes > 0 || bytes.IndexByte(p, '"') >= 0) // most pieces have none, and are not searched row by row
 	for {
 		i := bytes.IndexByte(p[at:], '\n')
 		if i < 0 {
 			break
 		}
 		end := at + i + 1
-		if r.format == "csv" {
+		if counting {
 			r.quotes += bytes.Count(p[at:end], []byte{'"'})
 		}
 		at = end
@@ -61,7 +63,7 @@ func (r *rows) Write(p []byte) (int, error) {
 		}
 		begin = end
 	}
-	if r.format == "csv" {
+	if counting {
 		r.quotes += bytes.Count(p[at:], []byte{'"'})
 	}
 	if len(r.partial)+len(p)-begin > longestRow {
@@ -78,7 +80,7 @@ func (r *rows) row(end []byte) error {
 		r.partial = append(r.partial, end...)
 		whole = r.partial
 	}
-	r.quotes = 0
+	r.quotes, r.quoted = 0, r.quotes > 0
 	err := r.whole(whole)
 	r.partial = r.partial[:0]
 	return err
@@ -199,23 +201,31 @@ func (r *rows) place(row []byte) (extract.Place, error) {
 
 // quick finds key and write_date of a CSV's row that has no quotes, as most have none.
 func (r *rows) quick(row []byte) (id, at []byte, ok bool) {
-	if r.format != "csv" || bytes.IndexByte(row, '"') >= 0 || bytes.Count(row, []byte{','}) != r.width-1 {
+	if r.format != "csv" || r.quoted || bytes.Count(row, []byte{','}) != r.width-1 {
 		return nil, nil, false
 	}
 	row = bytes.TrimRight(row, "\r\n")
-	for n := 0; n <= max(r.key, r.at); n++ {
-		field := row
-		if end := bytes.IndexByte(row, ','); end >= 0 {
-			field, row = row[:end], row[end+1:]
-		}
-		if n == r.key {
-			id = field
-		}
-		if n == r.at {
-			at = field
-		}
+	return r.field(row, r.key), r.field(row, r.at), true
+}
+
+// field is the nth of a row without quotes; nil when n is less than 0. It is looked for from the nearer end: keys stand first, and write_dates last.
+func (r *rows) field(row []byte, n int) []byte {
+	if n < 0 {
+		return nil
 	}
-	return id, at, true
+	if after := r.width - 1 - n; after < n {
+		for range after {
+			row = row[:bytes.LastIndexByte(row, ',')]
+		}
+		return row[bytes.LastIndexByte(row, ',')+1:]
+	}
+	for range n {
+		row = row[bytes.IndexByte(row, ',')+1:]
+	}
+	if end := bytes.IndexByte(row, ','); end >= 0 {
+		row = row[:end]
+	}
+	return row
 }
 
 func (r *rows) placeOf(id, at string) (extract.Place, error) {

@@ -27,7 +27,10 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// frames compresses what is written, frame by frame, several at a time, and writes them in order. What is in memory is bounded: a frame a processor and one more.
+// framesAhead is how many frames wait, for each processor, while one is being written: a disk that is slow for a moment holds up neither compressing nor reading.
+const framesAhead = 3
+
+// frames compresses what is written, frame by frame, several at a time, and writes them in order. What is in memory is bounded: framesAhead frames a processor and a few more.
 // It is for one goroutine.
 type frames struct {
 	to    io.Writer
@@ -71,7 +74,7 @@ func (f *frames) begin() error {
 		return err
 	}
 	if f.queue == nil {
-		f.queue, f.done = make(chan *frame, runtime.GOMAXPROCS(0)), make(chan struct{})
+		f.queue, f.done = make(chan *frame, framesAhead*runtime.GOMAXPROCS(0)), make(chan struct{})
 		go f.write()
 	}
 	next := &frame{plain: f.plain, packed: make(chan *[]byte, 1)}
