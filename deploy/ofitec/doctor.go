@@ -20,6 +20,7 @@ import (
 	"github.com/ofitec/ofitec/deploy/local"
 	"github.com/ofitec/ofitec/deploy/local/control"
 	"github.com/ofitec/ofitec/deploy/local/debian"
+	"github.com/ofitec/ofitec/deploy/local/disk"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/servers"
 )
@@ -134,16 +135,27 @@ func serversFindings(ctx context.Context) []finding {
 	return found
 }
 
+// diskFindings look at the folder's disk, and at those of the regions that have one of their own.
 func diskFindings(l layout.Layout) []finding {
 	const need = 1 << 30
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(l.Root, &stat); err != nil {
-		return []finding{{"free space of " + l.Root + " is unknown", err.Error(), "look at the disk"}}
+	dirs := []string{l.Root}
+	for _, r := range layout.Regions {
+		if dir := l.RegionDir(r); disk.Own(dir) {
+			dirs = append(dirs, dir)
+		}
 	}
-	if free := stat.Bavail * uint64(stat.Bsize); free < need {
-		return []finding{{fmt.Sprintf("%s has %d MiB free", l.Root, free>>20), "PostgreSQL, NATS and etcd stop writing on a full disk", "free some space, or move the folder and start with --data"}}
+	var found []finding
+	for _, dir := range dirs {
+		var stat syscall.Statfs_t
+		if err := syscall.Statfs(dir, &stat); err != nil {
+			found = append(found, finding{"free space of " + dir + " is unknown", err.Error(), "look at the disk"})
+			continue
+		}
+		if free := stat.Bavail * uint64(stat.Bsize); free < need {
+			found = append(found, finding{fmt.Sprintf("%s has %d MiB free", dir, free>>20), "PostgreSQL, NATS and etcd stop writing on a full disk", "free some space, or move the folder and start with --data; after a drill that was killed: ofitec drill heal"})
+		}
 	}
-	return nil
+	return found
 }
 
 // modeFindings looks for keys and passwords that others can read.

@@ -23,7 +23,8 @@ import (
 func newDrill() *cobra.Command {
 	command := &cobra.Command{
 		Use: "drill", Short: "Do harm to the running stack on purpose, and measure what follows",
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: undisturbed,
 	}
 	command.AddCommand(newRegionLoss(), newRestore())
 	for _, k := range allKinds() {
@@ -77,40 +78,7 @@ At a terminal it asks first; a script is taken at its word.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.region = layout.Region(args[0])
-			inJSON, err := asJSON(cmd)
-			if err != nil {
-				return err
-			}
-			if err := regionArgument(args[0]); err != nil {
-				return err
-			}
-			if options.killAt != "" && !slices.Contains(state.Phases[1:], state.Phase(options.killAt)) {
-				return wrongUse{fmt.Errorf("--kill-leader-at %q: must be intent, fenced, promoted or switched", options.killAt)}
-			}
-			o, client, err := running(cmd)
-			if err != nil {
-				return err
-			}
-			if err := confirm(cmd, yes, options); err != nil {
-				return err
-			}
-			progress := cmd.OutOrStdout()
-			if inJSON {
-				progress = cmd.ErrOrStderr()
-			}
-			result, err := regionLoss(cmd.Context(), o, client, options, progress)
-			if err != nil {
-				return err
-			}
-			if inJSON {
-				err = writeJSON(cmd.OutOrStdout(), result)
-			} else {
-				err = result.print(cmd.OutOrStdout())
-			}
-			if err == nil && !result.OK {
-				return &failed{}
-			}
-			return err
+			return runRegionLoss(cmd, yes, options)
 		},
 	}
 	flags := command.Flags()
@@ -123,6 +91,43 @@ At a terminal it asks first; a script is taken at its word.`,
 	flags.DurationVar(&options.settle, "settle", 3*time.Second, "how long the writers go on afterwards")
 	outputFlag(command)
 	return command
+}
+
+func runRegionLoss(cmd *cobra.Command, yes bool, options lossOptions) error {
+	inJSON, err := asJSON(cmd)
+	if err != nil {
+		return err
+	}
+	if err := regionArgument(string(options.region)); err != nil {
+		return err
+	}
+	if options.killAt != "" && !slices.Contains(state.Phases[1:], state.Phase(options.killAt)) {
+		return wrongUse{fmt.Errorf("--kill-leader-at %q: must be intent, fenced, promoted or switched", options.killAt)}
+	}
+	o, client, err := running(cmd)
+	if err != nil {
+		return err
+	}
+	if err := confirm(cmd, yes, options); err != nil {
+		return err
+	}
+	progress := cmd.OutOrStdout()
+	if inJSON {
+		progress = cmd.ErrOrStderr()
+	}
+	result, err := regionLoss(cmd.Context(), o, client, options, progress)
+	if err != nil {
+		return err
+	}
+	if inJSON {
+		err = writeJSON(cmd.OutOrStdout(), result)
+	} else {
+		err = result.print(cmd.OutOrStdout())
+	}
+	if err == nil && !result.OK {
+		return &failed{}
+	}
+	return err
 }
 
 func regionArgument(name string) error {

@@ -61,7 +61,7 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	d.say("losing region %s; %d writes were acknowledged so far", options.region, len(w.seen()))
 	loss, err := client.LoseRegion(ctx, string(options.region), options.how)
 	if err != nil {
-		return lossReport{}, err
+		return lossReport{}, d.left(ctx, err)
 	}
 	d.say("region %s is lost: %d components dead after %.2f s", options.region, loss.Units, loss.Dead.Sub(loss.At).Seconds())
 	seen := d.watch(ctx, loss, w, watching)
@@ -70,12 +70,23 @@ func regionLoss(ctx context.Context, o *operator, client *control.Client, option
 	watching.stop()
 	felt.stop(false)
 	result, err := d.report(ctx, loss, seen, w, ended, watching)
+	if err != nil {
+		return lossReport{}, d.left(ctx, err)
+	}
 	result.Machine, result.LeaderKill = felt.strain, killed()
-	if d.options.killAt != "" && err == nil {
+	if d.options.killAt != "" {
 		result.Checks = append(result.Checks, check{"the elected arbiter was killed in phase " + d.options.killAt, result.LeaderKill != nil, fmt.Sprint(result.LeaderKill)})
 		result.OK = result.OK && result.LeaderKill != nil
 	}
-	return result, err
+	return result, nil
+}
+
+// left says what stays when a drill ends before its time: the stack takes a region away to the end, also when nobody waits for it.
+func (d *lossDrill) left(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w; region %s is taken away all the same, and stays down; bring it back with: ofitec drill restore %s", err, d.options.region, d.options.region)
 }
 
 func (d *lossDrill) say(format string, args ...any) {

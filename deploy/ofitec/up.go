@@ -18,6 +18,7 @@ func newUp() *cobra.Command {
 		Long: `Start the three regions, each component a process of its own, and keep them running until Ctrl-C.
 What is missing is set up first: Debian packages (as root), servers that no package has (built once into a cache).
 A second start goes on where the first one was.`,
+		PreRun: undisturbed,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options.Data, options.Out = dataFolder(cmd), cmd.OutOrStdout()
 			return local.Up(cmd.Context(), options)

@@ -20,7 +20,7 @@ import (
 const Size = 4 << 30
 
 // Attach mounts the image on dir. It is made when it is not there, for which dir must hold nothing: what is in it would be hidden. One that is mounted already,
-// by a start that was killed, stays.
+// by a start that was killed, stays. What a drill that was killed has done to it is taken back.
 func Attach(ctx context.Context, image, dir string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("disks of the regions' own need root: nobody else may mount them")
@@ -29,7 +29,7 @@ func Attach(ctx context.Context, image, dir string) error {
 		return fmt.Errorf("attach disk: %w", err)
 	}
 	if Own(dir) {
-		return nil
+		return heal(dir)
 	}
 	if _, err := os.Stat(image); errors.Is(err, fs.ErrNotExist) {
 		if err := format(ctx, image, dir); err != nil {
@@ -40,6 +40,12 @@ func Attach(ctx context.Context, image, dir string) error {
 		return fmt.Errorf("attach disk: %w", err)
 	}
 	_ = os.Remove(filepath.Join(dir, "lost+found")) // a region's folder holds what the region wrote
+	return heal(dir)
+}
+
+// heal takes back what a drill has left: its ballast, and its limit, which stays with the loop device whatever is mounted on it. A machine that cannot slow a disk down has none.
+func heal(dir string) error {
+	_ = Slow(os.Getpid(), dir, 0)
 	return Free(dir)
 }
 

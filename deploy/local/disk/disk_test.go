@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,40 @@ func TestASlowDiskHoldsBackWritesAndIsAsFastAsBeforeAfterwards(t *testing.T) {
 	flushes() // what is still held back
 	if fast := flushes(); slow < 500*time.Millisecond || fast > slow/2 {
 		t.Errorf("4 flushes took %s at 5 writes a second and %s afterwards", slow, fast)
+	}
+}
+
+// A limit is the loop device's, which another disk gets afterwards, and a ballast is the file system's: both would outlive a drill that was killed and its stack.
+func TestAStartTakesBackWhatADrillThatWasKilledHasDoneToADisk(t *testing.T) {
+	dir := attached(t)
+	image := filepath.Join(filepath.Dir(dir), "disks", "a.img")
+	limit, err := limitFile(os.Getpid())
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, detached := range []bool{false, true} {
+		if err := errors.Join(Fill(dir), Slow(os.Getpid(), dir, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if detached {
+			if err := Detach(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Attach(t.Context(), image, dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, ballast)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("detached %v: it is still full: %v", detached, err)
+		}
+		number, err := device(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		limits, err := os.ReadFile(limit)
+		if err != nil || strings.Contains(string(limits), fmt.Sprintf("%d:%d ", unix.Major(number), unix.Minor(number))) {
+			t.Errorf("detached %v: it is still slow: %s %v", detached, limits, err)
+		}
 	}
 }
 
