@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-//go:embed nats/*.tmpl etcd/*.tmpl postgres pgbackrest/*.tmpl haproxy/*.tmpl prometheus/*.tmpl prometheus/*.yaml prometheus/rules bind/*.tmpl minio/*.tmpl vault/*.tmpl vault/policies vault/roles vault/passwords
+//go:embed nats/*.tmpl etcd/*.tmpl postgres pgbackrest/*.tmpl haproxy/*.tmpl prometheus/*.tmpl prometheus/*.yaml prometheus/rules bind/*.tmpl minio/*.tmpl vault/*.tmpl vault/*.yml vault/policies vault/roles vault/passwords
 var files embed.FS
 
 // TLSFiles are the PEM files of one server.

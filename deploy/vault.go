@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 )
 
 // Vault is one server on integrated storage.
@@ -47,7 +48,7 @@ func (v Vault) Render() ([]byte, error) {
 // VaultPolicies returns the policies by the name of the service that has them. The mounts that they name are
 // database/, secret/ (KV version 2) and transit/ (keys ofitec-raw and credential-fingerprint); KV paths begin with ofitec/:
 // credentials/ (rotator writes, deployer reads), rotator/ (its own), etl-ingest/ and etl-transform/. Beside those of services stand break-glass (an operator's),
-// backup (restic's) and dashboards (whoever reads the marts).
+// backup (restic's), dashboards (whoever reads the marts) and odoo (what its announcements are signed with).
 func VaultPolicies() (map[string]string, error) { return vaultFiles("policies") }
 
 func vaultFiles(folder string) (map[string]string, error) {
@@ -125,7 +126,8 @@ func (d VaultDatabase) ConnectionURL() (string, error) {
 
 // Credentials is the rotator's list: credentials of all kinds.
 type Credentials struct {
-	Objects string // address of the object store that gives sessions, such as https://127.0.0.1:9000
+	Objects        string        // address of the object store that gives sessions, such as https://127.0.0.1:9000
+	WebhookOverlap time.Duration // how long after a rotation the webhook's secret before is good as well
 }
 
 // Bucket is the one that a session must be able to list.
@@ -137,8 +139,20 @@ func (c Credentials) Render() ([]byte, error) {
 	if address, err := url.Parse(c.Objects); err != nil || address.Scheme != "https" || address.Host == "" || address.Path != "" {
 		p.add("Objects", "%q is no address such as https://127.0.0.1:9000", c.Objects)
 	}
+	if c.WebhookOverlap < time.Second {
+		p.add("WebhookOverlap", "%s is no time such as 24h", c.WebhookOverlap)
+	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}
 	return render("vault/credentials.yml.tmpl", c)
+}
+
+// Rollout returns the deployers' file of OFITEC_CONFIG: the credentials that are brought to Odoo, and by which keys.
+func Rollout() ([]byte, error) {
+	content, err := files.ReadFile("vault/rollout.yml")
+	if err != nil {
+		return nil, fmt.Errorf("read what is rolled out: %w", err)
+	}
+	return content, nil
 }

@@ -113,7 +113,7 @@ func (s *Stack) followReader(ctx context.Context) {
 			err = s.writeReaders(user, password)
 		}
 		switch {
-		case err == nil, errors.Is(err, bootstrap.ErrNoReader):
+		case err == nil, errors.Is(err, bootstrap.ErrNothingYet):
 			said = time.Now()
 		case time.Since(said) > time.Minute:
 			said = time.Now()

@@ -1,7 +1,9 @@
 package local
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/ofitec/ofitec/deploy"
+	"github.com/ofitec/ofitec/deploy/local/identity"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/local/supervise"
 )
@@ -122,7 +125,8 @@ func (s *Stack) proxy(r layout.Region, name string, port, tap int, socket string
 	return spec, nil
 }
 
-// odoo is one colour of the stand-in. Its environment file is written once: from then on the deployer changes it.
+// odoo is one colour of the stand-in. Its environment file is written once: from then on the deployer changes it. Lines that only a later version of the stack has are
+// added at a start.
 func (s *Stack) odoo(r layout.Region, colour string, port int) (supervise.Spec, error) {
 	program, err := s.programs.own(odooProgram)
 	if err != nil {
@@ -136,28 +140,55 @@ func (s *Stack) odoo(r layout.Region, colour string, port int) (supervise.Spec, 
 		if err := makeDir(filepath.Dir(env), 0o700, s.owners.of(name)); err != nil {
 			return err
 		}
-		if _, err := os.Stat(env); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		content, err := s.odooEnv(r, colour, spec.Addr)
+		lines, err := s.odooEnv(r, colour, spec.Addr)
 		if err != nil {
 			return err
 		}
-		return writeFile(env, content, 0o600, s.owners.of(name))
+		have, err := identity.ReadFile(env)
+		if err != nil {
+			return err
+		}
+		content := withLines(have, lines)
+		if bytes.Equal(content, have) {
+			return nil
+		}
+		return identity.WriteFile(env, content, s.owners.forIdentity(), name)
 	}
 	spec.Args = []string{"--env", env}
 	spec.Ready = httpReady("http://"+spec.Addr+"/web/health", plainClient())
 	return spec, nil
 }
 
-func (s *Stack) odooEnv(r layout.Region, colour, addr string) ([]byte, error) {
+// withLines is an environment file with the lines whose keys it lacks.
+func withLines(have []byte, lines []string) []byte {
+	keys := map[string]bool{}
+	for line := range strings.Lines(string(have)) {
+		key, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		keys[key] = true
+	}
+	content := slices.Clone(have)
+	if n := len(content); n > 0 && content[n-1] != '\n' {
+		content = append(content, '\n')
+	}
+	for _, line := range lines {
+		key, _, isKey := strings.Cut(line, "=")
+		if !keys[key] && (isKey || len(have) == 0) {
+			content = append(content, line+"\n"...)
+		}
+	}
+	return content
+}
+
+// odooEnv is a colour's first environment file. Nobody knows its master password: the database manager stays closed until the rotator has made one and the deployer has
+// brought it here, after the loss of a region too.
+func (s *Stack) odooEnv(r layout.Region, colour, addr string) ([]string, error) {
 	dir := s.layout.IdentityDir(r, "odoo")
 	password, err := secret(dir, "postgres-password")
 	if err != nil {
 		return nil, err
 	}
 	lines := []string{
-		"# Odoo's environment, colour " + colour + " of region " + string(r) + ". The deployer rewrites POSTGRES_USER and POSTGRES_PASSWORD.",
+		"# Odoo's environment, colour " + colour + " of region " + string(r) + ". The deployer rewrites POSTGRES_USER, POSTGRES_PASSWORD and ODOO_MASTER_PASSWORD.",
 		"POSTGRES_HOST=" + s.layout.Addressing.Region[r],
 		fmt.Sprintf("POSTGRES_PORT=%d", layout.PortDatabaseProxy),
 		fmt.Sprintf("POSTGRES_READ_PORT=%d", layout.PortReadProxy),
@@ -166,17 +197,19 @@ func (s *Stack) odooEnv(r layout.Region, colour, addr string) ([]byte, error) {
 		"POSTGRES_PASSWORD=" + password,
 		"POSTGRES_SSLMODE=verify-full",
 		"POSTGRES_SSLROOTCERT=" + filepath.Join(dir, "ca.crt"),
+		"ODOO_MASTER_PASSWORD=" + rand.Text(),
 		"ODOO_COLOUR=" + colour,
 		"ODOO_REGION=" + string(r),
 		"ODOO_ADDR=" + addr,
 		"ODOO_EXPORT_TOKEN_FILE=" + filepath.Join(dir, "export-token"),
 	}
+	lines = append(lines, s.announceEnv(r)...)
 	extra := make([]string, 0, len(s.options.Odoo))
 	for key, value := range s.options.Odoo {
 		extra = append(extra, key+"="+value)
 	}
 	slices.Sort(extra)
-	return []byte(strings.Join(append(lines, extra...), "\n") + "\n"), nil
+	return append(lines, extra...), nil
 }
 
 func (s *Stack) postgresExporter(r layout.Region) (supervise.Spec, error) {
@@ -256,15 +289,23 @@ func (s *Stack) service(r layout.Region, unit layout.ServiceUnit) (supervise.Spe
 
 // serviceFiles are the configuration of a service that has structure.
 func (s *Stack) serviceFiles(r layout.Region, name string) []file {
-	if name != "rotator" {
-		return nil
+	switch name {
+	case "rotator":
+		return []file{{s.credentialsFile(r), deploy.Credentials{Objects: "https://" + s.outside(layout.PortObjects), WebhookOverlap: webhookOverlap}.Render}}
+	case "deployer":
+		return []file{{s.rolloutFile(r), deploy.Rollout}}
 	}
-	return []file{{s.credentialsFile(r), deploy.Credentials{Objects: "https://" + s.outside(layout.PortObjects)}.Render}}
+	return nil
 }
 
 // credentialsFile is the rotator's list.
 func (s *Stack) credentialsFile(r layout.Region) string {
 	return filepath.Join(s.layout.ComponentDir(r, "rotator"), "credentials.yml")
+}
+
+// rolloutFile says which credentials the deployer brings to Odoo, and by which keys.
+func (s *Stack) rolloutFile(r layout.Region) string {
+	return filepath.Join(s.layout.ComponentDir(r, "deployer"), "credentials.yml")
 }
 
 // console stands outside the regions: it shows them all.

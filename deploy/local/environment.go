@@ -73,18 +73,18 @@ func (s *Stack) rotatorEnv(r layout.Region) []string {
 // stand-in's longest transaction is 2 minutes, which the look-back must be longer than.
 func (s *Stack) ingestEnv(r layout.Region) []string {
 	dir, a := s.layout.IdentityDir(r, "etl-ingest"), s.layout.Addressing
-	return []string{
-		"OFITEC_ODOO_URL=http://" + a.Addr(r, layout.PortWebProxy),
-		"OFITEC_ODOO_TOKEN_FILE=" + filepath.Join(dir, "export-token"),
-		"OFITEC_RAW_KEY_FILE=" + filepath.Join(dir, "raw-key"),
-		"OFITEC_RAW_URL=" + rawURL,
-		"OFITEC_S3_ENDPOINT=https://" + fmt.Sprintf("%s:%d", a.Outside, layout.PortObjects),
-		"OFITEC_S3_ACCESS_KEY_FILE=" + filepath.Join(dir, "s3-access-key"),
-		"OFITEC_S3_SECRET_KEY_FILE=" + filepath.Join(dir, "s3-secret-key"),
+	return append(s.webhookEnv(),
+		"OFITEC_ODOO_URL=http://"+a.Addr(r, layout.PortWebProxy),
+		"OFITEC_ODOO_TOKEN_FILE="+filepath.Join(dir, "export-token"),
+		"OFITEC_RAW_KEY_FILE="+filepath.Join(dir, "raw-key"),
+		"OFITEC_RAW_URL="+rawURL,
+		"OFITEC_S3_ENDPOINT=https://"+fmt.Sprintf("%s:%d", a.Outside, layout.PortObjects),
+		"OFITEC_S3_ACCESS_KEY_FILE="+filepath.Join(dir, "s3-access-key"),
+		"OFITEC_S3_SECRET_KEY_FILE="+filepath.Join(dir, "s3-secret-key"),
 		"OFITEC_INTERVAL=30s",
 		"OFITEC_RECONCILE_INTERVAL=5m",
 		"OFITEC_EXPORT_LOOKBACK=5m",
-	}
+	)
 }
 
 // probeEnv are the regions that are looked at, and who looks.
@@ -111,6 +111,7 @@ func (s *Stack) probeEnv(r layout.Region) []string {
 func (s *Stack) deployerEnv(r layout.Region) []string {
 	a := s.layout.Addressing
 	return []string{
+		"OFITEC_CONFIG=" + s.rolloutFile(r),
 		"OFITEC_ARBITER_URL=http://" + a.Addr(r, layout.PortArbiter),
 		"OFITEC_ODOO_BLUE_URL=http://" + a.Addr(r, layout.PortOdooBlue),
 		"OFITEC_ODOO_GREEN_URL=http://" + a.Addr(r, layout.PortOdooGreen),

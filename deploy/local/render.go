@@ -15,9 +15,12 @@ import (
 	"github.com/ofitec/ofitec/deploy/local/layout"
 )
 
+// renderKeys are what a deployer may change in an environment file: the keys of deploy/vault/rollout.yml.
+const renderKeys = "POSTGRES_USER,POSTGRES_PASSWORD,ODOO_MASTER_PASSWORD"
+
 // renderer writes the environment files of a region's colours by the deployer's own program, run as Odoo's user: the files stay that user's alone and of mode 0600,
 // the deployer itself needs no right on them and no capability, and root follows no link in a folder that somebody else may change. In production the same is
-// `sudo -u odoo deployer render`, with --keys for more than the database user's.
+// `sudo -u odoo deployer render`, with the --keys of deploy/vault/rollout.yml.
 func (s *Stack) renderer(r layout.Region) control.Renderer {
 	return func(ctx context.Context, colour string, wish io.Reader) error {
 		program, err := s.programs.own("deployer")
@@ -27,7 +30,7 @@ func (s *Stack) renderer(r layout.Region) control.Renderer {
 		file := s.layout.OdooEnvFile(r, colour)
 		other := s.layout.OdooEnvFile(r, map[string]string{"blue": "green", "green": "blue"}[colour])
 		var said bytes.Buffer
-		cmd := exec.CommandContext(ctx, program, "render", "--env", file, "--like", other)
+		cmd := exec.CommandContext(ctx, program, "render", "--env", file, "--like", other, "--keys", renderKeys)
 		cmd.Dir, cmd.Env = filepath.Dir(file), []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
 		cmd.Stdin, cmd.Stderr = wish, &said
 		if user := s.owners.of("odoo-" + colour); user != nil {

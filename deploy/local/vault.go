@@ -53,6 +53,9 @@ func (s *Stack) startVault(ctx context.Context) error {
 		}
 	}
 	go s.followReader(ctx)
+	for _, r := range layout.DataRegions {
+		go s.followWebhook(ctx, r)
+	}
 	return s.await(ctx, ids...)
 }
 

@@ -2,11 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +79,144 @@ func (s *stack) credentialsOfAllKinds(t *testing.T) {
 		}
 		return s.readersAre(now["analytics-reader"].User)
 	})
+	s.theWebhookIsReplaced(t)
+	s.theMasterPasswordIsReplaced(t)
+}
+
+// theWebhookIsReplaced rotates what Odoo signs its announcements with: the new secret is taken at once, and the one before it as well while its time is not over.
+func (s *stack) theWebhookIsReplaced(t *testing.T) {
+	r := s.active(t)
+	s.eventually("Odoo's own announcements are taken", time.Minute, func() error {
+		_, metrics, err := get(s.url(r, layout.PortIngest, "/metrics"))
+		if err != nil || !regexp.MustCompile(`(?m)^ofitec_etl_ingest_announcements_total\{outcome="taken"\} [1-9]`).MatchString(metrics) {
+			return fmt.Errorf("none yet: %w", err)
+		}
+		return nil
+	})
+	file := s.layout.WebhookSecretFile(r)
+	before := readTrimmed(t, file)
+	taken := func(secret string) func() error {
+		return func() error {
+			if code, err := s.announce(r, secret); err != nil || code != http.StatusAccepted {
+				return fmt.Errorf("%d %w", code, err)
+			}
+			return nil
+		}
+	}
+	if out, code := s.run("credentials", "rotate", "export-webhook", "--reason", "the stack's test"); code != exitDone {
+		t.Errorf("credentials rotate exits %d: %s", code, out)
+	}
+	after := before
+	s.eventually("Odoo has the new secret", 30*time.Second, func() error {
+		if after = readTrimmed(t, file); after == before {
+			return errors.New("it signs with the one before")
+		}
+		return nil
+	})
+	s.eventually("the new secret is taken", 5*time.Second, taken(after))
+	s.eventually("the one before is taken while it overlaps", 5*time.Second, taken(before))
+	if code, err := s.announce(r, before+"x"); err != nil || code != http.StatusUnauthorized {
+		t.Errorf("a signature by nothing of the two is answered %d, %v", code, err)
+	}
+	s.webhookBefore = before
+}
+
+// theWebhookBeforeIsRefused waits until the time is over in which a secret that was replaced is taken.
+func (s *stack) theWebhookBeforeIsRefused(t *testing.T) {
+	r := s.active(t)
+	s.eventually("the secret before is refused", 2*time.Minute, func() error {
+		if code, err := s.announce(r, s.webhookBefore); err != nil || code != http.StatusUnauthorized {
+			return fmt.Errorf("%d %w", code, err)
+		}
+		return nil
+	})
+	s.eventually("the newest is taken", 10*time.Second, func() error {
+		if code, err := s.announce(r, readTrimmed(t, s.layout.WebhookSecretFile(r))); err != nil || code != http.StatusAccepted {
+			return fmt.Errorf("%d %w", code, err)
+		}
+		return nil
+	})
+}
+
+// announce tells a region's etl-ingest, as Odoo does, that invoices have changed.
+func (s *stack) announce(r layout.Region, secret string) (int, error) {
+	const body = `{"dataset":"invoice"}`
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(secret))
+	_, _ = mac.Write([]byte(at + "." + body))
+	request, err := http.NewRequest(http.MethodPost, s.url(r, layout.PortIngest, "/v1/announce"), strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("X-Ofitec-Signature", "t="+at+",v1="+hex.EncodeToString(mac.Sum(nil)))
+	return statusOf(request)
+}
+
+// theMasterPasswordIsReplaced has a new one rolled out: it opens the database manager of every colour, and the one before opens none.
+func (s *stack) theMasterPasswordIsReplaced(t *testing.T) {
+	before := s.masterEverywhere(t, "", 3*time.Minute)
+	if out, code := s.run("credentials", "rotate", "odoo-master", "--reason", "the stack's test"); code != exitDone {
+		t.Errorf("credentials rotate exits %d: %s", code, out)
+	}
+	s.masterEverywhere(t, before, 3*time.Minute)
+	for _, r := range layout.DataRegions {
+		for _, port := range []int{layout.PortOdooBlue, layout.PortOdooGreen} {
+			if code, err := s.manage(r, port, before); err != nil || code != http.StatusForbidden {
+				t.Errorf("the database manager at %s takes the master password before: %d, %v", s.url(r, port, ""), code, err)
+			}
+		}
+	}
+}
+
+// masterEverywhere waits until all colours of both regions have one master password, another one than the one given, which opens each one's database manager.
+func (s *stack) masterEverywhere(t *testing.T, before string, within time.Duration) (master string) {
+	t.Helper()
+	s.eventually("one master password opens every colour's database manager", within, func() error {
+		master = ""
+		for _, r := range layout.DataRegions {
+			for colour, port := range map[string]int{"blue": layout.PortOdooBlue, "green": layout.PortOdooGreen} {
+				now, err := s.envLine(r, colour, "ODOO_MASTER_PASSWORD")
+				if err != nil || now == "" || now == before || master != "" && now != master {
+					return fmt.Errorf("%s of region %s is not on the new one yet", colour, r)
+				}
+				master = now
+				if code, err := s.manage(r, port, now); err != nil || code != http.StatusOK {
+					return fmt.Errorf("%s of region %s: %d %w", colour, r, code, err)
+				}
+			}
+		}
+		return nil
+	})
+	return master
+}
+
+// manage asks a colour's database manager.
+func (s *stack) manage(r layout.Region, port int, master string) (int, error) {
+	form := url.Values{"master_pwd": {master}, "name": {"ofitec_prod"}}
+	request, err := http.NewRequest(http.MethodPost, s.url(r, port, "/web/database/backup"), strings.NewReader(form.Encode()))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return statusOf(request)
+}
+
+// statusOf is what a request is answered within 5 s.
+func statusOf(request *http.Request) (int, error) {
+	response, err := (&http.Client{Timeout: 5 * time.Second}).Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+func readTrimmed(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(content))
 }
 
 // readersAre reads by each file that a reader connects with: as whom, and that this one cannot write.

@@ -31,6 +31,8 @@ type stack struct {
 	up      *exec.Cmd
 	output  lockedBuffer
 	ended   chan error
+
+	webhookBefore string // what Odoo signed with before it was replaced
 }
 
 type lockedBuffer struct {
@@ -238,6 +240,7 @@ func TestStackIsWhatItSays(t *testing.T) {
 	t.Run("the warehouse agrees with the source, and a second run reads what changed", s.theWarehouseAgreesWithTheSource)
 	t.Run("a region dies with its disks and the business goes on", s.aRegionDiesAndTheBusinessGoesOn)
 	t.Run("the planned way back loses nothing", s.theReturnIsPlanned)
+	t.Run("what Odoo signed with before is refused when its time is over", s.theWebhookBeforeIsRefused)
 	t.Run("after all of that no secret is where it must not be", s.secretsAreKept)
 	t.Run("a stop and a new start keep all of this", s.aRestartKeepsAll)
 }

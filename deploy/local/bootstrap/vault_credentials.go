@@ -8,10 +8,11 @@ import (
 
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/deploy/local/identity"
+	"github.com/ofitec/ofitec/deploy/local/layout"
 )
 
 // credentials brings what the rotator needs beside database roles: password policies, the engine's own login as its first version, and the keys that may ask the
-// object store for sessions; and two logins to Vault: the operator's, which opens the role break-glass and nothing else, and the dashboards', which reads one path.
+// object store for sessions; and logins to Vault: the operator's, which opens the role break-glass and nothing else, and the dashboards' and Odoo's, which read one path each.
 func (v vaultSetup) credentials(ctx context.Context) error {
 	policies, err := deploy.VaultPasswordPolicies()
 	if err != nil {
@@ -36,7 +37,7 @@ func (v vaultSetup) credentials(ctx context.Context) error {
 	if err := v.bring(ctx, "ofitec/rotator/restic", map[string]any{"access_key_id": identity.BackupUser, "secret_access_key": string(keys)}); err != nil {
 		return err
 	}
-	return errors.Join(v.operator(ctx), v.dashboards(ctx))
+	return errors.Join(v.operator(ctx), v.dashboards(ctx), v.odoo(ctx))
 }
 
 // operator gives whoever runs the command a login of its own. Its tokens are short, and leases die with them: a quarter of an hour is all that break-glass gives.
@@ -55,4 +56,17 @@ func (v vaultSetup) dashboards(ctx context.Context) error {
 	return v.login(ctx, "auth/approle/role/dashboards", map[string]any{
 		"token_policies": []string{"dashboards"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
 	}, dir, "operator")
+}
+
+// odoo gives whoever keeps the file that a region's Odoo signs by a login that reads where the secret is rotated.
+func (v vaultSetup) odoo(ctx context.Context) error {
+	for _, r := range layout.DataRegions {
+		err := v.login(ctx, "auth/approle/role/odoo."+string(r), map[string]any{
+			"token_policies": []string{"odoo"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
+		}, v.layout.IdentityDir(r, "odoo"), "odoo")
+		if err != nil {
+			return fmt.Errorf("give Odoo in region %s its login to Vault: %w", r, err)
+		}
+	}
+	return nil
 }

@@ -59,7 +59,7 @@ func TestTheOperatorsLoginBreaksTheGlassAndDoesNothingElse(t *testing.T) {
 		t.Errorf("the keys that may ask for sessions are not there: %v", err)
 	}
 	reader := bootstrap.FollowReader(s.layout, s.tls)
-	if _, _, err := reader.Login(t.Context()); !errors.Is(err, bootstrap.ErrNoReader) {
+	if _, _, err := reader.Login(t.Context()); !errors.Is(err, bootstrap.ErrNothingYet) {
 		t.Errorf("before the rotator has made a reader: %v", err)
 	}
 	if _, err := rotator.Logical().Write("secret/data/ofitec/credentials/analytics-reader", map[string]any{"data": map[string]any{"username": "v-1", "password": "x"}}); err != nil {
@@ -67,5 +67,29 @@ func TestTheOperatorsLoginBreaksTheGlassAndDoesNothingElse(t *testing.T) {
 	}
 	if user, password, err := reader.Login(t.Context()); err != nil || user != "v-1" || password != "x" {
 		t.Errorf("the dashboards' login finds %q: %v", user, err)
+	}
+	webhook := bootstrap.FollowWebhook(s.layout, layout.B, s.tls)
+	if _, err := webhook.Secret(t.Context()); !errors.Is(err, bootstrap.ErrNothingYet) {
+		t.Errorf("before the rotator has made what Odoo signs with: %v", err)
+	}
+	for _, text := range []string{"first", "second"} {
+		if _, err := rotator.Logical().Write("secret/data/"+bootstrap.WebhookPath, map[string]any{"data": map[string]any{"value": text}}); err != nil {
+			t.Fatal(err)
+		}
+		if secret, err := webhook.Secret(t.Context()); err != nil || secret != text {
+			t.Errorf("Odoo signs with %q: %v", secret, err)
+		}
+	}
+	odoo, err := s.login(t, bootstrap.VaultAddress(s.layout, layout.A), "odoo", layout.A)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"secret/data/ofitec/credentials/odoo-app", "secret/data/ofitec/credentials/odoo-master", "secret/data/ofitec/etl-ingest/raw-key", "database/creds/odoo-app"} {
+		if _, err := odoo.Logical().Read(path); err == nil {
+			t.Errorf("Odoo's login reads %s", path)
+		}
+	}
+	if _, err := odoo.Logical().Write("secret/data/"+bootstrap.WebhookPath, map[string]any{"data": map[string]any{"value": "its own"}}); err == nil {
+		t.Error("Odoo's login writes what it signs with")
 	}
 }

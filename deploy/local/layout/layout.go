@@ -210,6 +210,11 @@ func (l Layout) OdooEnvFile(r Region, colour string) string {
 	return filepath.Join(l.RegionDir(r), "odoo", colour, ".env")
 }
 
+// WebhookSecretFile has what a region's Odoo signs its announcements with; 0600, Odoo's.
+func (l Layout) WebhookSecretFile(r Region) string {
+	return filepath.Join(l.IdentityDir(r, "odoo"), "webhook-secret")
+}
+
 // AnalyticsFile is the DSN of readers of a region's marts; 0600, with the password.
 func (l Layout) AnalyticsFile(r Region) string {
 	return filepath.Join(l.RegionDir(r), "analytics.dsn")
