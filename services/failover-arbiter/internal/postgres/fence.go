@@ -1,26 +1,19 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// The files of the configuration folder: two versions of the rules, and a copy of the one that is in force.
-const (
-	openRules   = "pg_hba.open.conf"
-	fencedRules = "pg_hba.fenced.conf"
-	rules       = "pg_hba.conf"
-)
-
-// Admit lets applications log in, through the region's proxy.
+// Admit lets applications log in, through the region's proxy. Nobody is let in before the fence is prepared that puts them out on a full disk.
 func (s *Server) Admit(ctx context.Context) error {
+	if _, err := s.prepare(fencedRules); err != nil {
+		return fmt.Errorf("prepare the fence: %w", err)
+	}
 	if err := s.install(openRules); err != nil {
 		return fmt.Errorf("let applications in: %w", err)
 	}
@@ -130,44 +123,6 @@ func (s *Server) reload(ctx context.Context) error {
 		_, err := conn.Exec(ctx, "SELECT pg_reload_conf()")
 		return err
 	})
-}
-
-// install copies a version of the rules over those in force.
-func (s *Server) install(version string) error {
-	content, err := os.ReadFile(filepath.Join(s.confDir, version))
-	if err != nil {
-		return err
-	}
-	if there, err := os.ReadFile(filepath.Join(s.confDir, rules)); err == nil && bytes.Equal(there, content) {
-		return nil // a full disk cannot be in the way then
-	}
-	return s.replace(filepath.Join(s.confDir, rules), content)
-}
-
-// replace leaves the old file or the new one, on the disk, whatever happens. It belongs to the owner of the rules.
-func (s *Server) replace(target string, content []byte) error {
-	temporary, err := os.OpenFile(target+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = temporary.Write(content)
-	if err == nil {
-		err = sameOwner(temporary, filepath.Join(s.confDir, fencedRules))
-	}
-	if err == nil {
-		err = temporary.Sync()
-	}
-	if err = errors.Join(err, temporary.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(target+".new", target); err != nil {
-		return err
-	}
-	dir, err := os.Open(s.confDir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

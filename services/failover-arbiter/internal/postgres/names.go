@@ -25,7 +25,7 @@ func (s *Server) WaitFor(ctx context.Context, names string) (changed bool, err e
 	case err == nil && bytes.Equal(before, content):
 		return false, nil
 	case err == nil || errors.Is(err, fs.ErrNotExist):
-		err = s.replace(target, content)
+		err = s.replace(namesFile, content)
 	}
 	if err == nil {
 		err = s.reload(ctx)
