@@ -57,7 +57,7 @@ func (c Consumer) attempt(ctx context.Context, m message, handler Handler) (even
 		return event, verdict{outcome: parked, reason: "malformed: " + err.Error()}
 	}
 	// A process that dies while it handles a message never gives a verdict: the count of deliveries does.
-	if m.delivered > len(c.Backoff)+1 {
+	if m.delivered > len(c.Backoff)+1 && !c.Patient {
 		return event, verdict{outcome: parked, reason: fmt.Sprintf("delivered %d times and never answered", m.delivered-1)}
 	}
 	err = run(ctx, handler, Delivery{Event: event, Payload: payload, Stream: m.stream, Sequence: m.sequence, Attempt: m.delivered, Stored: m.stored}, m.header)
@@ -68,7 +68,7 @@ func (c Consumer) attempt(ctx context.Context, m message, handler Handler) (even
 		return event, verdict{outcome: parked, reason: err.Error()}
 	case ctx.Err() != nil:
 		return event, verdict{outcome: retried, delay: c.delay(1), reason: "stopped: " + err.Error()}
-	case m.delivered > len(c.Backoff):
+	case m.delivered > len(c.Backoff) && !c.Patient:
 		return event, verdict{outcome: parked, reason: err.Error()}
 	}
 	return event, verdict{outcome: retried, delay: c.delay(m.delivered), reason: err.Error()}

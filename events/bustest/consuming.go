@@ -142,6 +142,25 @@ func parkedAtTheEnd(t *testing.T, b Bus) {
 	c.nothing(t, 200*time.Millisecond)
 }
 
+// neverGivenUp hands an event back far more often than the table is long; what the handler parks is parked all the same.
+func neverGivenUp(t *testing.T, b Bus) {
+	publish(t, b, rotated(t, events.RegionA, 1))
+	config, tries := deployer(), 3*len(deployer().Backoff)+2
+	config.Patient = true
+	c := consume(t, b, config, func(_ context.Context, d bus.Delivery) error {
+		if d.Attempt < tries {
+			return errors.New("this instance leads no more")
+		}
+		return bus.Park("no such colour")
+	})
+	for range tries {
+		c.next(t)
+	}
+	if m := parkedOne(t, b); header(m, bus.HeaderParkedAttempts) != strconv.Itoa(tries) || !strings.Contains(header(m, bus.HeaderParkedReason), "no such colour") {
+		t.Errorf("parked with %v", m.Header)
+	}
+}
+
 func parkedAtOnce(t *testing.T, b Bus) {
 	publish(t, b, rotated(t, events.RegionA, 1))
 	c := consume(t, b, deployer(), func(context.Context, bus.Delivery) error { return bus.Park("no such colour") })

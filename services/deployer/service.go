@@ -64,11 +64,7 @@ func serve(ctx context.Context, c *Config) error {
 		gates:   prometheus.New(c.Gate.Prometheus, c.Region, prometheus.Queries{Up: c.Queries.Up, ErrorRate: c.Queries.ErrorRate, P95: c.Queries.P95}),
 		arbiter: arbiter.New(c.Arbiter), outbox: outbox, metrics: newMetrics(service.Metrics), log: service.Log,
 	}
-	d.listen = func(ctx context.Context, hear bus.Handler) {
-		// One that waits for another credential's rollout must not keep the word about that from being heard.
-		consumer := bus.Consumer{Service: name, Region: origin.Region, Stream: events.StreamFacts, Workers: 2 * len(d.credentials), Log: service.Log, Metrics: measured}
-		consume(ctx, pipe, consumer, hear)
-	}
+	d.listen = func(ctx context.Context, hear bus.Handler) { consume(ctx, pipe, d.consumer(measured), hear) }
 	service.Health.Register("web proxy", func(ctx context.Context) error {
 		_, err := d.proxy.Traffic(ctx)
 		return err
@@ -79,6 +75,14 @@ func serve(ctx context.Context, c *Config) error {
 		return d.campaign(ctx, store, etcd.Election{Key: book.LeaderKey(origin.Region), Candidate: name + "." + c.Region, TTL: c.Leader})
 	})
 	return service.Run(ctx)
+}
+
+// consumer is how the leader takes versions. One that waits for another credential's rollout must not keep the word about that from being heard; and how often
+// leaders have handed it back before, or died with it, says nothing of it: a version is never given up by count, and comes to the next leader soon.
+func (d *deployer) consumer(measured *bus.Metrics) bus.Consumer {
+	return bus.Consumer{
+		Service: name, Region: d.policy.Region, Stream: events.StreamFacts, Workers: 2 * len(d.credentials), Log: d.log, Metrics: measured, Patient: true, Backoff: []time.Duration{time.Second},
+	}
 }
 
 // consume takes events until ctx ends. It waits for a durable that the operator has not made yet, or has made wrong.
