@@ -12,16 +12,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ofitec/ofitec/deploy/local"
 	"github.com/ofitec/ofitec/deploy/local/layout"
 	"github.com/ofitec/ofitec/deploy/ofitec/leak"
-	"github.com/ofitec/ofitec/events"
 )
 
 // standIn is the application itself, which is given its secrets.
@@ -32,7 +29,7 @@ func newDoctorSecrets() *cobra.Command {
 		Use:   "secrets",
 		Short: "Look for the stack's secrets in logs, metrics, arguments, environments, readable files, streams and etcd; exits 1 when one is found",
 		Long: `Look for every secret that the operator knows - passwords, keys, logins to Vault, and what Vault keeps under ofitec/ - and for what begins like a token or a key, in all logs, the metrics of all components, the
-arguments of all processes of this machine, the environment of all but the application, files that others can read, every message of every stream, parked ones too, and etcd.
+arguments of all processes of this machine, the environment of all but the application, files that others can read, every message of every stream, parked ones too, every revision of the bus's buckets and every object of its stores, and etcd.
 A secret is told by its name, never by its value. Run it as root, who may read all of these.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -108,8 +105,11 @@ func searchSecrets(ctx context.Context, l layout.Layout) (*leak.Search, int, err
 	for name, address := range o.metricsOf() {
 		search.Metrics(ctx, o.http, name, address)
 	}
-	if err := o.searchStreams(ctx, search); err != nil {
+	if conn, js, err := o.nats(); err != nil {
 		search.Miss("streams", err)
+	} else {
+		searchStreams(ctx, js, search)
+		conn.Close()
 	}
 	client, err := o.etcd(ctx)
 	if err != nil {
@@ -331,58 +331,6 @@ func (o *operator) metricsOf() map[string]string {
 	}
 	targets["console"] = fmt.Sprintf("http://%s:%d/metrics", a.Console, layout.PortConsole)
 	return targets
-}
-
-// searchStreams looks at every message of every stream, its subject and its headers too. What is published meanwhile is left to the next search.
-func (o *operator) searchStreams(ctx context.Context, search *leak.Search) error {
-	conn, js, err := o.nats()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	for _, stream := range events.Streams {
-		if err := searchStream(ctx, js, stream.Name, search); err != nil {
-			return fmt.Errorf("read stream %s: %w", stream.Name, err)
-		}
-	}
-	return nil
-}
-
-func searchStream(ctx context.Context, js jetstream.JetStream, name string, search *leak.Search) error {
-	stream, err := js.Stream(ctx, name)
-	if err != nil {
-		return err
-	}
-	last := stream.CachedInfo().State.LastSeq
-	if stream.CachedInfo().State.Msgs == 0 {
-		return nil
-	}
-	consumer, err := js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		return err
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(500)) // Fetch would make another consumer each time, which may not answer yet
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	for {
-		message, err := messages.Next(jetstream.NextMaxWait(5 * time.Second))
-		if err != nil {
-			if _, gone := stream.GetMsg(ctx, last); errors.Is(gone, jetstream.ErrMsgNotFound) {
-				return nil // the rest has expired, or was taken, since
-			}
-			return err
-		}
-		metadata, err := message.Metadata()
-		if err != nil {
-			return err
-		}
-		search.Look(leak.Message, fmt.Sprintf("%s %d, %s", name, metadata.Sequence.Stream, message.Subject()), fmt.Append(message.Data(), "\n", message.Subject(), "\n", message.Headers()))
-		if metadata.Sequence.Stream >= last {
-			return nil
-		}
-	}
 }
 
 // searchState looks at all keys in etcd.
