@@ -134,6 +134,15 @@ type WarehousePublished struct {
 	Published time.Time       `json:"published_at"`
 	Seconds   float64         `json:"seconds"`
 	AsOf      AsOf            `json:"asof" jsonschema:"description=the greatest one that is in"`
+	Altered   []string        `json:"altered_marts,omitempty" jsonschema:"description=marts that somebody else had changed; they were replaced by this publication of the load"`
+}
+
+// Key implements Payload. A load is published again when somebody else has changed what readers have.
+func (p WarehousePublished) Key() string {
+	if len(p.Altered) == 0 {
+		return p.Load.Key()
+	}
+	return fmt.Sprintf("%s-repaired-%d", p.Load.Key(), p.Published.UnixMilli())
 }
 
 // Type implements Payload.
@@ -148,6 +157,9 @@ func (p WarehousePublished) Validate() error {
 	for n, mart := range p.Marts {
 		c.Token(fmt.Sprintf("marts[%d].mart", n), mart.Mart)
 		NotNegative(&c, fmt.Sprintf("marts[%d].rows", n), mart.Rows)
+	}
+	for n, mart := range p.Altered {
+		c.Token(fmt.Sprintf("altered_marts[%d]", n), mart)
 	}
 	c.Time("published_at", p.Published)
 	NotNegative(&c, "seconds", p.Seconds)

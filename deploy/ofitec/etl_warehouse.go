@@ -225,12 +225,14 @@ func newETLVerify() *cobra.Command {
 	command := &cobra.Command{
 		Use: "verify", Short: "Print a digest of each table and compare: the two regions' warehouses, or one with what the raw files make",
 		Long: "Print a digest of each table and compare the two data regions' warehouses, which are built from the same raw files.\n\nWith --rebuild one region's is compared with a warehouse that is made anew from " +
-			"the raw files up to the same record of the manifest. Status 1 when tables differ, or when they cannot be compared: other records of the manifest, models, checks or token key.",
+			"the raw files up to the same record of the manifest. Status 1 when tables differ, or when they cannot be compared: other records of the manifest, models, checks or token key.\n\n" +
+			"With --analytics the marts that readers have in PostgreSQL are compared with what was published there: status 1 when somebody else has changed one.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withOperator(cmd, func(ctx context.Context, o *operator, inJSON bool) error { return verify(ctx, cmd, o, inJSON) })
 		},
 	}
 	command.Flags().Bool("rebuild", false, "compare one region's with what its raw files make")
+	command.Flags().Bool("analytics", false, "compare what readers have with what was published")
 	regionFlag(command)
 	outputFlag(command)
 	return command
@@ -253,12 +255,13 @@ type verifiedRegion struct {
 func verify(ctx context.Context, cmd *cobra.Command, o *operator, inJSON bool) error {
 	c := warehouseCommand{name: "verify"}
 	anew, _ := cmd.Flags().GetBool("rebuild")
-	if chosen, _ := cmd.Flags().GetString("region"); anew || chosen != "" {
+	readers, _ := cmd.Flags().GetBool("analytics")
+	if chosen, _ := cmd.Flags().GetString("region"); anew || readers || chosen != "" {
 		r, err := o.warehouseRegion(ctx, cmd)
 		if err != nil {
 			return err
 		}
-		return c.run(ctx, o, r, cmd.OutOrStdout(), cmd.ErrOrStderr(), passed(cmd, "rebuild")...)
+		return c.run(ctx, o, r, cmd.OutOrStdout(), cmd.ErrOrStderr(), passed(cmd, "rebuild", "analytics")...)
 	}
 	found := map[layout.Region]verifiedRegion{}
 	for _, r := range layout.DataRegions {

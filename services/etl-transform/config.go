@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
@@ -44,6 +45,8 @@ type Config struct {
 type AnalyticsSettings struct {
 	DSN      config.Secret `env:"OFITEC_ANALYTICS_DSN" yaml:"-" doc:"PostgreSQL database that readers see, such as postgres://analytics_publisher@127.0.0.11:5432/analytics?sslmode=verify-full; nothing is published when empty"`
 	Password config.Secret `env:"OFITEC_ANALYTICS_PASSWORD" yaml:"-" doc:"password for it, in place of one in the DSN"`
+	// VerifyEvery is for what nobody publishes: a row that somebody else has changed there.
+	VerifyEvery time.Duration `env:"OFITEC_ANALYTICS_VERIFY_EVERY" yaml:"verify_every" doc:"how often the digests of all marts there are computed; one that somebody else has changed is replaced. 0 for never"`
 }
 
 // S3Settings says how an s3:// store is reached.
@@ -73,6 +76,7 @@ func NewConfig() *Config {
 	c.Region = "a"
 	c.HTTPAddr = "127.0.0.1:8706"
 	c.S3.Region = "us-east-1"
+	c.Analytics.VerifyEvery = time.Hour
 	c.Engine = EngineSettings{MemoryLimit: "2GiB"}
 	c.Load = LoadSettings{Files: 500, Bytes: 1 << 30}
 	return c
@@ -95,6 +99,7 @@ func (c *Config) Problems() []error {
 	problems = append(problems, config.Require("OFITEC_WAREHOUSE", c.Warehouse, "the folder of the warehouse")...)
 	problems = append(problems, config.Require("OFITEC_TOKEN_KEY_FILE", c.TokenKeyFile, "a file of 32 bytes or more: personal data are kept as tokens only")...)
 	bad(!memory.MatchString(c.Engine.MemoryLimit), "OFITEC_DUCKDB_MEMORY_LIMIT", c.Engine.MemoryLimit, "an amount of memory such as 512MiB or 2GiB")
+	bad(c.Analytics.VerifyEvery < 0, "OFITEC_ANALYTICS_VERIFY_EVERY", c.Analytics.VerifyEvery.String(), "0 or more, such as 1h")
 	bad(c.Engine.Threads < 0, "OFITEC_DUCKDB_THREADS", strconv.Itoa(c.Engine.Threads), "0 or more")
 	bad(c.Load.Files < 1, "OFITEC_BATCH_FILES", strconv.Itoa(c.Load.Files), "1 or more")
 	bad(c.Load.Bytes < 1, "OFITEC_BATCH_BYTES", strconv.FormatInt(c.Load.Bytes, 10), "1 or more")

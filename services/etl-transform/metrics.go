@@ -16,6 +16,8 @@ type metrics struct {
 	blocked     *prometheus.GaugeVec
 	checks      *prometheus.GaugeVec // checks of a mart that fail, by severity
 	published   prometheus.Gauge
+	altered     *prometheus.CounterVec
+	verified    prometheus.Gauge
 	sequence    prometheus.Gauge
 	active      prometheus.Gauge
 }
@@ -32,6 +34,8 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		blocked:    r.GaugeVec("blocked_mart", "1 while a table check holds a mart back and readers see an earlier load, else 0.", "mart"),
 		checks:     r.GaugeVec("failing_checks", "Checks of a mart that failed when it was last refreshed, by severity: error or warn.", "mart", "severity"),
 		published:  r.Gauge("published_timestamp_seconds", "When this region has last published the marts."),
+		altered:    r.CounterVec("altered_marts_total", "How often a mart that readers have was found changed by somebody else, or lacking; it is replaced.", "mart"),
+		verified:   r.Gauge("verified_timestamp_seconds", "When the digests of what readers have were last computed."),
 		sequence:   r.Gauge("manifest_sequence", "Last record of the manifest that is in the warehouse."),
 		active:     r.Gauge("active_region", "1 while this region is the active one and publishes, else 0."),
 	}

@@ -155,7 +155,7 @@ func TestReadersSeeTheMartsWhileTheyAreReplaced(t *testing.T) {
 	url := chassistest.NATS(t)
 	s := newSource(t, folder, url)
 	s.announce("invoice", good)
-	p := chassistest.Start(t, append(env, "NATS_URL="+url, "OFITEC_ANALYTICS_DSN="+r.dsn)...)
+	p := chassistest.Start(t, append(env, "NATS_URL="+url, "OFITEC_ANALYTICS_DSN="+r.dsn, "OFITEC_ANALYTICS_VERIFY_EVERY=1us")...)
 	p.Await(t, "/readyz", 200)
 	await := func(sql, want string) {
 		t.Helper()
@@ -183,5 +183,12 @@ func TestReadersSeeTheMartsWhileTheyAreReplaced(t *testing.T) {
 	await("SELECT count(*) FROM mart_fact_sales", strconv.Itoa(before+1))
 	if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM mart_fact_sales").Scan(&during); err != nil || during < before {
 		t.Errorf("a reader saw %d rows, then %d: %v", before, during, err)
+	}
+	// What somebody else has changed is found although the delta has nothing to do with it.
+	r.exec("UPDATE mart_fact_sales SET amount_total = 1 WHERE invoice_id = 1")
+	s.announce("partner", partners)
+	await("SELECT amount_total FROM mart_fact_sales WHERE invoice_id = 1", "1190.50")
+	if _, body := p.Get("/metrics"); !strings.Contains(body, `ofitec_etl_transform_altered_marts_total{mart="mart_fact_sales"} 1`) {
+		t.Error("the metric does not tell of it")
 	}
 }

@@ -39,6 +39,10 @@ type publisher struct {
 	sees atomic.Bool   // the region was the active one when it was last asked
 
 	again bool // what readers have was not what the warehouse has
+
+	verifyEvery time.Duration // 0 for never
+	verified    time.Time     // when that was last done, by whichever region
+	altered     []string      // marts that somebody else has changed, until they are replaced
 }
 
 // Wake makes run look now. It never blocks.
@@ -105,10 +109,55 @@ func (p *publisher) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if seen.Region == string(p.region) && seen.Load == load && told == load && !p.again {
-		return nil
+	if seen.Region != string(p.region) || seen.Load != load || told != load || p.again || len(p.altered) > 0 {
+		if err := p.publish(ctx, seen); err != nil {
+			return err
+		}
+	}
+	if err := p.verify(ctx, time.Now()); err != nil || len(p.altered) == 0 {
+		return err
+	}
+	if seen, err = p.server.Current(ctx); err != nil {
+		return err
 	}
 	return p.publish(ctx, seen)
+}
+
+// verify computes the digests of all that readers have when it is time, and says which marts somebody else has changed: the next publication replaces them.
+func (p *publisher) verify(ctx context.Context, now time.Time) error {
+	if p.verifyEvery == 0 || now.Sub(p.verified) < p.verifyEvery {
+		return nil
+	}
+	s, err := p.warehouse.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	marts := martsOf(s)
+	s.Close()
+	altered, last, err := p.server.Verify(ctx, now.UTC().Truncate(time.Microsecond), p.verifyEvery, marts)
+	if err != nil {
+		return fmt.Errorf("verify what readers have: %w", err)
+	}
+	p.verified = last
+	p.metrics.verified.Set(float64(last.UnixMicro()) / 1e6)
+	for _, a := range altered {
+		p.altered = append(p.altered, a.Mart)
+		p.metrics.altered.WithLabelValues(a.Mart).Inc()
+		p.log.WarnContext(ctx, "somebody else has changed a published mart: it is replaced", "mart", a.Mart, "why", a.Why)
+	}
+	return nil
+}
+
+// martsOf are the marts of a snapshot by name and form alone.
+func martsOf(s *warehouse.Snapshot) []postgres.Mart {
+	marts := make([]postgres.Mart, len(s.Marts))
+	for n, m := range s.Marts {
+		marts[n] = postgres.Mart{Name: m.Name, Comment: m.Comment, Grain: m.Grain()}
+		for _, c := range m.Columns {
+			marts[n].Columns = append(marts[n].Columns, postgres.Column{Name: c.Name, Type: warehouse.PostgresType(c.Type), Silent: canon.Silent(c.Name)})
+		}
+	}
+	return marts
 }
 
 func (p *publisher) publish(ctx context.Context, seen postgres.Publication) error {
@@ -118,9 +167,9 @@ func (p *publisher) publish(ctx context.Context, seen postgres.Publication) erro
 		return err
 	}
 	defer s.Close()
-	marts := make([]postgres.Mart, len(s.Marts))
+	marts := martsOf(s)
 	for n, m := range s.Marts {
-		if marts[n], err = p.mart(ctx, s, m, seen); err != nil {
+		if err := p.fill(ctx, s, m, seen, &marts[n]); err != nil {
 			return err
 		}
 	}
@@ -141,36 +190,31 @@ func (p *publisher) publish(ctx context.Context, seen postgres.Publication) erro
 	p.metrics.seconds.WithLabelValues("publish").Observe(took.Seconds())
 	p.metrics.published.Set(float64(at.UnixMicro()) / 1e6)
 	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", done.Replaced, "changed", done.Changed, "visible_seconds", done.Visible.Sub(start).Seconds(), "seconds", took.Seconds())
-	if err := p.warehouse.Published(ctx, s, at, took); err != nil {
+	if err := p.warehouse.Published(ctx, s, at, took, p.altered); err != nil {
 		return err
 	}
 	p.told()
+	p.altered = nil
 	p.again = done.Unsettled != nil
 	return done.Unsettled
 }
 
-// mart is one to be published; by what has changed, when readers have seen a load of this region from which on the log tells all.
-func (p *publisher) mart(ctx context.Context, s *warehouse.Snapshot, m *warehouse.MartRows, seen postgres.Publication) (postgres.Mart, error) {
-	mart := postgres.Mart{
-		Name: m.Name, Comment: m.Comment, Grain: m.Grain(),
-		Know: func(ctx context.Context) (postgres.Content, error) {
-			err := s.Know(ctx, m)
-			return postgres.Content(m.Content), err
-		},
-		Write: func(ctx context.Context, out io.Writer) (postgres.Content, error) {
-			err := s.Write(ctx, m, out)
-			return postgres.Content(m.Content), err
-		},
+// fill says how a mart is published; by what has changed, when readers have seen a load of this region from which on the log tells all.
+func (p *publisher) fill(ctx context.Context, s *warehouse.Snapshot, m *warehouse.MartRows, seen postgres.Publication, mart *postgres.Mart) error {
+	mart.Know = func(ctx context.Context) (postgres.Content, error) {
+		err := s.Know(ctx, m)
+		return postgres.Content(m.Content), err
 	}
-	for _, c := range m.Columns {
-		mart.Columns = append(mart.Columns, postgres.Column{Name: c.Name, Type: warehouse.PostgresType(c.Type), Silent: canon.Silent(c.Name)})
+	mart.Write = func(ctx context.Context, out io.Writer) (postgres.Content, error) {
+		err := s.Write(ctx, m, out)
+		return postgres.Content(m.Content), err
 	}
 	if seen.Region != string(p.region) || seen.Load == 0 {
-		return mart, nil
+		return nil
 	}
 	keys, rows, told, err := s.Changed(ctx, m, seen.Load)
 	if err != nil {
-		return mart, err
+		return err
 	}
 	if told && keys*halfOfAll <= rows { // more than that is faster as a whole
 		mart.Delta = &postgres.Delta{
@@ -179,7 +223,7 @@ func (p *publisher) mart(ctx context.Context, s *warehouse.Snapshot, m *warehous
 			Rows: func(ctx context.Context, out io.Writer) error { return s.WriteChanged(ctx, m, seen.Load, out) },
 		}
 	}
-	return mart, nil
+	return nil
 }
 
 // check is ready unless this region is the active one and its marts do not reach the readers.

@@ -87,7 +87,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 		return nil, err
 	}
 	t.publisher = &publisher{
-		warehouse: t.warehouse, server: server, active: active, region: events.Region(c.Region), metrics: counted, log: t.service.Log, told: t.outbox.Wake, wake: make(chan struct{}, 1),
+		warehouse: t.warehouse, server: server, active: active, region: events.Region(c.Region), verifyEvery: c.Analytics.VerifyEvery, metrics: counted, log: t.service.Log, told: t.outbox.Wake, wake: make(chan struct{}, 1),
 	}
 	return t, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
 
@@ -39,17 +40,24 @@ var errDiffers = errors.New("the warehouses differ")
 func runVerify(ctx context.Context, c *Config, args []string, out io.Writer) error {
 	a := newArguments("verify")
 	var against string
-	var anew bool
+	var anew, readers bool
 	a.StringVar(&against, "against", "", "a warehouse's file, or what verify -o json has said of it")
 	a.BoolVar(&anew, "rebuild", false, "make it anew from the raw files up to the same record of the manifest, and compare")
+	a.BoolVar(&readers, "analytics", false, "compare what readers have in OFITEC_ANALYTICS_DSN with what was published there, and change nothing")
 	if _, err := a.read(args, 0); err != nil {
 		return err
+	}
+	if readers && (anew || against != "") {
+		return &chassis.UsageError{Reason: "verify: --analytics stands alone, without --rebuild and --against"}
 	}
 	r, err := c.openReading(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
+	if readers {
+		return c.verifyReaders(ctx, r, a, out)
+	}
 	v, err := digestsOf(ctx, r)
 	if err != nil {
 		return err

@@ -94,7 +94,8 @@ func New(dsn, password string) (*Server, error) {
 const bookkeeping = `
 CREATE TABLE IF NOT EXISTS etl_publication (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), region text NOT NULL, load bigint NOT NULL, manifest_sequence bigint NOT NULL, published_at timestamptz NOT NULL);
 CREATE TABLE IF NOT EXISTS etl_published_mart (mart text PRIMARY KEY, rows bigint NOT NULL, digest text NOT NULL, columns text NOT NULL, load bigint NOT NULL);
-CREATE TABLE IF NOT EXISTS etl_held_back (mart text, check_name text, severity text NOT NULL, failing bigint NOT NULL, amount numeric, blocks boolean NOT NULL, reason text NOT NULL, PRIMARY KEY (mart, check_name));`
+CREATE TABLE IF NOT EXISTS etl_held_back (mart text, check_name text, severity text NOT NULL, failing bigint NOT NULL, amount numeric, blocks boolean NOT NULL, reason text NOT NULL, PRIMARY KEY (mart, check_name));
+CREATE TABLE IF NOT EXISTS etl_verification (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), verified_at timestamptz NOT NULL);`
 
 // Current tells what readers see; the zero Publication when nothing was published yet.
 func (s *Server) Current(ctx context.Context) (Publication, error) {

@@ -322,7 +322,7 @@ func (b *bench) carried(t *testing.T, seed int) {
 			t.Errorf("seed %d: digest of %s is carried on as %s, and is %s: %v", seed, m.Name, m.Digest, digest, err)
 		}
 	}
-	if err := b.Published(t.Context(), s, clock(), 0); err != nil {
+	if err := b.Published(t.Context(), s, clock(), 0, nil); err != nil {
 		t.Fatal(err)
 	}
 }

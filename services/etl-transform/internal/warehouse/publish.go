@@ -187,10 +187,10 @@ func PostgresType(duck string) string {
 	return "text"
 }
 
-// Published says in the outbox that readers see a snapshot.
-func (w *Warehouse) Published(ctx context.Context, s *Snapshot, at time.Time, took time.Duration) error {
+// Published says in the outbox that readers see a snapshot, and which marts somebody else had changed before.
+func (w *Warehouse) Published(ctx context.Context, s *Snapshot, at time.Time, took time.Duration, altered []string) error {
 	payload := events.WarehousePublished{
-		Load: events.Load{Region: w.o.Region, Load: s.Load, Sequence: s.Sequence}, Published: at, Seconds: took.Seconds(), AsOf: s.AsOf,
+		Load: events.Load{Region: w.o.Region, Load: s.Load, Sequence: s.Sequence}, Published: at, Seconds: took.Seconds(), AsOf: s.AsOf, Altered: altered,
 	}
 	for _, m := range s.Marts {
 		payload.Marts = append(payload.Marts, events.PublishedMart{Mart: m.Name, Rows: m.Rows, Digest: m.Digest})
