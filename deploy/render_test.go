@@ -18,7 +18,7 @@ func TestAConfigurationThatIsWrongInPartIsNotRenderedAndEveryFieldIsNamed(t *tes
 		"haproxy-web": {HAProxyWeb{Active: "red"}.Render, []string{"haproxy-web.Region", "haproxy-web.Active", "haproxy-web.Peer"}},
 		"prometheus":  {Prometheus{Window: 10 * time.Second}.RenderRules, []string{"prometheus.Region", "prometheus.Window", "prometheus.RuleFiles"}},
 		"vault":       {Vault{LogLevel: "loud"}.Render, []string{"vault.NodeID", "vault.Listen", "vault.LogLevel", "vault.TLS.CA"}},
-		"credentials": {Credentials{Objects: "127.0.0.1:9000"}.Render, []string{"credentials.Objects", "credentials.WebhookOverlap"}},
+		"credentials": {Credentials{Objects: "127.0.0.1:9000", WebhookOverlap: -1}.Render, []string{"credentials.Objects", "credentials.WebhookOverlap"}},
 		"minio":       {MinIOBucket{Bucket: "x"}.RenderRawPolicy, []string{"minio.Bucket"}},
 	} {
 		out, err := attempt.render()

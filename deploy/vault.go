@@ -127,7 +127,7 @@ func (d VaultDatabase) ConnectionURL() (string, error) {
 // Credentials is the rotator's list: credentials of all kinds.
 type Credentials struct {
 	Objects        string        // address of the object store that gives sessions, such as https://127.0.0.1:9000
-	WebhookOverlap time.Duration // how long after a rotation the webhook's secret before is good as well
+	WebhookOverlap time.Duration // how long after a rotation the webhook's secret before is good as well; 24h when 0
 }
 
 // Bucket is the one that a session must be able to list.
@@ -138,6 +138,9 @@ func (c Credentials) Render() ([]byte, error) {
 	p := problems{of: "credentials"}
 	if address, err := url.Parse(c.Objects); err != nil || address.Scheme != "https" || address.Host == "" || address.Path != "" {
 		p.add("Objects", "%q is no address such as https://127.0.0.1:9000", c.Objects)
+	}
+	if c.WebhookOverlap == 0 {
+		c.WebhookOverlap = 24 * time.Hour
 	}
 	if c.WebhookOverlap < time.Second {
 		p.add("WebhookOverlap", "%s is no time such as 24h", c.WebhookOverlap)
