@@ -22,7 +22,7 @@ func newCredentials() *cobra.Command {
 		Use: "credentials", Short: "See the credentials that are rotated, rotate one now, read what became of them, take a user by hand",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	command.AddCommand(newCredentialsList(), newCredentialsShow(), newCredentialsRotate(), newCredentialsHistory(), newCredentialsBreakGlass())
+	command.AddCommand(newCredentialsList(), newCredentialsShow(), newCredentialsRotate(), newCredentialsHistory(), newCredentialsBreakGlass(), newCredentialsTell())
 	return command
 }
 

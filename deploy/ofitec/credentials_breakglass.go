@@ -26,7 +26,8 @@ type brokenGlass struct {
 	User      string     `json:"user"`
 	File      string     `json:"file"`
 	ExpiresAt time.Time  `json:"expires_at"`
-	Announced string     `json:"announced"` // on the bus, or in etcd until the bus is back
+	Announced string     `json:"announced"`           // on the bus, or where it waits for the bus to come back
+	Unchecked string     `json:"unchecked,omitempty"` // what could not be looked at, and why
 	Act       events.Act `json:"act"`
 }
 
@@ -34,8 +35,9 @@ func newCredentialsBreakGlass() *cobra.Command {
 	var reason, file string
 	command := &cobra.Command{
 		Use: "break-glass NAME", Short: "Take a user of the database by hand, for a quarter of an hour", Args: cobra.ExactArgs(1),
-		Long: "Take a user of the database by hand, for a quarter of an hour.\n\nIt needs Vault and the database, and neither rotator nor deployer. The login goes into a new file of mode 0600 that a shell reads\n" +
-			"(set -a; . FILE; psql); your name and the reason go into the audit trail first: when the bus is away, into etcd, from where the rotator brings them to it.",
+		Long: "Take a user of the database by hand, for a quarter of an hour.\n\nIt needs Vault and the database, and neither rotator, deployer, bus nor etcd. The login goes into a new file of mode 0600 that a\n" +
+			"shell reads (set -a; . FILE; psql); your name and the reason go into the audit trail first: when the bus is away, into etcd, from where the rotator brings them to it; when\n" +
+			"etcd is away too, into the operator's folder, from where ofitec credentials tell brings them. What could not be checked is said.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" {
 				return wrongUse{fmt.Errorf("--reason %q: must say why this is done", reason)}
@@ -62,33 +64,45 @@ func newCredentialsBreakGlass() *cobra.Command {
 }
 
 func printBrokenGlass(w io.Writer, taken brokenGlass) error {
-	_, err := fmt.Fprintf(w, "user %s until %s; log in with: set -a; . %s; psql\nannounced %s as request %s\n",
-		taken.User, taken.ExpiresAt.Local().Format(time.DateTime), taken.File, taken.Announced, taken.Act.Request)
+	unchecked := ""
+	if taken.Unchecked != "" {
+		unchecked = "not checked: " + taken.Unchecked + "\n"
+	}
+	_, err := fmt.Fprintf(w, "user %s until %s; log in with: set -a; . %s; psql\nannounced %s as request %s\n%s",
+		taken.User, taken.ExpiresAt.Local().Format(time.DateTime), taken.File, taken.Announced, taken.Act.Request, unchecked)
 	return err
 }
 
 // breakGlass makes a user, announces who took it, and only then hands it out. What cannot be announced is taken back.
 func (o *operator) breakGlass(ctx context.Context, name, file string, by events.Act) (brokenGlass, error) {
-	version, err := o.versionInUse(ctx, name)
-	if err != nil {
-		return brokenGlass{}, err
-	}
 	if file == "" {
 		file = filepath.Join(o.layout.OperatorDir(), "break-glass-"+by.Request+".env")
 	}
-	way := glassWay{user: o.vaultUser, publish: o.publish, etcd: func(ctx context.Context) (*clientv3.Client, error) { return o.etcd(ctx) }, login: o.loginFile}
-	return way.take(ctx, name, version, file, by)
+	return o.glassWay().take(ctx, name, file, by)
 }
 
-// glassWay is by whom a user is made, who is told, and what its file says.
+func (o *operator) glassWay() glassWay {
+	return glassWay{
+		known: o.credentials, user: o.vaultUser, publish: o.publish, etcd: func(ctx context.Context) (*clientv3.Client, error) { return o.etcd(ctx) },
+		untold: untold(filepath.Join(o.layout.OperatorDir(), "untold")), login: o.loginFile,
+	}
+}
+
+// glassWay is what is known of credentials, by whom a user is made, who is told, and what its file says.
 type glassWay struct {
+	known   func(ctx context.Context) (rotatedAll, error)
 	user    func(ctx context.Context) (glass, error)
 	publish func(ctx context.Context, event events.Event) error
 	etcd    func(ctx context.Context) (*clientv3.Client, error)
+	untold  untold
 	login   func(g glass) string
 }
 
-func (w glassWay) take(ctx context.Context, name string, version int64, file string, by events.Act) (brokenGlass, error) {
+func (w glassWay) take(ctx context.Context, name, file string, by events.Act) (brokenGlass, error) {
+	version, unchecked, err := w.versionInUse(ctx, name)
+	if err != nil {
+		return brokenGlass{}, err
+	}
 	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return brokenGlass{}, fmt.Errorf("break glass: %w", err)
@@ -97,7 +111,7 @@ func (w glassWay) take(ctx context.Context, name string, version int64, file str
 	if err != nil {
 		return brokenGlass{}, errors.Join(fmt.Errorf("break glass: %w", err), out.Close(), os.Remove(file))
 	}
-	taken.File = file
+	taken.File, taken.Unchecked = file, unchecked
 	return taken, out.Close()
 }
 
@@ -123,13 +137,18 @@ func (w glassWay) handOut(ctx context.Context, name string, version int64, by ev
 	return taken, nil
 }
 
-// versionInUse is what the event names; 1 when nothing is known. A credential that is no database login has no user to be taken.
-func (o *operator) versionInUse(ctx context.Context, name string) (int64, error) {
-	all, err := o.credentials(ctx)
-	if err != nil {
-		return 0, err
+// versionInUse is what the event names; 1 when nothing is known. A credential that is no database login has no user to be taken. While etcd is away nobody knows
+// that, and a user is taken all the same: Vault's role gives the application's in any case.
+func (w glassWay) versionInUse(ctx context.Context, name string) (version int64, unchecked string, err error) {
+	if !events.IsToken(name) {
+		return 0, "", wrongUse{fmt.Errorf("credential %q: want a name such as odoo-app", name)}
 	}
-	return all.inUse(name)
+	all, err := w.known(ctx)
+	if err != nil {
+		return 1, fmt.Sprintf("whether %s is the application's credential, and which of its versions is in use (the event says 1): %v", name, err), nil
+	}
+	version, err = all.inUse(name)
+	return version, "", err
 }
 
 func (all rotatedAll) inUse(name string) (int64, error) {
@@ -155,9 +174,24 @@ func (all rotatedAll) inUse(name string) (int64, error) {
 	return version, nil
 }
 
-// announce brings the event to the bus; when that is away, to etcd, where the rotator's outbox takes it up.
+// announce brings the event to the bus; when that is away, to etcd, where the rotator's outbox takes it up; when that is away too, into the operator's folder.
 func (w glassWay) announce(ctx context.Context, event events.Event) (string, error) {
-	busErr := w.publish(ctx, event)
+	place, err := w.bring(ctx, event)
+	if err == nil {
+		return place, nil
+	}
+	file, keepErr := w.untold.keep(event)
+	if keepErr != nil {
+		return "", fmt.Errorf("announce: %w; nor can it be kept until they are back: %w: nobody would know", err, keepErr)
+	}
+	return fmt.Sprintf("nowhere yet (%s): it stands in %s; when they are back, bring it there by ofitec credentials tell;", strings.ReplaceAll(err.Error(), "\n", "; "), file), nil
+}
+
+// bring is announce where something is there.
+func (w glassWay) bring(ctx context.Context, event events.Event) (string, error) {
+	asking, cancel := context.WithTimeout(ctx, busAnswer)
+	busErr := w.publish(asking, event)
+	cancel()
 	if busErr == nil {
 		return "on the bus", nil
 	}
@@ -170,13 +204,16 @@ func (w glassWay) announce(ctx context.Context, event events.Event) (string, err
 	if encodeErr != nil {
 		return "", encodeErr
 	}
-	asking, cancel := context.WithTimeout(ctx, etcdAnswer)
+	asking, cancel = context.WithTimeout(ctx, etcdAnswer)
 	defer cancel()
 	if _, putErr := client.Txn(asking).Then(put).Commit(); putErr != nil {
-		return "", fmt.Errorf("announce: the bus says %w and etcd %w: nobody would know", busErr, putErr)
+		return "", fmt.Errorf("the bus says %w and etcd %w", busErr, putErr)
 	}
 	return "in etcd until the bus is back", nil
 }
+
+// busAnswer is how long the bus may take to store an event.
+const busAnswer = 5 * time.Second
 
 func (o *operator) publish(ctx context.Context, event events.Event) error {
 	conn, js, err := o.nats()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -29,7 +30,9 @@ func brokenBus(t *testing.T, endpoint string) (way glassWay, back *bool) {
 		etcd: func(context.Context) (*clientv3.Client, error) {
 			return clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: time.Second})
 		},
-		login: func(g glass) string { return "PGUSER=" + g.user + "\nPGPASSWORD=" + g.password + "\n" },
+		known:  func(context.Context) (rotatedAll, error) { return applicationAt(7), nil },
+		untold: untold(filepath.Join(t.TempDir(), "untold")),
+		login:  func(g glass) string { return "PGUSER=" + g.user + "\nPGPASSWORD=" + g.password + "\n" },
 	}, back
 }
 
@@ -40,7 +43,7 @@ func TestGlassIsBrokenWithoutTheBusAndTheFactWaitsInEtcd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "glass.env")
 	by := asked()
 	by.At = time.Now().UTC()
-	taken, err := way.take(t.Context(), "odoo-app", 7, file, by)
+	taken, err := way.take(t.Context(), "odoo-app", file, by)
 	if err != nil || *back || !strings.Contains(taken.Announced, "in etcd") {
 		t.Fatalf("taken: %+v, given back: %v, %v", taken, *back, err)
 	}
@@ -71,13 +74,74 @@ func TestGlassIsBrokenWithoutTheBusAndTheFactWaitsInEtcd(t *testing.T) {
 	}
 }
 
-func TestAUserThatNobodyCouldBeToldOfIsGivenBack(t *testing.T) {
+// applicationAt is what etcd knows while a version of the application's credential is in use.
+func applicationAt(version int64) rotatedAll {
+	application := rotated{Credential: state.Credential{Name: "odoo-app", Method: events.CredentialDatabase, Versions: []state.CredentialVersion{plain(version, state.StageCurrent)}}}
+	application.Versions[0].Asked = []events.Region{"b", "a"}
+	return rotatedAll{application}
+}
+
+func TestGlassIsBrokenWithoutBusAndEtcdAndToldWhenOneIsBack(t *testing.T) {
 	way, back := brokenBus(t, "127.0.0.1:1")
+	way.known = func(context.Context) (rotatedAll, error) {
+		return nil, errors.New("read /ofitec/credentials/: context deadline exceeded")
+	}
 	file := filepath.Join(t.TempDir(), "glass.env")
 	by := asked()
 	by.At = time.Now().UTC()
-	_, err := way.take(t.Context(), "odoo-app", 1, file, by)
-	if err == nil || !*back || !strings.Contains(err.Error(), "NATS") {
+	taken, err := way.take(t.Context(), "odoo-app", file, by)
+	if err != nil || *back || !strings.Contains(taken.Announced, "nowhere yet") || !strings.Contains(taken.Announced, "ofitec credentials tell") {
+		t.Fatalf("taken: %+v, given back: %v, %v", taken, *back, err)
+	}
+	var said bytes.Buffer
+	if err := printBrokenGlass(&said, taken); err != nil || !strings.Contains(said.String(), "not checked: whether odoo-app is the application's credential") || !strings.Contains(said.String(), "deadline exceeded") {
+		t.Errorf("said %q, %v", said.String(), err)
+	}
+	if login, err := os.ReadFile(file); err != nil || !strings.Contains(string(login), "password-of-the-glass") {
+		t.Errorf("the login's file: %q, %v", login, err)
+	}
+	kept, err := filepath.Glob(string(way.untold) + "/*")
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("kept: %v, %v", kept, err)
+	}
+	content, err := os.ReadFile(kept[0])
+	if info, statErr := os.Stat(kept[0]); err != nil || statErr != nil || info.Mode() != 0o600 || strings.Contains(string(content), "password-of-the-glass") {
+		t.Errorf("what is kept: %v, %v, %v", info, err, statErr)
+	}
+
+	if told, err := way.tell(t.Context()); err == nil || len(told) > 0 || !strings.Contains(err.Error(), "NATS") {
+		t.Errorf("told while both are away: %v, %v", told, err)
+	}
+	if err := os.WriteFile(filepath.Join(string(way.untold), "z.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var published []events.Event
+	way.publish = func(_ context.Context, event events.Event) error { published = append(published, event); return nil }
+	told, err := way.tell(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "z.json") || len(told) != 1 || told[0].Request != by.Request || told[0].Announced != "on the bus" {
+		t.Errorf("told %+v, %v; what cannot be read must be said", told, err)
+	}
+	if len(published) != 1 {
+		t.Fatalf("published %v", published)
+	}
+	if fact, err := events.PayloadOf[events.CredentialBreakGlass](published[0]); err != nil || fact.Act.Reason != by.Reason || !fact.Act.At.Equal(by.At) {
+		t.Errorf("published %+v, %v", fact, err)
+	}
+	if _, err := os.Stat(kept[0]); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was told is kept: %v", err)
+	}
+}
+
+func TestAUserThatNobodyCouldBeToldOfIsGivenBack(t *testing.T) {
+	way, back := brokenBus(t, "127.0.0.1:1")
+	if err := os.WriteFile(string(way.untold), nil, 0o600); err != nil { // so that no folder can be made there
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "glass.env")
+	by := asked()
+	by.At = time.Now().UTC()
+	_, err := way.take(t.Context(), "odoo-app", file, by)
+	if err == nil || !*back || !strings.Contains(err.Error(), "NATS") || !strings.Contains(err.Error(), "nobody would know") {
 		t.Errorf("given back: %v, %v", *back, err)
 	}
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
@@ -86,12 +150,10 @@ func TestAUserThatNobodyCouldBeToldOfIsGivenBack(t *testing.T) {
 }
 
 func TestBreakGlassGivesTheApplicationsUsersOnly(t *testing.T) {
-	application := rotated{Credential: state.Credential{Name: "odoo-app", Method: events.CredentialDatabase, Versions: []state.CredentialVersion{plain(3, state.StageCurrent)}}}
-	application.Versions[0].Asked = []events.Region{"b", "a"}
 	first := rotated{Credential: state.Credential{Name: "first", Method: events.CredentialDatabase, Versions: []state.CredentialVersion{{Number: 1, Stage: state.StageCurrent}}}}
 	reader := rotated{Credential: state.Credential{Name: "analytics-reader", Method: events.CredentialDatabase, Versions: []state.CredentialVersion{plain(2, state.StageCurrent)}}}
 	secret := rotated{Credential: state.Credential{Name: "odoo-master", Method: events.CredentialKV, Versions: []state.CredentialVersion{plain(2, state.StageCurrent)}}}
-	all := rotatedAll{application, first, reader, secret}
+	all := append(applicationAt(3), first, reader, secret)
 	for name, want := range map[string]int64{"odoo-app": 3, "first": 1} {
 		if version, err := all.inUse(name); err != nil || version != want {
 			t.Errorf("%s: version %d, %v; want %d", name, version, err, want)

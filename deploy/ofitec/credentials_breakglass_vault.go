@@ -74,6 +74,13 @@ func (o *operator) vaultUserAt(ctx context.Context, address string) (glass, erro
 	}}
 	g.user, _ = made.Data["username"].(string)
 	g.password, _ = made.Data["password"].(string)
+	if made.LeaseID == "" || made.LeaseDuration <= 0 || g.user == "" || g.password == "" {
+		err := errors.New("make a user: Vault's answer is malformed: want lease_id, lease_duration above 0, username and password")
+		if made.LeaseID != "" {
+			err = errors.Join(err, g.giveBack(ctx))
+		}
+		return glass{}, err
+	}
 	if g.fingerprint, err = fingerprintOf(ctx, client, g); err != nil {
 		return glass{}, errors.Join(err, g.giveBack(ctx))
 	}
