@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	vault "github.com/hashicorp/vault/api"
 
@@ -106,69 +107,81 @@ func (v vaultSetup) role(ctx context.Context, service string, r layout.Region) e
 }
 
 // login makes an AppRole and leaves in a folder what logs in by it. Whether it does is tried, not looked up: an attempt that ran out of time may have been carried
-// out in part, or later.
+// out in part, or later. A role whose first writing was cut off may lack the index by which a login finds it, which writing it again does not make: it is made anew.
 func (v vaultSetup) login(ctx context.Context, role string, settings map[string]any, dir, owner string) error {
-	if err := v.write(ctx, role, settings); err != nil {
+	refusal, err := v.tryLogin(ctx, role, settings, dir, owner)
+	if err != nil || refusal == "" {
 		return err
 	}
-	answer, err := v.client.Logical().ReadWithContext(ctx, role+"/role-id")
-	if err != nil {
-		return fmt.Errorf("read role id: %w", err)
+	if _, err := v.client.Logical().DeleteWithContext(ctx, role); err != nil {
+		return fmt.Errorf("remove %s, which opens nothing: %w", role, err)
 	}
-	id, err := text(answer, "role_id")
-	if err != nil {
-		return err
-	}
-	if err := v.keep(filepath.Join(dir, "vault-role-id"), id, owner); err != nil {
-		return err
-	}
-	file := filepath.Join(dir, "vault-secret-id")
-	secret, err := identity.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if opens, err := v.opens(ctx, id, string(secret)); err != nil || opens {
-		return err
-	}
-	made, err := v.newSecretID(ctx, role)
-	if err != nil {
-		return err
-	}
-	if err := v.keep(file, made, owner); err != nil {
-		return err
-	}
-	opens, err := v.opens(ctx, id, made)
-	if err == nil && !opens {
-		err = fmt.Errorf("make secret id: Vault refuses the one that it has just made for %s", role)
+	refusal, err = v.tryLogin(ctx, role, settings, dir, owner)
+	if err == nil && refusal != "" {
+		err = fmt.Errorf("make secret id: Vault refuses the one that it has just made for %s: %s", role, refusal)
 	}
 	return err
 }
 
-// opens logs in, and out again.
-func (v vaultSetup) opens(ctx context.Context, role, secret string) (bool, error) {
+// tryLogin returns why Vault refuses a secret id that it has just made, empty when it does not.
+func (v vaultSetup) tryLogin(ctx context.Context, role string, settings map[string]any, dir, owner string) (refusal string, err error) {
+	if err := v.write(ctx, role, settings); err != nil {
+		return "", err
+	}
+	answer, err := v.client.Logical().ReadWithContext(ctx, role+"/role-id")
+	if err != nil {
+		return "", fmt.Errorf("read role id: %w", err)
+	}
+	id, err := text(answer, "role_id")
+	if err != nil {
+		return "", err
+	}
+	if err := v.keep(filepath.Join(dir, "vault-role-id"), id, owner); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "vault-secret-id")
+	secret, err := identity.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if refused, err := v.opens(ctx, id, string(secret)); err != nil || refused == "" {
+		return "", err
+	}
+	made, err := v.newSecretID(ctx, role)
+	if err != nil {
+		return "", err
+	}
+	if err := v.keep(file, made, owner); err != nil {
+		return "", err
+	}
+	return v.opens(ctx, id, made)
+}
+
+// opens logs in, and out again; it returns why Vault refused that, empty when it did not.
+func (v vaultSetup) opens(ctx context.Context, role, secret string) (refusal string, err error) {
 	if secret == "" {
-		return false, nil
+		return "no secret id", nil
 	}
 	visitor, err := v.client.Clone()
 	if err != nil {
-		return false, fmt.Errorf("make Vault client: %w", err)
+		return "", fmt.Errorf("make Vault client: %w", err)
 	}
 	visitor.ClearToken()
 	answer, err := visitor.Logical().WriteWithContext(ctx, "auth/approle/login", map[string]any{"role_id": role, "secret_id": secret})
 	var refused *vault.ResponseError
 	if errors.As(err, &refused) && (refused.StatusCode == http.StatusBadRequest || refused.StatusCode == http.StatusForbidden) {
-		return false, nil
+		return strings.Join(refused.Errors, "; "), nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("try a login: %w", err)
+		return "", fmt.Errorf("try a login: %w", err)
 	}
 	if answer == nil || answer.Auth == nil {
-		return false, errors.New("try a login: Vault's answer has no token")
+		return "", errors.New("try a login: Vault's answer has no token")
 	}
 	if err := v.client.Auth().Token().RevokeAccessorWithContext(ctx, answer.Auth.Accessor); err != nil { // not every policy lets a token end itself
-		return false, fmt.Errorf("log out: %w", err)
+		return "", fmt.Errorf("log out: %w", err)
 	}
-	return true, nil
+	return "", nil
 }
 
 // tokenPeriod is how long a token lives after its service's last sign of life. Leases die with the token that asked for them, and the users that the rotator makes
