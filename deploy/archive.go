@@ -1,7 +1,5 @@
 package deploy
 
-import "fmt"
-
 // ArchiveStanza is the name under which both regions keep WAL and backups: they are one database.
 const ArchiveStanza = "ofitec"
 
@@ -72,9 +70,4 @@ func (p *problems) secret(field, value string) {
 	if !plainName.MatchString(value) && (value == "" || value[0] != '-' || !plainName.MatchString(value[1:])) {
 		p.add(field, "is empty or has other signs than letters, digits, dot, dash and underscore")
 	}
-}
-
-// ArchiveCommand archives one segment of WAL: it refuses to overwrite one that is there and differs. Credentials are in the file.
-func ArchiveCommand(confFile, stanza string) string {
-	return fmt.Sprintf("%s --config=%s --stanza=%s archive-push %%p", PgBackRest, confFile, stanza)
 }

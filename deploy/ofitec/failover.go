@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -76,38 +77,34 @@ func newManual(m manual) *cobra.Command {
 	command := &cobra.Command{
 		Use: string(m.verb), Short: m.short,
 		Long: m.short + ".\n\nThe request is compared and swapped into etcd and works without the bus. The elected arbiter answers it; one that nobody answers in time is taken back.",
+		Args: m.arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inJSON, err := asJSON(cmd)
-			if err != nil {
-				return err
-			}
 			if len(args) > 0 {
 				given.mode = state.SyncMode(args[0])
 			}
-			if err := given.check(m); err != nil {
-				return err
-			}
-			l, err := local.Open(dataFolder(cmd))
-			if err != nil {
-				return err
-			}
-			o, err := newOperator(l)
-			if err != nil {
-				return err
-			}
-			client, err := o.etcd(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { _ = client.Close() }()
-			progress := io.Discard
-			if !inJSON {
-				progress = cmd.OutOrStdout()
-			}
-			result, err := m.carryOut(cmd.Context(), etcdCells{client}, given, progress)
-			return report(cmd, inJSON, result, err)
+			return m.run(cmd, given)
 		},
 	}
+	m.flags(command, &given)
+	outputFlag(command)
+	return command
+}
+
+// arguments are on or off of the one act that has some; the region is a flag.
+func (m manual) arguments(cmd *cobra.Command, args []string) error {
+	switch {
+	case m.verb == state.VerbSynchronous && len(args) == 0:
+		return errors.New("on or off is missing")
+	case m.verb == state.VerbSynchronous:
+		return cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)(cmd, args)
+	case m.moves && len(args) > 0:
+		return fmt.Errorf("%q is no argument: the region that takes the writes is given as --to %s", args[0], args[0])
+	}
+	return cobra.NoArgs(cmd, args)
+}
+
+// flags are those that the act takes.
+func (m manual) flags(command *cobra.Command, given *manualFlags) {
 	flags := command.Flags()
 	if m.planned() {
 		flags.StringVar(&given.reason, "reason", byHand, "why; it stands in the audit trail for ever")
@@ -126,14 +123,41 @@ func newManual(m manual) *cobra.Command {
 	}
 	if m.verb == state.VerbSynchronous {
 		command.Use += " on|off"
-		command.Args = cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)
 		command.ValidArgs = []string{string(state.SyncOn), string(state.SyncOff)}
 	}
 	if m.verb == state.VerbPause {
 		flags.DurationVar(&given.pauseFor, "for", 0, "end of the pause, such as 30m; until resumed when not given")
 	}
-	outputFlag(command)
-	return command
+}
+
+// run connects, carries the act out and prints what came of it.
+func (m manual) run(cmd *cobra.Command, given manualFlags) error {
+	inJSON, err := asJSON(cmd)
+	if err != nil {
+		return err
+	}
+	if err := given.check(m); err != nil {
+		return err
+	}
+	l, err := local.Open(dataFolder(cmd))
+	if err != nil {
+		return err
+	}
+	o, err := newOperator(l)
+	if err != nil {
+		return err
+	}
+	client, err := o.etcd(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	progress := io.Discard
+	if !inJSON {
+		progress = cmd.OutOrStdout()
+	}
+	result, err := m.carryOut(cmd.Context(), etcdCells{client}, given, progress)
+	return report(cmd, inJSON, result, err)
 }
 
 func (f manualFlags) check(m manual) error {

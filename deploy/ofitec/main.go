@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -90,7 +91,7 @@ func refuseArguments(command *cobra.Command) {
 	}
 	command.Args = func(cmd *cobra.Command, args []string) error {
 		if err := inner(cmd, args); err != nil {
-			return wrongUse{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+			return wrongUse{fmt.Errorf("%s: %w; it is used as: %s", cmd.CommandPath(), err, strings.TrimSuffix(cmd.UseLine(), " [flags]"))}
 		}
 		return nil
 	}

@@ -282,6 +282,11 @@ func TestManualActsNeedAReasonAndARegion(t *testing.T) {
 		{[]string{"failover", "switchover", "--reason", "x"}, "--to"},
 		{[]string{"failover", "switchover", "--to", "c", "--reason", "x"}, "must be a or b"},
 		{[]string{"failover", "pause", "--for", "-1m", "--reason", "x"}, "--for"},
+		{[]string{"failover", "switchover", "b"}, `"b" is no argument: the region that takes the writes is given as --to b`},
+		{[]string{"failover", "synchronous"}, "on or off is missing; it is used as: ofitec failover synchronous on|off"},
+		{[]string{"failover", "pause", "b"}, "it is used as: ofitec failover pause"},
+		{[]string{"failover", "explain"}, "it is used as: ofitec failover explain EPOCH"},
+		{[]string{"credentials", "rotate"}, "it is used as: ofitec credentials rotate NAME"},
 		{[]string{"failover", "frobnicate"}, "frobnicate"},
 		{[]string{"failover", "history", "--since", "yesterday"}, "--since"},
 	} {

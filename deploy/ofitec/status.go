@@ -159,17 +159,26 @@ func (o *operator) region(ctx context.Context, r layout.Region, all []supervise.
 		region.Role, region.Health = "quorum", upWhen(allReady(region.Components))
 		return region
 	}
-	switch {
-	case o.answers(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortArbiter)+"/mandate"):
-		region.Role = "primary"
-	case o.answers(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortArbiter)+"/standby"):
-		region.Role = "standby"
-	default:
-		region.Role = "fenced"
-	}
+	region.Role = o.role(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortArbiter))
 	region.Health = upWhen(o.answers(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortWebProxy)+"/web/health"))
 	region.LagSeconds = o.lag(ctx, r)
 	return region
+}
+
+// role is what a region's arbiter says. One that does not answer says nothing: its region may be open, for as long as its mandate lasts and its proxy has not noticed.
+func (o *operator) role(ctx context.Context, arbiter string) string {
+	mandate, err := o.statusOf(ctx, arbiter+"/mandate")
+	if err == nil && mandate == http.StatusOK {
+		return "primary"
+	}
+	standby, problem := o.statusOf(ctx, arbiter+"/standby")
+	switch {
+	case problem == nil && standby == http.StatusOK:
+		return "standby"
+	case err != nil || problem != nil:
+		return "unknown"
+	}
+	return "fenced"
 }
 
 func upWhen(up bool) string {
@@ -180,16 +189,22 @@ func upWhen(up bool) string {
 }
 
 func (o *operator) answers(ctx context.Context, address string) bool {
+	status, err := o.statusOf(ctx, address)
+	return err == nil && status == http.StatusOK
+}
+
+// statusOf gives the status of an answer.
+func (o *operator) statusOf(ctx context.Context, address string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return false
+		return 0, err
 	}
 	response, err := o.http.Do(request)
 	if err != nil {
-		return false
+		return 0, err
 	}
 	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	return response.StatusCode, nil
 }
 
 // lag is what the region's own Prometheus has recorded; nil when it knows none.
@@ -268,7 +283,11 @@ func (s status) print(w io.Writer) error {
 		if region.LagSeconds != nil {
 			lag = fmt.Sprintf(", lag %.1f s", *region.LagSeconds)
 		}
-		_, _ = fmt.Fprintf(table, "\nregion %s: %s, %s%s\n", r, region.Role, region.Health, lag)
+		role := region.Role
+		if role == "unknown" {
+			role = "no answer from its arbiter, role unknown"
+		}
+		_, _ = fmt.Fprintf(table, "\nregion %s: %s, %s%s\n", r, role, region.Health, lag)
 		if region.Lost != nil {
 			_, _ = fmt.Fprintf(table, "  %s\n", lostWords(r, *region.Lost))
 		}

@@ -64,16 +64,6 @@ func Handler(stack Stack) http.Handler {
 		stack.Down()
 		reply(w, struct{}{}, nil)
 	})
-	mux.HandleFunc("POST /v1/units/{region}/{name}/start", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, struct{}{}, stack.StartUnit(unitID(r)))
-	})
-	mux.HandleFunc("POST /v1/units/{region}/{name}/stop", func(w http.ResponseWriter, r *http.Request) {
-		request, err := decode[signalRequest](r)
-		if err == nil {
-			err = stack.StopUnit(r.Context(), unitID(r), syscall.Signal(request.Signal))
-		}
-		reply(w, struct{}{}, err)
-	})
 	mux.HandleFunc("POST /v1/units/{region}/{name}/signal", func(w http.ResponseWriter, r *http.Request) {
 		request, err := decode[signalRequest](r)
 		if err == nil {
@@ -198,16 +188,6 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Down asks the stack to stop.
 func (c *Client) Down(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/down", nil, nil)
-}
-
-// Start asks a unit, named region/name, to run.
-func (c *Client) Start(ctx context.Context, id string) error {
-	return c.do(ctx, http.MethodPost, "/v1/units/"+id+"/start", nil, nil)
-}
-
-// Stop ends a unit with a signal, 0 for its own, and returns when it is gone.
-func (c *Client) Stop(ctx context.Context, id string, signal syscall.Signal) error {
-	return c.do(ctx, http.MethodPost, "/v1/units/"+id+"/stop", signalRequest{int(signal)}, nil)
 }
 
 // Signal sends a signal to a unit and leaves it to the supervisor what follows.

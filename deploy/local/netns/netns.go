@@ -37,9 +37,6 @@ func nestedIn(own, first string) string {
 	return "-" + strings.Trim(strings.TrimPrefix(here, "net:"), "[]")
 }
 
-// Bridge is the interface outside the regions; rules that cut regions apart go to its forwarding.
-func Bridge() string { return bridge }
-
 // Device is a region's end of its cable on the bridge's side.
 func Device(r layout.Region) string { return "ofitec-" + string(r) + "0" }
 
