@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -12,11 +16,20 @@ import (
 	"time"
 
 	"github.com/ofitec/ofitec/chassis/chassistest"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/token"
 )
 
-// init lets the test's binary be a transform that is killed behind a step.
+// init lets the test's binary be a transform that is killed behind a step, or a process that has a file open.
 func init() {
+	if path := os.Getenv("OFITEC_TEST_HOLD"); path != "" {
+		db, err := duckdb.Open(context.Background(), path, NewConfig().engine(false))
+		if err == nil {
+			_, err = db.ExecContext(context.Background(), "CREATE TABLE a (b INTEGER)")
+		}
+		fmt.Println("held", err)
+		time.Sleep(time.Hour) // until it is killed
+	}
 	if point := os.Getenv("OFITEC_TEST_KILL_AT"); point != "" {
 		failPoint = func(here string) {
 			if here == point {
@@ -161,5 +174,38 @@ func TestARotationOfTheTokenKeyThatIsKilledBehindAnyStepGoesOnAndLeavesNoOldToke
 	}
 	if v.Made.Sequence > int64(4+len(rotations)) || v.Against == nil || !v.Against.Compare || len(v.Against.Differ) > 0 {
 		t.Errorf("it is of record %d, want no more than %d, compared: %+v", v.Made.Sequence, 4+len(rotations), v.Against)
+	}
+}
+
+func TestARotationLeavesAFileThatSomebodyIsMakingAlone(t *testing.T) {
+	c := NewConfig()
+	c.Warehouse = t.TempDir()
+	left, making := c.file()+".building", c.file()+".verifying" // a verification beside a service reads its copy, and so lets a rotation go on
+	db := openDuck(t, c, left, false)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	holder := exec.CommandContext(t.Context(), os.Args[0])
+	holder.Env = append(os.Environ(), "OFITEC_TEST_HOLD="+making)
+	said, err := holder.StdoutPipe()
+	if err == nil {
+		err = holder.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = holder.Process.Kill()
+		_ = holder.Wait()
+	})
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || line != "held <nil>\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	removed, err := c.removeOthers(t.Context(), "the next")
+	if err != nil || len(removed) != 1 || removed[0] != left {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	if _, err := os.Stat(making); err != nil {
+		t.Errorf("the file that somebody is making: %v", err)
 	}
 }
