@@ -3,7 +3,7 @@ WITH horizon AS (
 ),
 allocations AS (
     -- What is drafted or cancelled settles nothing.
-    SELECT a.hk_invoice, a.hk_credit_note, a.amount, p.hk_payment IS NOT NULL AS paid
+    SELECT a.hk_invoice, a.hk_credit_note, a.date, a.amount, p.hk_payment IS NOT NULL AS paid
     FROM vault_s_payment_allocation AS a
     LEFT JOIN vault_s_payment AS p ON p.hk_payment = a.hk_payment AND p.is_current AND NOT p.is_deleted AND p.state = 'posted'
     LEFT JOIN mart_fact_sales AS c ON c.hk_invoice = a.hk_credit_note AND c.document_type = 'credit_note' AND a.hk_payment IS NULL
@@ -12,20 +12,33 @@ allocations AS (
 settled AS (
     SELECT hk_invoice, sum(amount) FILTER (paid) AS paid, sum(amount) FILTER (NOT paid) AS credited FROM allocations GROUP BY hk_invoice
 ),
+uses AS (
+    -- The amount is in the invoice's currency: the note's is taken through both rates of the day of the allocation, else of the note, rounded once (pesos are whole).
+    SELECT a.hk_credit_note AS hk_invoice, CASE
+        WHEN coalesce(i.currency, 'CLP') = coalesce(n.currency, 'CLP') THEN a.amount
+        WHEN coalesce(n.currency, 'CLP') = 'CLP' THEN CAST(round(CAST(a.amount AS DECIMAL(30,2)) * ri.rate, 0) AS DECIMAL(18,2))
+        ELSE CAST(TRY_CAST(quotient(cents(a.amount) * CASE WHEN coalesce(i.currency, 'CLP') = 'CLP' THEN 1000000 ELSE CAST(ri.rate * 1000000 AS HUGEINT) END, CAST(rn.rate * 1000000 AS HUGEINT)) AS DECIMAL(18,0)) * CAST(0.01 AS DECIMAL(3,2)) AS DECIMAL(18,2))
+    END AS amount
+    FROM allocations AS a
+    JOIN mart_fact_sales AS i ON i.hk_invoice = a.hk_invoice
+    JOIN mart_fact_sales AS n ON n.hk_invoice = a.hk_credit_note
+    LEFT JOIN mart_dim_rate AS ri ON ri.currency = i.currency AND ri.date = coalesce(a.date, n.date)
+    LEFT JOIN mart_dim_rate AS rn ON rn.currency = n.currency AND rn.date = coalesce(a.date, n.date)
+    WHERE NOT a.paid
+),
 used AS (
-    SELECT a.hk_credit_note AS hk_invoice, sum(a.amount) AS used
-    FROM allocations AS a SEMI JOIN mart_fact_sales AS d ON d.hk_invoice = a.hk_invoice
-    WHERE NOT a.paid GROUP BY a.hk_credit_note
+    -- One that has no rate makes the sum unknown.
+    SELECT hk_invoice, CASE WHEN count(*) = count(amount) THEN sum(amount) END AS used FROM uses GROUP BY hk_invoice
 ),
 documents AS (
     SELECT
         d.*,
         coalesce(s.paid, 0)::DECIMAL(18,2) AS paid,
-        coalesce(s.credited, u.used, 0)::DECIMAL(18,2) AS credited,
+        CASE WHEN d.document_type = 'credit_note' AND u.hk_invoice IS NOT NULL THEN u.used WHEN d.document_type = 'credit_note' THEN 0 ELSE coalesce(s.credited, 0) END::DECIMAL(18,2) AS credited,
         coalesce(d.retention_amount, 0) AS retained
     FROM mart_fact_sales AS d
     LEFT JOIN settled AS s ON s.hk_invoice = d.hk_invoice
-    LEFT JOIN used AS u ON u.hk_invoice = d.hk_invoice AND d.document_type = 'credit_note'
+    LEFT JOIN used AS u ON u.hk_invoice = d.hk_invoice
 ),
 rests AS (
     -- Retention is what is paid last: a payment settles the rest first.
@@ -54,6 +67,7 @@ SELECT
     CASE WHEN coalesce(o.currency, 'CLP') = 'CLP' THEN o.open_amount ELSE CAST(round(CAST(o.open_amount AS DECIMAL(30,2)) * r.rate, 0) AS DECIMAL(18,2)) END AS open_company,
     o.days_overdue,
     CASE
+        WHEN o.open_amount IS NULL THEN 'unknown'
         WHEN o.open_amount = 0 AND o.retention_open > 0 THEN 'retention'
         WHEN o.open_amount = 0 THEN 'settled'
         WHEN o.open_amount < 0 THEN 'credit'

@@ -7,6 +7,18 @@ unrated AS (
     FROM mart_fact_sales AS d SEMI JOIN lacking AS l ON l.hk_project = d.hk_project AND l.month_end = last_day(d.date)
     WHERE d.currency <> 'CLP'
     UNION ALL
+    -- A credit note that settles a document of another currency: what of it is used is unknown.
+    SELECT last_day(a.date), 'payment_allocation', a.allocation_id, a.hk_project, a.date, a.amount, a.currency
+    FROM (
+        SELECT a.allocation_id, a.amount, n.hk_project, coalesce(a.date, n.date) AS date, unnest([i.currency, n.currency]) AS currency
+        FROM mart_fact_receivable AS n
+        JOIN vault_s_payment_allocation AS a ON a.hk_credit_note = n.hk_invoice AND a.is_current AND NOT a.is_deleted AND a.hk_payment IS NULL AND a.amount IS NOT NULL
+        JOIN mart_fact_sales AS i ON i.hk_invoice = a.hk_invoice AND coalesce(i.currency, 'CLP') <> coalesce(n.currency, 'CLP')
+        WHERE n.credited IS NULL
+    ) AS a ANTI JOIN mart_dim_rate AS r ON r.currency = a.currency AND r.date = a.date
+    WHERE a.currency <> 'CLP'
+    QUALIFY row_number() OVER (PARTITION BY a.allocation_id ORDER BY a.currency) = 1
+    UNION ALL
     SELECT last_day(date), 'payment', payment_id, 0::UHUGEINT, date, amount, currency
     FROM vault_s_payment
     WHERE EXISTS (SELECT 1 FROM unpaid) AND is_current AND NOT is_deleted AND state = 'posted' AND direction = 'outbound' AND currency <> 'CLP' AND coalesce(kind, '') NOT IN ('transfer', 'financing', 'investment')

@@ -51,7 +51,7 @@ FROM (
 
 CREATE TEMP TABLE source_fact_receivable AS
 SELECT *,
-    CASE WHEN open_amount = 0 AND retention_open > 0 THEN 'retention' WHEN open_amount = 0 THEN 'settled' WHEN open_amount < 0 THEN 'credit' WHEN days_overdue = 0 THEN 'not_due'
+    CASE WHEN open_amount IS NULL THEN 'unknown' WHEN open_amount = 0 AND retention_open > 0 THEN 'retention' WHEN open_amount = 0 THEN 'settled' WHEN open_amount < 0 THEN 'credit' WHEN days_overdue = 0 THEN 'not_due'
         WHEN days_overdue <= 30 THEN '1_30' WHEN days_overdue <= 60 THEN '31_60' WHEN days_overdue <= 90 THEN '61_90' ELSE 'over_90' END AS bucket, DATE :'as_of' AS as_of
 FROM (
     SELECT hk_invoice, invoice_id, hk_project, hk_partner, document_type, date, coalesce(due_date, date) AS due_date, currency, amount_total, paid, credited, retention_open,
@@ -66,7 +66,11 @@ FROM (
                 (SELECT coalesce(sum(a.amount), 0) FROM payment_allocation AS a JOIN payment AS p USING (payment_id) WHERE a.invoice_id = d.invoice_id AND p.state = 'posted') AS paid,
                 CASE document_type
                     WHEN 'invoice' THEN (SELECT coalesce(sum(a.amount), 0) FROM payment_allocation AS a JOIN source_fact_sales AS n ON n.invoice_id = a.credit_note_id AND n.document_type = 'credit_note' WHERE a.payment_id IS NULL AND a.invoice_id = d.invoice_id)
-                    ELSE (SELECT coalesce(sum(a.amount), 0) FROM payment_allocation AS a JOIN source_fact_sales AS i USING (invoice_id) WHERE a.payment_id IS NULL AND a.credit_note_id = d.invoice_id)
+                    -- What is allocated is in the invoice's currency; a note in another one is used up by what that is worth on the day. Unknown without both rates.
+                    ELSE (SELECT CASE WHEN bool_or(worth IS NULL) THEN NULL ELSE coalesce(sum(worth), 0) END FROM (
+                        SELECT CASE WHEN coalesce(i.currency, 'CLP') = coalesce(d.currency, 'CLP') THEN a.amount
+                            ELSE pg_temp.quotient(a.amount * pg_temp.rate(i.currency, coalesce(a.date, d.date)), pg_temp.rate(d.currency, coalesce(a.date, d.date)), CASE WHEN coalesce(d.currency, 'CLP') = 'CLP' THEN 0 ELSE 2 END) END AS worth
+                        FROM payment_allocation AS a JOIN source_fact_sales AS i USING (invoice_id) WHERE a.payment_id IS NULL AND a.credit_note_id = d.invoice_id AND a.amount IS NOT NULL) AS uses)
                 END AS credited
             FROM source_fact_sales AS d
         ) AS settled

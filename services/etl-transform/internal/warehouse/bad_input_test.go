@@ -63,3 +63,34 @@ func TestBadInputHasItsRuleAndALineAndTheRestIsPublished(t *testing.T) {
 		}
 	}
 }
+
+func TestACreditNoteOfAnotherCurrencyIsUsedAtTheRatesOfTheDayAndUnknownWithoutOne(t *testing.T) {
+	b := newCompany(t, "company")
+	const at = ",2025-12-31T00:00:00Z\n"
+	const columns = "allocation_id,payment_id,invoice_id,credit_note_id,amount,date,write_date\n"
+	receivable := func(id, want string) {
+		t.Helper()
+		b.expect(t, "SELECT credited, open_amount, open_company, bucket FROM mart_fact_receivable WHERE invoice_id = "+id, want)
+	}
+	warned := func(want string) {
+		t.Helper()
+		b.expect(t, "SELECT count(*) FROM mart_warning WHERE dataset = 'payment_allocation'", want)
+	}
+	// A note of 20 dollars settles 19000 pesos of invoice 5 and 0.25 UF of invoice 6: 19000/950.5 and 0.25 x 38300/945, of two days.
+	b.load(t,
+		b.file("invoice", "rows", invoiceColumns+"110,2,1,out_refund,2025-05-04,,40,0,,USD,posted"+at, -10),
+		b.file("payment_allocation", "rows", columns+"110,,5,110,19000,2025-05-04"+at+"111,,6,110,0.25,2025-04-30"+at, -10),
+	)
+	receivable("110", "30.12|-9.88|-9391|credit") // 19.989... is 19.99, 10.132... is 10.13, each rounded once; 9.88 x 950.5 is 9390.94
+	warned("0")
+	// In June nobody has told the dollar.
+	b.load(t, b.file("payment_allocation", "rows", columns+"112,,5,110,100,2025-06-30"+at, -10))
+	receivable("110", "|||unknown")
+	b.expect(t, "SELECT kind, strftime(month_end, '%Y-%m'), document_id, amount, currency FROM mart_warning WHERE dataset = 'payment_allocation'", "no_rate|2025-06|112|100|USD")
+	// Who is credited owes less all the same.
+	b.expect(t, "SELECT credited, open_amount FROM mart_fact_receivable WHERE invoice_id = 5", "19100|380900")
+	// The rate comes late.
+	b.load(t, b.file("currency_rate", "rows", "rate_id,currency,date,rate,write_date\n90,USD,2025-06-28,1000"+at, -10))
+	receivable("110", "30.22|-9.78|-9296|credit")
+	warned("0")
+}
