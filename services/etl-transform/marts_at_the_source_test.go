@@ -263,9 +263,15 @@ func TestEveryMartEqualsSQLOnTheSourcesTablesAfterAnyChanges(t *testing.T) {
 	if chosen, err := strconv.ParseUint(os.Getenv("OFITEC_SEED"), 10, 64); err == nil {
 		seed = chosen
 	}
-	if os.Getenv("OFITEC_DRILLS") != "" {
+	if chassistest.Drill() {
 		rounds = 20
 	}
+	var told strings.Builder
+	defer func() {
+		chassistest.Evidence(t, "marts-at-the-source", "Every mart that readers see equals SQL on the source's own tables",
+			fmt.Sprintf("`OFITEC_SEED=%d OFITEC_DRILLS=1 go test -run TestEveryMartEqualsSQLOnTheSourcesTablesAfterAnyChanges .` in services/etl-transform: both worked companies, then 12 random changes and deletions a round, loaded and published; "+
+				"all columns of all rows of %s, in PostgreSQL.\n\n%s", seed, strings.Join(atTheSource, ", "), told.String()))
+	}()
 	random := rand.New(rand.NewPCG(seed, 7))
 	for round := range rounds {
 		for range 12 {
@@ -275,14 +281,20 @@ func TestEveryMartEqualsSQLOnTheSourcesTablesAfterAnyChanges(t *testing.T) {
 		if found := o.differences(); len(found) > 0 {
 			t.Fatalf("seed %d, round %d: %v", seed, round, found)
 		}
+		fmt.Fprintf(&told, "- round %d: %s rows compared, none differs\n", round+1, o.readers.rows("SELECT (SELECT count(*) FROM mart_"+strings.Join(atTheSource, ") + (SELECT count(*) FROM mart_")+")"))
 	}
 }
 
 // A comparison is worth what it finds: each mart is broken by itself, as a slip of its author would.
 func TestSQLOnTheSourcesTablesFindsABrokenMart(t *testing.T) {
-	if os.Getenv("OFITEC_DRILLS") == "" {
+	if !chassistest.Drill() {
 		t.Skip("OFITEC_DRILLS is not set")
 	}
+	var told strings.Builder
+	defer func() {
+		chassistest.Evidence(t, "broken-marts", "SQL on the source's own tables finds each mart that is broken on purpose",
+			"`OFITEC_DRILLS=1 go test -run TestSQLOnTheSourcesTablesFindsABrokenMart .` in services/etl-transform: the slip in the mart's SQL, and the first row in which the two differ.\n\n"+told.String())
+	}()
 	for mart, slip := range map[string][2]string{
 		"fact_sales":         {"'out_receipt'", "'out_receipts'"},
 		"fact_cost":          {"kind,\n", "'actual' AS kind,\n"},
@@ -316,7 +328,7 @@ func TestSQLOnTheSourcesTablesFindsABrokenMart(t *testing.T) {
 			if found := o.differences(); len(found[mart]) == 0 {
 				t.Errorf("it was not found, only %v", found)
 			} else {
-				t.Log(found[mart][0])
+				fmt.Fprintf(&told, "- mart_%s, `%s` for `%s`: %s\n", mart, strings.TrimSpace(slip[1]), strings.TrimSpace(slip[0]), found[mart][0])
 			}
 		})
 	}
