@@ -44,6 +44,7 @@ type Odoo struct {
 	Supervisor  string        `env:"OFITEC_ODOO_SUPERVISOR_SOCKET" yaml:"supervisor" doc:"socket of a supervisor that writes the environment files and starts the colours, as the local stack has it; without it the files and the command below are used"`
 	BlueEnv     string        `env:"OFITEC_ODOO_BLUE_ENV_FILE" yaml:"blue_env" doc:"environment file of the blue instance"`
 	GreenEnv    string        `env:"OFITEC_ODOO_GREEN_ENV_FILE" yaml:"green_env" doc:"environment file of the green instance; may be the blue one's, as infra/.env in the earlier delivery"`
+	OldCompose  bool          `env:"OFITEC_OLD_COMPOSE" yaml:"old_compose" doc:"docker-compose 1 reads the environment files: a secret that it would misread is refused"`
 	Start       string        `env:"OFITEC_START_COMMAND" yaml:"start" doc:"command that starts a colour anew, split at blanks; $colour is replaced and COLOUR set"`
 	StartTime   time.Duration `env:"OFITEC_START_COMMAND_TIMEOUT" yaml:"start_timeout" doc:"how long the command may take"`
 	StartWithin time.Duration `env:"OFITEC_START_WITHIN" yaml:"start_within" doc:"how long the canary may take from its start until it has logged in"`

@@ -75,7 +75,9 @@ func (t *term) render(ctx context.Context, k *track, a rollout.Render) (rollout.
 		return nil, err
 	}
 	if err = t.oneFile.keep(k.seen.Content); err == nil {
-		err = t.hands.Write(ctx, a.Colour, k.edit(version, t.others(k)))
+		edit := k.edit(version, t.others(k))
+		edit.Old = t.oldCompose
+		err = t.hands.Write(ctx, a.Colour, edit)
 	}
 	var refused *dotenv.Refused
 	if errors.As(err, &refused) {

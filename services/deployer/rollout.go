@@ -44,6 +44,7 @@ type deployer struct {
 	vault       *vault.Reader
 	hands       hands
 	oneFile     oneFile
+	oldCompose  bool
 	proxy       proxy
 	colours     *odoo.Colours
 	gates       *prometheus.Server

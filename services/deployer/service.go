@@ -60,7 +60,7 @@ func serve(ctx context.Context, c *Config) error {
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
 	d := &deployer{
 		policy: c.policy(), open: func(name string) *book.Book { return book.Open(store, announcements, name, origin) }, credentials: c.rolledOut(), vault: reader.New(secrets),
-		hands: c.hands(), oneFile: c.oneFile(), proxy: proxies[c.Proxy.Kind](c.Proxy), colours: c.colours(),
+		hands: c.hands(), oneFile: c.oneFile(), oldCompose: c.Odoo.OldCompose, proxy: proxies[c.Proxy.Kind](c.Proxy), colours: c.colours(),
 		gates:   prometheus.New(c.Gate.Prometheus, c.Region, prometheus.Queries{Up: c.Queries.Up, ErrorRate: c.Queries.ErrorRate, P95: c.Queries.P95}),
 		arbiter: arbiter.New(c.Arbiter), outbox: outbox, metrics: newMetrics(service.Metrics), log: service.Log,
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Refused is a file that must not be changed as it is: a person has to look. Nothing was touched. It names no value.
@@ -29,11 +30,22 @@ type Edit struct {
 	Set  map[string]string `json:"set,omitempty"`           // what keys shall hold
 	Take []string          `json:"take,omitempty"`          // keys that shall hold what another file has for them
 	Keep []string          `json:"take_if_there,omitempty"` // the same, of those that both files have
+	Old  bool              `json:"old_compose,omitempty"`   // what shall be set and docker-compose 1 would misread is refused
 }
 
 // Keys are all that the edit may change.
 func (e Edit) Keys() []string {
 	return slices.Concat(slices.Sorted(maps.Keys(e.Set)), e.Take, e.Keep)
+}
+
+// misread says what docker-compose 1 would not read back, where it is in use.
+func (e Edit) misread() error {
+	for _, key := range slices.Sorted(maps.Keys(e.Set)) {
+		if err := misreadByOld(e.Set[key]); err != nil && e.Old {
+			return fmt.Errorf("cannot hold the new %s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 // key is what a shell takes for a name.
@@ -188,23 +200,48 @@ func assignment(line []byte) (key string, head []byte, ok bool) {
 // plain are the characters that mean themselves to a shell, to docker compose and to systemd, wherever they stand.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:@%+/"
 
-// quote writes a value so that a shell and docker compose read the same text back. Between single quotes both take everything literally, but neither can then hold a
-// single quote, and docker compose takes an odd backslash at the end for one before the quote: there double quotes are used, with a backslash before what both would
-// otherwise act upon.
+// quote writes a value so that a shell, docker compose and systemd read the same text back. Between single quotes all take everything literally, but none can then
+// hold a single quote, and docker compose takes an odd backslash at the end for one before the quote: there double quotes are used, with a backslash before what all
+// would otherwise act upon. So they are for two backslashes in a row where nothing speaks against it: docker-compose 1 makes one of them between single quotes.
 func quote(text string) (string, error) {
+	single := !strings.Contains(text, "'") && (len(text)-len(strings.TrimRight(text, `\`)))%2 == 0
 	switch {
 	case text == "":
 		return "", fmt.Errorf("it is empty")
 	case strings.ContainsAny(text, "\x00\r\n"):
 		return "", fmt.Errorf("it has a line end or a NUL byte")
+	case !utf8.ValidString(text):
+		return "", fmt.Errorf("it is no UTF-8, which systemd would drop")
 	case strings.Trim(text, plain) == "":
 		return text, nil
-	case !strings.Contains(text, "'") && (len(text)-len(strings.TrimRight(text, `\`)))%2 == 0:
+	case single && (!strings.Contains(text, `\\`) || strings.ContainsAny(text, "$`")):
 		return "'" + text + "'", nil
 	case strings.Contains(text, "`"):
 		return "", fmt.Errorf("it has ` and also ' or a backslash at its end, which a shell and docker compose do not read alike in any quotes")
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(text) + `"`, nil
+}
+
+// replacedByOld is what docker-compose 1 replaces in any quotes.
+var replacedByOld = regexp.MustCompile(`\$\{[^}:]*(:-[^}]*)?\}`)
+
+// misreadByOld says why docker-compose 1 (1.29 is what Debian 12 has) would not read a value back that the others do: it knows no backslash before $, makes one of
+// two backslashes between single quotes, takes one before any closing quote for part of the text, and replaces ${NAME} in any.
+func misreadByOld(text string) error {
+	quoted, err := quote(text)
+	switch {
+	case err != nil:
+		return nil //nolint:nilerr // nobody could read it: it is refused as such
+	case replacedByOld.MatchString(text):
+		return errors.New("it has ${...}, which docker-compose 1 replaces")
+	case strings.HasSuffix(text, `\`):
+		return errors.New("it has a backslash at its end, which docker-compose 1 takes for one before the quote")
+	case quoted[0] == '"' && strings.Contains(text, "$"):
+		return errors.New("it has $ and also ', which docker-compose 1 does not read in any quotes")
+	case quoted[0] == '\'' && strings.Contains(text, `\\`):
+		return errors.New("it has two backslashes in a row and also $ or `, which docker-compose 1 does not read in any quotes")
+	}
+	return nil
 }
 
 // errSeveralLines and errSeveralQuotes are values that are not read alike by all that read the file.

@@ -3,9 +3,7 @@ package dotenv
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -46,53 +44,6 @@ func TestAKeyThatStandsTwiceIsChangedTwice(t *testing.T) {
 	got, err := Change([]byte("A=1\nA=2\n"), Value{"A", "3"})
 	if err != nil || string(got) != "A=3\nA=3\n" {
 		t.Errorf("%v %q", err, got)
-	}
-}
-
-// TestAShellAndDockerComposeReadBackWhatWasWritten and so does Read.
-func TestAShellAndDockerComposeReadBackWhatWasWritten(t *testing.T) {
-	shell, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("there is no shell")
-	}
-	values := []string{"plain", "a b", "it's", `back\slash`, `$HOME`, `${HOME}`, "`id`", `"quoted"`, `'`, `it's "$5" \ and \\`, "~", "#hash", "a#b", "a=b", "%41", "ñandú", " edges ", `\`, `"'"`, "!x", "*", ";id", "&", "a'$b", `end\`, `end\\`, `end\\\`, `'\`, `\n`, `\0123'`, `$$`, `'$$x`, "`\\", `"`, `\"`}
-	random := rand.New(rand.NewPCG(1, 2))
-	letters := []rune(`abcXYZ019 -_.,:;!?@#$%^&*()+=[]{}<>/\|"'~` + "`ñ€\t")
-	for range 150 {
-		text := make([]rune, 1+random.IntN(20))
-		for i := range text {
-			text[i] = letters[random.IntN(len(letters))]
-		}
-		values = append(values, string(text))
-	}
-	dir := t.TempDir()
-	for _, value := range values {
-		content, err := Change([]byte("X=1\nPOSTGRES_PASSWORD=old\n"), Value{"POSTGRES_PASSWORD", value})
-		odd := (len(value)-len(strings.TrimRight(value, `\`)))%2 == 1
-		if strings.Contains(value, "`") && (strings.Contains(value, "'") || odd) {
-			if err == nil {
-				t.Errorf("%q was taken", value)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatalf("%q: %v", value, err)
-		}
-		file := filepath.Join(dir, "env")
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.Command(shell, "-c", `. "$0" && printf %s "$POSTGRES_PASSWORD"`, file).CombinedOutput()
-		if err != nil || string(out) != value {
-			t.Errorf("the shell reads %q of %q (%s): %v", out, value, content, err)
-		}
-		if got := readByCompose(t, content)["POSTGRES_PASSWORD"]; got != value {
-			t.Errorf("docker compose reads %q of %q (%s)", got, value, content)
-		}
-		read, err := Read(content, "POSTGRES_PASSWORD")
-		if err != nil || read[0].Text != value {
-			t.Errorf("Read gives %v of %q (%s): %v", read, value, content, err)
-		}
 	}
 }
 

@@ -24,6 +24,9 @@ func Apply(file, other string, edit Edit) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if err := edit.misread(); err != nil {
+		return false, &Refused{file, err.Error()}
+	}
 	var from []byte
 	if len(edit.Take)+len(edit.Keep) > 0 {
 		if from, _, err = load(other); err != nil {
