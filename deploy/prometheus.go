@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Prometheus is the server of one data region; it looks at its own region and, beyond that, at all nodes of Vault.
+// Prometheus is the server of one data region; it looks at its own region and, beyond that, at all nodes of Vault, all members of etcd, and the services of the region
+// without data, which has none.
 type Prometheus struct {
 	Region           string
 	Listen           string // region:9090
@@ -18,6 +19,9 @@ type Prometheus struct {
 	Services         []PrometheusTarget
 	Vault            []PrometheusTarget // all of its nodes, by the name of their region: region c has no Prometheus. None while Vault is left out
 	CAFile           string             // checks the certificates of Vault's nodes; needed with them
+	Quorum           string             // name of the region without data
+	QuorumServices   []PrometheusTarget // its services, each of them also one of Services
+	Etcd             []PrometheusTarget // the metrics listeners of all members, by the name of their region
 	RuleFiles        []string           // where the files of RenderRules and PrometheusAlerts are
 
 	// Window is the range of the rules named _5m: 5 min in production and when zero, shorter where a test cannot wait.
@@ -80,6 +84,23 @@ func (m Prometheus) check() error {
 	for i, service := range m.Services {
 		p.name(fmt.Sprintf("Services[%d].Name", i), service.Name)
 		p.hostPort(fmt.Sprintf("Services[%d].Address", i), service.Address)
+	}
+	own := map[string]bool{}
+	for _, service := range m.Services {
+		own[service.Name] = true
+	}
+	if m.QuorumServices != nil {
+		p.name("Quorum", m.Quorum)
+	}
+	for i, service := range m.QuorumServices {
+		p.hostPort(fmt.Sprintf("QuorumServices[%d].Address", i), service.Address)
+		if !own[service.Name] {
+			p.add(fmt.Sprintf("QuorumServices[%d].Name", i), "is %q, which is none of Services", service.Name)
+		}
+	}
+	for i, member := range m.Etcd {
+		p.name(fmt.Sprintf("Etcd[%d].Name", i), member.Name)
+		p.hostPort(fmt.Sprintf("Etcd[%d].Address", i), member.Address)
 	}
 	for i, node := range m.Vault {
 		p.name(fmt.Sprintf("Vault[%d].Name", i), node.Name)

@@ -14,7 +14,8 @@ func prometheusOf(dir string) Prometheus {
 		Region: "a", Listen: "127.0.0.11:9090", OdooBlue: "127.0.0.11:8069", OdooGreen: "127.0.0.11:8070",
 		PostgresExporter: "127.0.0.11:9187", HAProxyDB: "127.0.0.11:8404", HAProxyWeb: "127.0.0.11:8405",
 		Services: []PrometheusTarget{{Name: "failover-arbiter", Address: "127.0.0.11:8702"}},
-		CAFile:   filepath.Join(dir, "ca.crt"), Vault: []PrometheusTarget{{"a", "127.0.0.11:8200"}, {"c", "127.0.0.13:8200"}},
+		Quorum:   "c", QuorumServices: []PrometheusTarget{{Name: "failover-arbiter", Address: "127.0.0.13:8702"}}, Etcd: []PrometheusTarget{{"a", "127.0.0.11:2381"}, {"c", "127.0.0.13:2381"}},
+		CAFile: filepath.Join(dir, "ca.crt"), Vault: []PrometheusTarget{{"a", "127.0.0.11:8200"}, {"c", "127.0.0.13:8200"}},
 		RuleFiles: []string{filepath.Join(dir, "ofitec.rules.yml"), filepath.Join(dir, "ofitec.alerts.yml")},
 	}
 }

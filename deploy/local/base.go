@@ -172,7 +172,7 @@ func (s *Stack) etcd(ctx context.Context, r layout.Region) (supervise.Spec, erro
 		tls := s.serverTLS(r, "etcd")
 		peer := deploy.TLSFiles{Cert: filepath.Join(filepath.Dir(tls.Cert), "peer.crt"), Key: filepath.Join(filepath.Dir(tls.Cert), "peer.key"), CA: tls.CA}
 		e := deploy.Etcd{
-			Name: string(r), DataDir: filepath.Join(dir, "data"), Client: a.Addr(r, layout.PortEtcd), Peer: a.Addr(r, layout.PortEtcdPeer), ClientTLS: tls, PeerTLS: peer,
+			Name: string(r), DataDir: filepath.Join(dir, "data"), Client: a.Addr(r, layout.PortEtcd), Peer: a.Addr(r, layout.PortEtcdPeer), Metrics: a.Addr(r, layout.PortEtcdMetrics), ClientTLS: tls, PeerTLS: peer,
 			Existing: s.folder.stamp.PostgresMade, // read by a member without data only
 		}
 		for _, member := range layout.Regions {

@@ -243,12 +243,18 @@ func (s *Stack) prometheus(r layout.Region) (supervise.Spec, error) {
 	settings := deploy.Prometheus{
 		Region: string(r), Listen: a.Addr(r, layout.PortPrometheus), OdooBlue: a.Addr(r, layout.PortOdooBlue), OdooGreen: a.Addr(r, layout.PortOdooGreen),
 		PostgresExporter: a.Addr(r, layout.PortPostgresExporter), HAProxyDB: a.Addr(r, layout.PortDatabaseProxyTap), HAProxyWeb: a.Addr(r, layout.PortWebProxyTap),
-		RuleFiles: []string{rules, alerts}, Window: s.options.GateWindow, ScrapeInterval: scrapeInterval,
+		RuleFiles: []string{rules, alerts}, Quorum: string(layout.C), Window: s.options.GateWindow, ScrapeInterval: scrapeInterval,
 	}
 	for _, service := range layout.Services {
 		if slices.Contains(service.Regions, r) {
 			settings.Services = append(settings.Services, deploy.PrometheusTarget{Name: service.Name, Address: a.Addr(r, service.Port)})
 		}
+		if slices.Contains(service.Regions, layout.C) {
+			settings.QuorumServices = append(settings.QuorumServices, deploy.PrometheusTarget{Name: service.Name, Address: a.Addr(layout.C, service.Port)})
+		}
+	}
+	for _, member := range layout.Regions {
+		settings.Etcd = append(settings.Etcd, deploy.PrometheusTarget{Name: string(member), Address: a.Addr(member, layout.PortEtcdMetrics)})
 	}
 	if !s.options.WithoutVault {
 		settings.CAFile = filepath.Join(s.layout.IdentityDir(r, "prometheus"), "ca.crt")

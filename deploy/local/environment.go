@@ -94,6 +94,7 @@ func (s *Stack) probeEnv(r layout.Region) []string {
 		"OFITEC_POSTGRES_PASSWORD_FILE=" + filepath.Join(s.layout.IdentityDir(r, "health-probe"), "postgres-password"),
 		"OFITEC_DNS_SERVER=" + s.outside(layout.PortDNS),
 		"OFITEC_DNS_NAME=" + layout.Name,
+		"OFITEC_NATS_MONITOR_URL=" + s.url(r, layout.PortNATSMonitor, ""),
 	}
 	for name, target := range map[string]layout.Region{"A": layout.A, "B": layout.B} {
 		env = append(env,

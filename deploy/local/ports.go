@@ -32,6 +32,7 @@ func endpoints(a layout.Addressing) []endpoint {
 		add("nats", host, layout.PortNATSMonitor)
 		add("etcd", host, layout.PortEtcd)
 		add("etcd", host, layout.PortEtcdPeer)
+		add("etcd", host, layout.PortEtcdMetrics)
 		for _, service := range layout.Services {
 			for _, in := range service.Regions {
 				if in == r {

@@ -32,6 +32,8 @@ type Config struct {
 	PostgresPasswordFile string        `env:"OFITEC_POSTGRES_PASSWORD_FILE" yaml:"postgres_password_file" doc:"file with its password, read at each login"`
 	PostgresLoginEvery   time.Duration `env:"OFITEC_POSTGRES_LOGIN_EVERY" yaml:"postgres_login_every" doc:"how long a session is used before a new login is made"`
 
+	NATSMonitor string `env:"OFITEC_NATS_MONITOR_URL" yaml:"nats_monitor" doc:"base URL of the monitoring of this region's own NATS server, for metrics; not asked when not set"`
+
 	DNSServer string `env:"OFITEC_DNS_SERVER" yaml:"dns_server" doc:"host:port of the authoritative server of the name"`
 	DNSName   string `env:"OFITEC_DNS_NAME" yaml:"dns_name" doc:"the name that a failover switches"`
 }
@@ -71,6 +73,9 @@ func (c *Config) Problems() []error {
 		if parsed, err := url.Parse(u.value); err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
 			bad(u.variable, u.value, "a URL such as "+u.example)
 		}
+	}
+	if parsed, err := url.Parse(c.NATSMonitor); c.NATSMonitor != "" && (err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https") {
+		bad("OFITEC_NATS_MONITOR_URL", c.NATSMonitor, "a URL such as http://127.0.0.11:8222, or nothing")
 	}
 	for _, a := range []struct{ variable, value, example string }{
 		{"OFITEC_POSTGRES_A_ADDR", c.PostgresA, "127.0.0.11:5433"}, {"OFITEC_POSTGRES_B_ADDR", c.PostgresB, "127.0.0.12:5433"}, {"OFITEC_DNS_SERVER", c.DNSServer, "127.0.0.1:5300"},

@@ -5,6 +5,7 @@ import (
 
 	chassismetrics "github.com/ofitec/ofitec/chassis/metrics"
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/health-probe/internal/monitor"
 	"github.com/ofitec/ofitec/services/health-probe/internal/observation"
 )
 
@@ -16,6 +17,9 @@ type metrics struct {
 	failures  *prometheus.GaugeVec
 	abandoned *prometheus.CounterVec
 	events    *prometheus.CounterVec
+	offsets   *prometheus.GaugeVec
+	serves    *prometheus.GaugeVec
+	bytes     *prometheus.GaugeVec
 }
 
 func newMetrics(r *chassismetrics.Registry) *metrics {
@@ -29,6 +33,9 @@ func newMetrics(r *chassismetrics.Registry) *metrics {
 		abandoned: r.CounterVec("abandoned_checks_total", "Checks that did not return in time and were left behind.", "target"),
 		events:    r.CounterVec("events_total", "Events by type and what became of them: published, or dropped because the bus was away, they were late, the queue was full, or they were invalid.", "type", "result"),
 	}
+	m.offsets = r.GaugeVec("clock_offset_seconds", "The wall clock of a region's database minus this observer's, as of the last look; missing while the database does not tell it.", "target")
+	m.serves = r.GaugeVec("nats_jetstream", "1 for on while the NATS server of this region serves JetStream, 0 while it has turned it off; missing while it does not answer.", "is")
+	m.bytes = r.GaugeVec("nats_storage_bytes", "What the JetStream of this region's NATS server has stored, and the most that it may; missing while it does not tell.", "is")
 	for _, target := range events.DataRegions {
 		m.failures.WithLabelValues(string(target))
 		m.abandoned.WithLabelValues(string(target))
@@ -41,12 +48,39 @@ func (m *metrics) checked(target events.Region, kind observation.Kind, result ob
 	m.seconds.WithLabelValues(string(target), string(kind)).Observe(result.Took.Seconds())
 }
 
+// clock says how far a region's clock is off; a database that does not tell says nothing of it.
+func (m *metrics) clock(target events.Region, database *observation.Database) {
+	if database == nil {
+		m.offsets.DeleteLabelValues(string(target))
+		return
+	}
+	m.offsets.WithLabelValues(string(target)).Set(database.ClockOffset.Seconds())
+}
+
 func (m *metrics) observed(h events.HealthObserved) {
 	m.rounds.WithLabelValues(string(h.Target), string(h.Verdict)).Inc()
 	if h.Gates != nil {
 		m.gates.WithLabelValues(string(h.Target), string(h.Gates.Healthy)).Inc()
 	}
 	m.failures.WithLabelValues(string(h.Target)).Set(float64(h.FailuresInRow))
+}
+
+// stores says what the region's NATS server holds; one that does not answer says nothing.
+func (m *metrics) stores(s monitor.Storage, told bool) {
+	if !told || !s.Serves {
+		m.bytes.Reset()
+	}
+	if !told {
+		m.serves.Reset()
+		return
+	}
+	if !s.Serves {
+		m.serves.WithLabelValues("on").Set(0)
+		return
+	}
+	m.serves.WithLabelValues("on").Set(1)
+	m.bytes.WithLabelValues("stored").Set(float64(s.Stored))
+	m.bytes.WithLabelValues("limit").Set(float64(s.Limit))
 }
 
 func (m *metrics) tally(t events.Type, result string) {

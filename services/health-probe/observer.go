@@ -49,6 +49,7 @@ func (o *observer) run(ctx context.Context) error {
 		var seen events.HealthObserved
 		o.state, seen = o.book.enter(o.state, observation.Round{Deadline: o.timeout, Results: results})
 		o.troubles.note(seen, time.Now())
+		o.metrics.clock(o.state.Target, results[observation.Postgres].Database)
 		o.last.Store(time.Now().UnixNano())
 		select {
 		case <-ctx.Done():

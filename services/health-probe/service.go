@@ -32,6 +32,9 @@ func serve(ctx context.Context, c *Config) error {
 	m := newMetrics(service.Metrics)
 	publisher := nats.New(bus, 2*c.Interval, m.tally)
 	service.Add("publisher", publisher.Run)
+	if c.NATSMonitor != "" {
+		service.Add("watch of the bus", func(ctx context.Context) error { return watchBus(ctx, c.NATSMonitor, m, service.Log) })
+	}
 	b := newBook(c.Region, publisher.Offer, m, service.Log)
 	var observers []*observer
 	for n, t := range c.targets() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	chassismetrics "github.com/ofitec/ofitec/chassis/metrics"
 	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
+	"github.com/ofitec/ofitec/services/health-probe/internal/monitor"
 	"github.com/ofitec/ofitec/services/health-probe/internal/observation"
 )
 
@@ -159,6 +161,55 @@ func TestALookThatNeverReturnsHoldsUpNoRoundAndIsNotBegunTwice(t *testing.T) {
 	close(release)
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestHowFarAClockIsOffIsToldAsLongAsTheDatabaseTellsIt(t *testing.T) {
+	registry := chassismetrics.New(name)
+	m := newMetrics(registry)
+	told := func() string {
+		answer := httptest.NewRecorder()
+		registry.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		for line := range strings.Lines(answer.Body.String()) {
+			if strings.HasPrefix(line, "ofitec_health_probe_clock_offset_seconds{") {
+				return strings.TrimSpace(line)
+			}
+		}
+		return ""
+	}
+	m.clock("a", &observation.Database{ClockOffset: time.Hour})
+	if got := told(); got != `ofitec_health_probe_clock_offset_seconds{target="a"} 3600` {
+		t.Errorf("told is %q", got)
+	}
+	if m.clock("a", nil); told() != "" {
+		t.Errorf("a database that is away has a clock: %q", told())
+	}
+}
+
+func TestWhatTheBusHoldsIsToldAsLongAsItTells(t *testing.T) {
+	registry := chassismetrics.New(name)
+	m := newMetrics(registry)
+	for _, want := range []struct {
+		storage monitor.Storage
+		told    bool
+		lines   []string
+	}{
+		{monitor.Storage{Serves: true, Stored: 7, Limit: 9}, true, []string{`nats_jetstream{is="on"} 1`, `nats_storage_bytes{is="limit"} 9`, `nats_storage_bytes{is="stored"} 7`}},
+		{monitor.Storage{}, true, []string{`nats_jetstream{is="on"} 0`}},
+		{monitor.Storage{}, false, nil},
+	} {
+		m.stores(want.storage, want.told)
+		answer := httptest.NewRecorder()
+		registry.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		var lines []string
+		for line := range strings.Lines(answer.Body.String()) {
+			if line, ours := strings.CutPrefix(strings.TrimSpace(line), "ofitec_health_probe_"); ours && strings.HasPrefix(line, "nats_") {
+				lines = append(lines, line)
+			}
+		}
+		if !slices.Equal(lines, want.lines) {
+			t.Errorf("told is %q, want %q", lines, want.lines)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ const (
 	PortNATSMonitor      = 8222
 	PortEtcd             = 2379
 	PortEtcdPeer         = 2380
+	PortEtcdMetrics      = 2381
 	PortDatabaseProxy    = 5432
 	PortPostgres         = 5433
 	PortReadProxy        = 5434

@@ -54,6 +54,7 @@ type Database struct {
 	FlushLSN, ReceivedLSN, ReplayedLSN *events.LSN
 	HeartbeatNumber                    *int64
 	HeartbeatAt                        *time.Time
+	ClockOffset                        time.Duration // its machine's wall clock minus the observer's; known to half of what the question took
 }
 
 // Readings are the recorded rules as Prometheus has them; a nil part has no value.

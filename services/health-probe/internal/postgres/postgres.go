@@ -63,7 +63,7 @@ const lookSQL = `SELECT pg_is_in_recovery(),
   CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn()::text END,
   CASE WHEN pg_is_in_recovery() THEN greatest(r.flushed_lsn, pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END,
-  h.number, h.at
+  h.number, h.at, clock_timestamp()
 FROM (SELECT) one LEFT JOIN pg_stat_wal_receiver r ON true LEFT JOIN ofitec.heartbeat h ON true`
 
 // Look asks once, until ctx ends. A session that turns out to be broken is replaced within the same look: a restart is not an absence.
@@ -133,10 +133,13 @@ func (s *Server) query(ctx context.Context) (*observation.Database, error) {
 	d := &observation.Database{}
 	var streaming bool
 	var flushed, received, replayed *string
-	err := s.conn.QueryRow(ctx, lookSQL).Scan(&d.InRecovery, &streaming, &d.Timeline, &flushed, &received, &replayed, &d.HeartbeatNumber, &d.HeartbeatAt)
+	var said time.Time
+	asked := time.Now()
+	err := s.conn.QueryRow(ctx, lookSQL).Scan(&d.InRecovery, &streaming, &d.Timeline, &flushed, &received, &replayed, &d.HeartbeatNumber, &d.HeartbeatAt, &said)
 	if err != nil {
 		return nil, err
 	}
+	d.ClockOffset = ahead(said, asked, time.Now())
 	d.Streaming = &streaming
 	if d.HeartbeatAt != nil {
 		at := d.HeartbeatAt.UTC()
@@ -156,6 +159,11 @@ func (s *Server) query(ctx context.Context) (*observation.Database, error) {
 		*position.to = &lsn
 	}
 	return d, nil
+}
+
+// ahead is how far a clock that was read between two moments is before the one that tells them.
+func ahead(said, asked, answered time.Time) time.Duration {
+	return said.Sub(asked.Add(answered.Sub(asked) / 2))
 }
 
 // drop closes without the farewell, which a hanging server would not take.

@@ -47,6 +47,9 @@ func TestAProbeSeesAFencedPrimaryAndAStandbyAndTheirAbsence(t *testing.T) {
 	s := server(t, d, postgrestest.Password)
 
 	seen := look(t, s, events.OutcomeOK, "").Database
+	if seen.ClockOffset.Abs() > time.Second { // the same machine's
+		t.Errorf("its clock is %s ahead", seen.ClockOffset)
+	}
 	if seen.InRecovery || *seen.Streaming || seen.Timeline != 1 || seen.FlushLSN == nil || *seen.FlushLSN == 0 || seen.ReceivedLSN != nil || seen.HeartbeatNumber != nil {
 		t.Errorf("a primary without heartbeat is %+v", seen)
 	}
@@ -75,6 +78,18 @@ func TestAProbeSeesAFencedPrimaryAndAStandbyAndTheirAbsence(t *testing.T) {
 	d.Run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
 	d.Start(t)
 	look(t, s, events.OutcomeOK, "")
+}
+
+func TestAClockIsHeldAgainstTheMiddleOfTheQuestion(t *testing.T) {
+	asked := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	answered := asked.Add(200 * time.Millisecond)
+	for said, want := range map[time.Time]time.Duration{
+		asked.Add(100 * time.Millisecond): 0, asked.Add(time.Hour): time.Hour - 100*time.Millisecond, asked.Add(-time.Minute): -time.Minute - 100*time.Millisecond,
+	} {
+		if got := ahead(said, asked, answered); got != want {
+			t.Errorf("a clock that says %s is ahead by %s, want %s", said.Format(time.StampMilli), got, want)
+		}
+	}
 }
 
 func TestADatabaseThatTakesConnectionsAndSaysNothingHasFailed(t *testing.T) {
