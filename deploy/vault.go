@@ -46,7 +46,7 @@ func (v Vault) Render() ([]byte, error) {
 }
 
 // VaultPolicies returns the policies by the name of the service that has them. The mounts that they name are
-// database/, secret/ (KV version 2) and transit/ (keys ofitec-raw and credential-fingerprint); KV paths begin with ofitec/:
+// database/, secret/ (KV version 2) and transit/ (key credential-fingerprint); KV paths begin with ofitec/:
 // credentials/ (rotator writes, deployer reads), rotator/ (its own), etl-ingest/ and etl-transform/. Beside those of services stand break-glass (an operator's),
 // backup (restic's), dashboards (whoever reads the marts) and odoo (what its announcements are signed with).
 func VaultPolicies() (map[string]string, error) { return vaultFiles("policies") }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/chassis/vault"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/extract"
 	"github.com/ofitec/ofitec/services/etl-ingest/internal/seal"
@@ -23,6 +26,7 @@ type Config struct {
 	Warehouse string        `env:"OFITEC_WAREHOUSE" yaml:"warehouse" doc:"folder of the warehouse; needed when OFITEC_RAW_URL is not set"`
 	RawURL    string        `env:"OFITEC_RAW_URL" yaml:"raw_url" doc:"where raw files and manifest are: file:///folder or s3://bucket/prefix; file://$OFITEC_WAREHOUSE/raw when empty"`
 	RawKey    config.Secret `env:"OFITEC_RAW_KEY" yaml:"-" doc:"secret keys of age, one a line: the first one encrypts raw files, all of them open them; raw files are not encrypted when empty"`
+	RawPath   string        `env:"OFITEC_RAW_KEY_VAULT_PATH" yaml:"raw_key_vault_path" doc:"in place of OFITEC_RAW_KEY: where Vault keeps these keys, in the field key of a KV v2 path below secret/ such as ofitec/etl-ingest/raw-key"`
 	DropDir   string        `env:"OFITEC_DROP_DIR" yaml:"drop_dir" doc:"folder in which people put files to be taken, <dataset>/<any name>.csv, .json or .ndjson, each perhaps with .gz; none when empty"`
 	Models    string        `env:"OFITEC_MODELS" yaml:"models" doc:"folder of models over the built-in ones"`
 
@@ -123,10 +127,14 @@ func (c *Config) Problems() []error {
 		bad(secret != "" && len(secret) < minWebhookSecret, variable, "...", "16 characters or more")
 	}
 	bad(c.Webhook.Secret == "" && c.Webhook.Previous != "", "OFITEC_WEBHOOK_SECRET", "", "the present secret, since OFITEC_WEBHOOK_SECRET_PREVIOUS is set")
-	if w := c.Webhook; w.VaultPath != "" {
+	if c.Webhook.VaultPath != "" || c.RawPath != "" {
 		problems = append(problems, c.Vault.Required()...)
+	}
+	bad(c.RawPath != "" && c.RawKey != "", "OFITEC_RAW_KEY_VAULT_PATH", c.RawPath, "nothing, since OFITEC_RAW_KEY is set: one of the two")
+	bad(c.RawPath != "" && !belowSecret(c.RawPath), "OFITEC_RAW_KEY_VAULT_PATH", c.RawPath, "a path below secret/, without secret/data/, such as ofitec/etl-ingest/raw-key")
+	if w := c.Webhook; w.VaultPath != "" {
 		bad(w.Secret != "", "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "nothing, since OFITEC_WEBHOOK_SECRET is set: one of the two")
-		bad(!kvPath.MatchString(w.VaultPath) || strings.HasPrefix(w.VaultPath, "secret/"), "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "a path below secret/, without secret/data/, such as ofitec/credentials/export-webhook")
+		bad(!belowSecret(w.VaultPath), "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "a path below secret/, without secret/data/, such as ofitec/credentials/export-webhook")
 		bad(w.Refresh < time.Second, "OFITEC_WEBHOOK_VAULT_REFRESH", w.Refresh.String(), "1s or more")
 		bad(w.Overlap < 0, "OFITEC_WEBHOOK_VAULT_OVERLAP", w.Overlap.String(), "0 or more")
 	}
@@ -135,6 +143,10 @@ func (c *Config) Problems() []error {
 
 // kvPath is a path as KV v2 takes it behind the mount.
 var kvPath = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
+
+func belowSecret(path string) bool {
+	return kvPath.MatchString(path) && !strings.HasPrefix(path, "secret/")
+}
 
 func (c *Config) storeProblems() []error {
 	var problems []error
@@ -157,6 +169,22 @@ func (c *Config) storeProblems() []error {
 	problems = append(problems, config.Require("OFITEC_S3_ENDPOINT", c.S3.Endpoint, "the object store's URL, since OFITEC_RAW_URL is s3://")...)
 	problems = append(problems, config.Require("OFITEC_S3_ACCESS_KEY", string(c.S3.AccessKey), "the access key, or OFITEC_S3_ACCESS_KEY_FILE")...)
 	return append(problems, config.Require("OFITEC_S3_SECRET_KEY", string(c.S3.SecretKey), "the secret key, or OFITEC_S3_SECRET_KEY_FILE")...)
+}
+
+// keysWithin is how long a single run waits for Vault; the service waits as long as it takes.
+const keysWithin = 15 * time.Second
+
+// readKey reads from Vault what raw files are encrypted with.
+func (c *Config) readKey(ctx context.Context, client *vault.Client) error {
+	text, _, err := client.Keys(ctx, c.RawPath)
+	if err != nil {
+		return err
+	}
+	if _, err := seal.Parse(text); err != nil {
+		return fmt.Errorf("secret/%s: %w", c.RawPath, err)
+	}
+	c.RawKey = config.Secret(text)
+	return nil
 }
 
 // rawKeys are what raw files are encrypted with; nil for nothing.

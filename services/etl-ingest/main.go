@@ -11,6 +11,7 @@ import (
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/chassis/vault"
 )
 
 // name is the service's name in identities, subjects, metrics and logs.
@@ -61,6 +62,16 @@ func run(ctx context.Context, args []string) error {
 	}
 	if connections > 0 {
 		c.Export.Connections = connections
+	}
+	switch {
+	case c.RawPath == "":
+	case single:
+		err = vault.Within(ctx, c.Settings, keysWithin, c.readKey)
+	default: // alive and not ready meanwhile, and nothing is read from Odoo that would be kept as it is
+		err = vault.Before(ctx, name, c.Settings, c.readKey)
+	}
+	if err != nil || ctx.Err() != nil {
+		return err
 	}
 	if single {
 		return once(ctx, c, os.Stdout)

@@ -60,12 +60,7 @@ func (v vaultSetup) engines(ctx context.Context) error {
 		}
 	}
 	// Writing a key that is there changes nothing.
-	for name, kind := range map[string]string{"ofitec-raw": "aes256-gcm96", "credential-fingerprint": "aes256-gcm96"} {
-		if err := v.write(ctx, "transit/keys/"+name, map[string]any{"type": kind}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return v.write(ctx, "transit/keys/credential-fingerprint", map[string]any{"type": "aes256-gcm96"})
 }
 
 func (v vaultSetup) policies(ctx context.Context) error {

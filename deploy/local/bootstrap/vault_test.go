@@ -163,7 +163,7 @@ func TestVaultServesEachServiceWhatItsPolicySays(t *testing.T) {
 	for _, c := range []struct{ service, may, mayNot string }{
 		{"rotator", user, key + " " + ingest + " sys/policies/acl/rotator auth/approle/role/deployer.a/role-id"},
 		{"deployer", user, key + " " + ingest + " database/creds/odoo-app"},
-		{"etl-transform", key + " secret/data/ofitec/etl-transform/raw-key", user + " " + ingest + " database/creds/odoo-app transit/keys/ofitec-raw"},
+		{"etl-transform", key + " secret/data/ofitec/etl-transform/raw-key", user + " " + ingest + " database/creds/odoo-app transit/keys/credential-fingerprint"},
 		{"etl-ingest", "secret/data/ofitec/etl-ingest/raw-key", user + " " + key + " database/config/ofitec pki/ca_chain/x"},
 	} {
 		client, err := s.login(t, bootstrap.VaultAddress(s.layout, layout.A), c.service, layout.B)

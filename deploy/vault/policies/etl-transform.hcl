@@ -1,7 +1,4 @@
-# The key of personal-data tokens, its own database password, and opening what etl-ingest sealed.
+# The key of personal-data tokens (token-key), its own database password, and the keys that raw files are opened with (raw-key).
 path "secret/data/ofitec/etl-transform/*" {
   capabilities = ["read"]
-}
-path "transit/decrypt/ofitec-raw" {
-  capabilities = ["update"]
 }
