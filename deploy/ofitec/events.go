@@ -18,7 +18,7 @@ import (
 
 func newEvents() *cobra.Command {
 	command := &cobra.Command{Use: "events", Short: "Read the event streams: the past and what comes"}
-	command.AddCommand(newEventsTail(), newEventsReplay())
+	command.AddCommand(newEventsTail(), newEventsReplay(), newEventsVerify())
 	return command
 }
 
@@ -74,8 +74,7 @@ func newEventsTail() *cobra.Command {
 
 func newEventsReplay() *cobra.Command {
 	var chosen selection
-	var since, until string
-	var from, to uint64
+	var part past
 	command := &cobra.Command{
 		Use:   "replay",
 		Short: "Print a stream's past in order; nothing is published again",
@@ -84,26 +83,43 @@ func newEventsReplay() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			wanted.FromSequence, wanted.ToSequence = from, to
-			if wanted.From, err = moment("--since", since); err != nil {
+			if err := part.narrow(&wanted); err != nil {
 				return err
-			}
-			if wanted.To, err = moment("--until", until); err != nil {
-				return err
-			}
-			if from > 0 && since != "" {
-				return wrongUse{errors.New("--from and --since: give one of them")}
 			}
 			return replay(cmd, wanted)
 		},
 	}
 	chosen.register(command)
-	flags := command.Flags()
-	flags.StringVar(&since, "since", "", "begin: a time (2026-11-24T10:00:00Z) or a duration back from now (2h)")
-	flags.StringVar(&until, "until", "", "end, exclusive: the same")
-	flags.Uint64Var(&from, "from", 0, "begin at this sequence of the stream")
-	flags.Uint64Var(&to, "to", 0, "end at this sequence, inclusive")
+	part.register(command)
 	return command
+}
+
+// past are the flags that say which part of a stream's past is meant.
+type past struct {
+	since, until string
+	from, to     uint64
+}
+
+func (s *past) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&s.since, "since", "", "begin: a time (2026-11-24T10:00:00Z) or a duration back from now (2h)")
+	flags.StringVar(&s.until, "until", "", "end, exclusive: the same")
+	flags.Uint64Var(&s.from, "from", 0, "begin at this sequence of the stream")
+	flags.Uint64Var(&s.to, "to", 0, "end at this sequence, inclusive")
+}
+
+func (s *past) narrow(wanted *bus.Range) (err error) {
+	wanted.FromSequence, wanted.ToSequence = s.from, s.to
+	if wanted.From, err = moment("--since", s.since); err != nil {
+		return err
+	}
+	if wanted.To, err = moment("--until", s.until); err != nil {
+		return err
+	}
+	if s.from > 0 && s.since != "" {
+		return wrongUse{errors.New("--from and --since: give one of them")}
+	}
+	return nil
 }
 
 // moment reads a time or a duration back from now; "" is the zero time.

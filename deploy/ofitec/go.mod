@@ -15,6 +15,7 @@ require (
 	github.com/ofitec/ofitec/chassis v0.0.0
 	github.com/ofitec/ofitec/deploy/local v0.0.0
 	github.com/ofitec/ofitec/events v0.0.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/spf13/cobra v1.10.2
 	go.etcd.io/etcd/api/v3 v3.7.3
 	go.etcd.io/etcd/client/v3 v3.7.3
