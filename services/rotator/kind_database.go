@@ -16,18 +16,18 @@ import (
 
 // databaseHands make users of the database in Vault, try them, and see them out.
 type databaseHands struct {
-	engine *vault.Engine
-	server postgres.Server
-	try    func(ctx context.Context, user string, password config.Secret) (problem string, err error)
-	name   string
-	role   string
-	group  string // whose members its users are
-	users  *prometheus.GaugeVec
-	log    *slog.Logger
+	engine  *vault.Engine
+	fencers *fencers
+	try     func(ctx context.Context, user string, password config.Secret) (problem string, err error)
+	name    string
+	role    string
+	group   string // whose members its users are
+	users   *prometheus.GaugeVec
+	log     *slog.Logger
 }
 
 func newDatabase(r *rotator, c Credential, store *vault.Engine) hands {
-	h := &databaseHands{engine: store, server: r.database, try: r.database.Try, name: c.Name, role: c.role(), group: postgres.Owner, users: r.metrics.users, log: r.log}
+	h := &databaseHands{engine: store, fencers: r.fencers, try: r.database.Try, name: c.Name, role: c.role(), group: postgres.Owner, users: r.metrics.users, log: r.log}
 	if c.Reads != (Reads{}) {
 		h.group = c.Reads.Group
 		h.try = func(ctx context.Context, user string, password config.Secret) (string, error) {
@@ -76,7 +76,7 @@ func (h *databaseHands) End(ctx context.Context, a rotation.End) (rotation.Ended
 		h.log.WarnContext(ctx, "the old lease could not be shortened", "lease", a.Lease, "error", err)
 	}
 	ended := rotation.Ended{Number: a.Number}
-	return ended, h.fencing(ctx, func(fencer *postgres.Fencer) error {
+	return ended, h.fencers.with(ctx, func(fencer *postgres.Fencer) error {
 		farewell, err := fencer.Fence(ctx, a.User)
 		if err != nil {
 			return err
@@ -96,30 +96,6 @@ func (h *databaseHands) End(ctx context.Context, a rotation.End) (rotation.Ended
 		}
 		return destroy(ctx, h.engine, a)
 	})
-}
-
-// fencing does something with a user of minutes who may fence the application's, and ends it.
-func (h *databaseHands) fencing(ctx context.Context, do func(*postgres.Fencer) error) error {
-	login, err := h.engine.MintFencer(ctx)
-	if err != nil {
-		return err
-	}
-	defer h.dismiss(ctx, login)
-	fencer, err := h.server.OpenFencer(ctx, login.User, login.Fields[vault.FieldPassword])
-	if err != nil {
-		return err
-	}
-	defer fencer.Close(ctx)
-	return do(fencer)
-}
-
-// dismiss ends the user of minutes now.
-func (h *databaseHands) dismiss(ctx context.Context, login vault.Secret) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := h.engine.Revoke(ctx, login.ID); err != nil {
-		h.log.WarnContext(ctx, "the fencer's lease is left to its ttl", "lease", login.ID, "error", err)
-	}
 }
 
 // Reconcile compares three lists: the role's leases in Vault, its users in the database, and the book. A lease that nobody has recorded was made by a process that
@@ -175,7 +151,7 @@ func (h *databaseHands) Reconcile(ctx context.Context, r recorded) (differences,
 }
 
 func (h *databaseHands) compareUsers(ctx context.Context, r recorded, known map[string]string, d *differences) error {
-	return h.fencing(ctx, func(fencer *postgres.Fencer) error {
+	return h.fencers.with(ctx, func(fencer *postgres.Fencer) error {
 		users, err := fencer.Users(ctx, h.group, h.role)
 		if err != nil {
 			return err

@@ -39,9 +39,9 @@ func (t *term) reconcile(ctx context.Context, now time.Time) {
 	users := now.Sub(t.compared) >= t.compare
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	t.slots <- struct{}{}
+	t.endings <- struct{}{}
 	found, err := t.hands.Reconcile(ctx, recorded{read: t.known, users: users, stray: t.stray, now: now})
-	<-t.slots
+	<-t.endings
 	t.metrics.strays.Add(float64(found.strays))
 	t.metrics.orphans.Add(float64(found.orphans))
 	if err != nil {

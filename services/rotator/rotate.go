@@ -45,10 +45,12 @@ type rotator struct {
 	compare     time.Duration // between two comparisons of database, leases and book
 	vault       *vault.Engine // of no credential
 	database    postgres.Server
+	fencers     *fencers
 	outbox      *bus.Outbox
 	metrics     *metrics
 	log         *slog.Logger
 	slots       chan struct{} // how many actions are under way
+	endings     chan struct{} // and how many that end or compare: what keeps a credential alive does not wait behind them
 }
 
 // atOnce is how many credentials are acted on at one time: servers, and a small machine, take no more.
@@ -103,6 +105,7 @@ func (r *rotator) lead(leadership *etcd.Leadership) {
 	}
 	all.Go(func() { r.watch(ctx) })
 	all.Wait()
+	r.fencers.close(ctx)
 }
 
 // term is what one leadership knows besides the book.
@@ -293,9 +296,13 @@ func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Acti
 			pause = min(pause, time.Until(until))
 			continue
 		}
-		t.slots <- struct{}{}
+		slots := t.slots
+		if _, last := action.(rotation.End); last {
+			slots = t.endings
+		}
+		slots <- struct{}{}
 		outcome, err := t.do(ctx, action)
-		<-t.slots
+		<-slots
 		t.metrics.acted(action, err)
 		if _, mint := action.(rotation.Mint); mint {
 			t.unmade = said(err)

@@ -62,11 +62,8 @@ func serve(ctx context.Context, c *Config) error {
 	announcements := etcd.NewOutbox(store, name)
 	outbox := bus.NewOutbox(announcements, pipe, service.Log, measured)
 	origin := events.Origin{Region: events.Region(c.Region), Service: name}
-	r := &rotator{
-		client: store, credentials: map[string]*rotated{}, away: c.Rotation.Away, stray: c.Rotation.Stray, compare: c.Rotation.Compare, vault: engine.New(secrets, "", "", ""),
-		database: postgres.Server{Proxies: c.Database.Proxies, ReadProxies: c.Database.ReadProxies, Database: c.Database.Name, CAFile: c.TLS.CA},
-		outbox:   outbox, metrics: newMetrics(service.Metrics), log: service.Log, slots: make(chan struct{}, atOnce),
-	}
+	r := newRotator(c, service, store, secrets)
+	r.outbox = outbox
 	for _, one := range c.Credentials {
 		place := engine.New(secrets, one.role(), fenceRole, one.path())
 		rotated := &rotated{
@@ -86,6 +83,16 @@ func serve(ctx context.Context, c *Config) error {
 		service.Add("consume "+from, func(ctx context.Context) error { return consume(ctx, pipe, consumer, r.hear) })
 	}
 	return service.Run(ctx)
+}
+
+// newRotator has no credentials yet.
+func newRotator(c *Config, service *chassis.Service, store *etcd.Client, secrets *vault.Client) *rotator {
+	database := postgres.Server{Proxies: c.Database.Proxies, ReadProxies: c.Database.ReadProxies, Database: c.Database.Name, CAFile: c.TLS.CA}
+	return &rotator{
+		client: store, credentials: map[string]*rotated{}, away: c.Rotation.Away, stray: c.Rotation.Stray, compare: c.Rotation.Compare, vault: engine.New(secrets, "", "", ""),
+		database: database, fencers: &fencers{engine: engine.New(secrets, "", fenceRole, ""), server: database, log: service.Log},
+		metrics: newMetrics(service.Metrics), log: service.Log, slots: make(chan struct{}, atOnce), endings: make(chan struct{}, atOnce),
+	}
 }
 
 // condition is what a consumer last said about itself, as a check of readiness. One that has never read yet holds up nothing: where streams and durables are

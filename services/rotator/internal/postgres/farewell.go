@@ -44,6 +44,12 @@ func (s Server) OpenFencer(ctx context.Context, user string, password config.Sec
 	return &Fencer{s, user, password, conn}, nil
 }
 
+// Writes says whether the session is still where writes are taken.
+func (f *Fencer) Writes(ctx context.Context) (writes bool) {
+	err := f.conn.QueryRow(ctx, "SELECT NOT pg_catalog.pg_is_in_recovery()").Scan(&writes)
+	return err == nil && writes
+}
+
 // Close ends the session.
 func (f *Fencer) Close(ctx context.Context) { end(ctx, f.conn) }
 
@@ -99,6 +105,9 @@ func clear(ctx context.Context, conn *pgx.Conn, user string) (ended int, err err
 		zeros++
 		if left > 0 {
 			zeros = 0
+		}
+		if zeros == 2 {
+			break
 		}
 		select {
 		case <-ctx.Done():
