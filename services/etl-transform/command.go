@@ -15,6 +15,7 @@ import (
 type command struct {
 	run    func(ctx context.Context, c *Config, args []string, out io.Writer) error
 	speaks bool // it needs the bus
+	ownKey bool // it needs none of the keys that the service has
 }
 
 // commands are those that the program knows beside serving; `ofitec etl` calls them.
@@ -28,7 +29,7 @@ var commands = map[string]command{
 	"check":      {run: runCheck},
 	"trace":      {run: runTrace},
 	"quarantine": {run: runQuarantine},
-	"reveal":     {run: runReveal, speaks: true},
+	"reveal":     {run: runReveal, speaks: true, ownKey: true},
 }
 
 // arguments are a command's flags and the words beside them.

@@ -32,6 +32,7 @@ type Config struct {
 	// RevealKeyFile is the same key for who may look behind tokens: another file, with another owner.
 	RevealKeyFile string `env:"OFITEC_REVEAL_KEY_FILE" yaml:"reveal_key_file" doc:"file with the key of the tokens for the subcommand reveal, which nothing else reads"`
 
+	Keys      KeySettings       `yaml:"vault_keys"`
 	Analytics AnalyticsSettings `yaml:"analytics"`
 	S3        S3Settings        `yaml:"s3"`
 	Engine    EngineSettings    `yaml:"engine"`
@@ -97,7 +98,7 @@ func (c *Config) Problems() []error {
 	}
 	bad(c.Region == "c" || c.Region == chassis.Outside, "OFITEC_REGION", c.Region, "a or b: the warehouse is where the data are")
 	problems = append(problems, config.Require("OFITEC_WAREHOUSE", c.Warehouse, "the folder of the warehouse")...)
-	problems = append(problems, config.Require("OFITEC_TOKEN_KEY_FILE", c.TokenKeyFile, "a file of 32 bytes or more: personal data are kept as tokens only")...)
+	problems = append(problems, c.keyProblems(bad)...)
 	bad(!memory.MatchString(c.Engine.MemoryLimit), "OFITEC_DUCKDB_MEMORY_LIMIT", c.Engine.MemoryLimit, "an amount of memory such as 512MiB or 2GiB")
 	bad(c.Analytics.VerifyEvery < 0, "OFITEC_ANALYTICS_VERIFY_EVERY", c.Analytics.VerifyEvery.String(), "0 or more, such as 1h")
 	bad(c.Engine.Threads < 0, "OFITEC_DUCKDB_THREADS", strconv.Itoa(c.Engine.Threads), "0 or more")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 )
 
 // reopenEvery is how often a file that the engine had given up on is tried.
@@ -12,19 +14,24 @@ const reopenEvery = 2 * time.Second
 
 // keepServing serves, and begins again with the file that a rebuild has made, or with the same one when the engine has given up on it, as after a full disk.
 func keepServing(ctx context.Context) error {
-	reopening := false
+	reopening, had := false, false // had: the warehouse was open here
 	for {
 		c, err := configured(false)
 		if err != nil {
 			return err
 		}
+		// Read anew each time: a rotation has made a version since.
+		if known, err := c.awaitKeys(ctx); !known {
+			return err
+		}
 		err = serve(ctx, c)
 		switch {
 		case errors.Is(err, errRebuilt):
-			reopening = false
+			reopening, had = false, true
 			continue
 		case errors.Is(err, errReopen):
 			reopening = true
+		case had && errors.Is(err, duckdb.ErrInUse): // by the command that has made the other one, and renews the copies meanwhile
 		case err == nil || ctx.Err() != nil || !reopening:
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
@@ -153,8 +154,20 @@ func (c *Config) putAside() (aside string, err error) {
 	return aside, nil
 }
 
-// adopt puts a rebuilt file in the place of the one before, which nobody may have open, and says where that is now; "" when there is none.
+// adopt puts a rebuilt file in the place of the one before, which nobody may have open, and says where that is now; "" when there is none. The service and the command that has made it may both
+// be about to: one goes first, or the new file would be put aside for itself.
 func (c *Config) adopt(ctx context.Context) (aside string, err error) {
+	if _, err := os.Stat(c.next()); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	folder, err := os.Open(c.Warehouse)
+	if err != nil {
+		return "", fmt.Errorf("put rebuilt warehouse in place: %w", err)
+	}
+	defer func() { _ = folder.Close() }() // which ends the lock
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("put rebuilt warehouse in place: lock %s: %w", c.Warehouse, err)
+	}
 	if _, err := os.Stat(c.next()); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -207,5 +209,30 @@ func TestARotationLeavesAFileThatSomebodyIsMakingAlone(t *testing.T) {
 	}
 	if _, err := os.Stat(making); err != nil {
 		t.Errorf("the file that somebody is making: %v", err)
+	}
+}
+
+func TestTheServiceAndACommandThatBothPutTheNewFileInPlaceDoItOnce(t *testing.T) {
+	for range 5 {
+		c := NewConfig()
+		c.Warehouse = t.TempDir()
+		for _, path := range []string{c.file(), c.next()} {
+			if err := os.WriteFile(path, []byte(path), 0o600); err != nil { // the first is damaged, for that matter
+				t.Fatal(err)
+			}
+		}
+		var working sync.WaitGroup
+		var errs [4]error
+		for n := range errs {
+			working.Go(func() { _, errs[n] = c.adopt(t.Context()) })
+		}
+		working.Wait()
+		content, err := os.ReadFile(c.file())
+		if err := errors.Join(append(errs[:], err)...); err != nil || string(content) != c.next() {
+			t.Fatalf("%q is in place, %v", content, err)
+		}
+		if aside, _ := filepath.Glob(c.file() + ".[0-9]*"); len(aside) != 1 {
+			t.Fatalf("put aside: %v", aside)
+		}
 	}
 }
