@@ -65,6 +65,7 @@ type took struct {
 	stages map[string]float64
 	tables map[string]float64 // of the statements of the transaction, by the table that they fill
 	marts  map[string]float64
+	wall   float64 // of the whole process, with start, end and what of the engine's log is worked into the file then
 	cpu    float64 // processor seconds of the whole process: what a busy machine does not change much
 }
 
@@ -136,14 +137,15 @@ func judge(out io.Writer, small, large loaded, floor, reload float64) bool {
 		_, _ = fmt.Fprintf(out, "%-44s %7.2f (target %s: %s)\n", what, value, target, verdict)
 	}
 	first, delta := large.first.with("mart_fact_sales")/floor, large.delta.total()
-	flat, times := delta/small.delta.total(), reload/delta
+	flat, times := delta/small.delta.total(), reload/large.delta.with("mart_fact_sales")
 	memory := float64(max(small.peak, large.peak)) / (1 << 20)
 	_, _ = fmt.Fprintf(out, "%-44s %7.2f\n%-44s %7.2f\n", "stage and vault without marts / read_csv", large.first.with("")/floor, "first load with all marts / read_csv", large.first.total()/floor)
 	line("stage, vault and sales mart / read_csv", first, first < firstTarget, fmt.Sprintf("under %.0f", firstTarget))
 	line(fmt.Sprintf("delta on %d / delta on %d, all marts", large.rows, small.rows), flat, flat < flatTarget, fmt.Sprintf("under %.0f", flatTarget))
 	line("delta with all marts, seconds", delta, delta < deltaTarget, fmt.Sprintf("under %.0f", deltaTarget))
-	line("full reload / delta with all marts", times, times >= reloadTarget, fmt.Sprintf("%.0f or more", reloadTarget))
-	_, _ = fmt.Fprintf(out, "%-44s %7.2f\n", "full reload / delta with the sales mart", reload/large.delta.with("mart_fact_sales"))
+	// The reload makes the one mart, and so does the delta that it is compared with.
+	line("full reload / delta, each with the sales mart", times, times >= reloadTarget, fmt.Sprintf("%.0f or more", reloadTarget))
+	_, _ = fmt.Fprintf(out, "%-44s %7.2f\n", "full reload / delta with all marts", reload/delta)
 	line("peak memory of the process, GiB", memory, memory < memoryTarget, fmt.Sprintf("under %.1f", memoryTarget))
 	return met
 }
@@ -183,7 +185,7 @@ func measure(ctx context.Context, folder, program string, rows int) (loaded, err
 
 // report prints where the time went: stages, and of statements and marts what took a hundredth of it or more.
 func report(out io.Writer, what string, rows int, t took) {
-	_, _ = fmt.Fprintf(out, "%-18s %9d rows: %.2f s (%s), %.2f s of processor with start and end\n", what, rows, t.total(), split(t.stages, stages), t.cpu)
+	_, _ = fmt.Fprintf(out, "%-18s %9d rows: %.2f s (%s); with the process's start and end %.2f s, %.2f s of processor\n", what, rows, t.total(), split(t.stages, stages), t.wall, t.cpu)
 	for name, seconds := range map[string]map[string]float64{"tables": t.tables, "marts": t.marts} {
 		names := slices.DeleteFunc(slices.Sorted(maps.Keys(seconds)), func(n string) bool { return seconds[n] < t.total()/100 })
 		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(seconds[b], seconds[a]) })
@@ -286,7 +288,9 @@ func (l *loading) command(ctx context.Context) *exec.Cmd {
 // once loads what is in the manifest, and gives what took how long.
 func (l *loading) once(ctx context.Context) (took, error) {
 	command := l.command(ctx)
+	began := time.Now()
 	said, err := command.CombinedOutput()
+	wall := time.Since(began).Seconds()
 	if err != nil {
 		return took{}, fmt.Errorf("etl-transform --once: %w: %s", err, said)
 	}
@@ -294,6 +298,7 @@ func (l *loading) once(ctx context.Context) (took, error) {
 		l.peak = max(l.peak, used.Maxrss)
 	}
 	t, err := lookUp(said)
+	t.wall = wall
 	t.cpu = (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds()
 	return t, err
 }
