@@ -32,6 +32,8 @@ type Service struct {
 	Metrics *metrics.Registry
 	Health  *health.Health
 	HTTP    *http.ServeMux // has /healthz, /readyz and /metrics; a service adds its own before Run
+	// Listening, when set, gives the HTTP server another listener in the place of the service's own.
+	Listening func(net.Listener) net.Listener
 
 	address     string
 	bound       atomic.Value // string
@@ -91,6 +93,9 @@ func (s *Service) Run(ctx context.Context) error {
 			return fmt.Errorf("listen on OFITEC_HTTP_ADDR: %w", err)
 		}
 		s.bound.Store(listener.Addr().String())
+		if s.Listening != nil {
+			listener = s.Listening(listener)
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

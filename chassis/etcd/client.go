@@ -111,39 +111,3 @@ func (c *Client) Check(ctx context.Context) error {
 	})
 	return err
 }
-
-// Race makes the same call to all members at once and gives the first success; the calls that are still under way are cancelled. When all
-// fail, the error names each member. The call must be harmless when it takes effect more than once: a renewal under a comparison is. The
-// deadline is ctx's.
-func Race[T any](ctx context.Context, members []*clientv3.Client, call func(ctx context.Context, member *clientv3.Client) (T, error)) (T, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type outcome struct {
-		result T
-		err    error
-	}
-	outcomes := make(chan outcome, len(members))
-	for _, member := range members {
-		go func() {
-			result, err := call(ctx, member)
-			if err != nil {
-				err = fmt.Errorf("ask etcd %s: %w", strings.Join(member.Endpoints(), ","), err)
-			}
-			outcomes <- outcome{result, err}
-		}()
-	}
-	var none T
-	var failures []error
-	for range members {
-		select {
-		case o := <-outcomes:
-			if o.err == nil {
-				return o.result, nil
-			}
-			failures = append(failures, o.err)
-		case <-ctx.Done():
-			return none, errors.Join(append(failures, fmt.Errorf("ask etcd: %w", ctx.Err()))...)
-		}
-	}
-	return none, errors.Join(failures...)
-}

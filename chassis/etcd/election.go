@@ -154,6 +154,7 @@ type Leadership struct {
 	context context.Context
 	end     context.CancelCauseFunc
 	done    chan struct{} // closed when renewing has stopped
+	nearest *Nearest
 }
 
 // The causes of the end of a leadership's context (context.Cause).
@@ -171,8 +172,9 @@ func margin(ttl time.Duration) time.Duration { return ttl / 10 }
 func (c *Client) lead(ctx context.Context, e Election, lease *clientv3.LeaseGrantResponse, asked time.Time, term int64) *Leadership {
 	l := &Leadership{
 		Term: term, client: c, key: e.Key, lease: lease.ID,
-		ttl:  time.Duration(lease.TTL) * time.Second,
-		done: make(chan struct{}),
+		ttl:     time.Duration(lease.TTL) * time.Second,
+		done:    make(chan struct{}),
+		nearest: NewNearest(c.endpoints, time.Duration(lease.TTL)*time.Second/12),
 	}
 	ctx, l.end = context.WithCancelCause(ctx)
 	l.context = ctx
@@ -201,7 +203,7 @@ func (l *Leadership) Resign() {
 	l.client.revoke(l.context, l.lease, l.ttl)
 }
 
-// hold renews the lease at a third of the ttl over all members at once, and ends the leadership by this process's monotonic clock: the ttl
+// hold renews the lease at a third of the ttl through the nearest member that answers, and ends the leadership by this process's monotonic clock: the ttl
 // counts from the moment at which the last successful renewal was sent, which is before the server's own count began.
 func (l *Leadership) hold(ctx context.Context, asked time.Time) {
 	defer close(l.done)
@@ -234,7 +236,7 @@ func (l *Leadership) hold(ctx context.Context, asked time.Time) {
 func (l *Leadership) renew(ctx context.Context) (ended bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl/3)
 	defer cancel()
-	return Race(ctx, l.client.endpoints, func(ctx context.Context, member *clientv3.Client) (bool, error) {
+	return Ask(ctx, l.nearest, func(ctx context.Context, member *clientv3.Client) (bool, error) {
 		_, err := member.KeepAliveOnce(ctx, l.lease)
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			return true, nil

@@ -280,7 +280,7 @@ func (a *arbiter) addJudgement(ctx context.Context, store *chassisetcd.Client) (
 	outbox := bus.NewOutbox(announcements, bus.NewJetStream(stream, measured), a.service.Log, measured)
 	origin := events.Origin{Region: events.Region(a.config.Region), Service: name}
 	j := &judgement{
-		bench: etcd.NewBench(store.Endpoints(), announcements, origin, a.service.Log), profile: a.profile,
+		bench: etcd.NewBench(a.nearest, announcements, origin, a.service.Log), profile: a.profile,
 		known: func() events.Epoch { return max(a.keeper.View().Known, a.epochs.Seen()) }, learn: a.learnEpoch,
 		wake: outbox.Wake, hurry: make(chan struct{}, 1), log: a.service.Log, metrics: a.metrics, state: failover.New(a.config.judging(a.profile)),
 	}

@@ -27,5 +27,6 @@ func run(ctx context.Context, args []string) error {
 	if err := config.Load(c, chassis.EarlierNames...); err != nil {
 		return err
 	}
+	thrifty()
 	return serve(ctx, c)
 }

@@ -31,12 +31,16 @@ var (
 	dressKeeper = func(*keeper.Options) {}
 )
 
+// patiencePart is the part of q for which the own region's member of etcd is waited for alone. What is left of q is for the others, once: from then on all are asked at once.
+const patiencePart = 4
+
 // arbiter is one region's, wired.
 type arbiter struct {
 	config  *Config
 	profile timing.Profile
 	service *chassis.Service
 	epochs  *epochfile.File
+	nearest *chassisetcd.Nearest
 	keeper  *keeper.Keeper
 	hands   *hands.Hands // nil in a region without data
 	metrics *metrics
@@ -73,17 +77,18 @@ func serve(ctx context.Context, c *Config) error {
 	service.Health.Register("etcd", store.Check)
 
 	a := &arbiter{config: c, profile: profile, service: service, epochs: epochs}
+	a.nearest = chassisetcd.NewNearest(store.Endpoints(), profile.RenewDeadline/patiencePart)
 	a.metrics = newMetrics(service.Metrics)
 	if c.holdsData() {
 		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir)
 		defer database.Close()
-		if err := a.addHands(database, epochs, store, self.Incarnation); err != nil {
+		if err := a.addHands(database, epochs, self.Incarnation); err != nil {
 			return err
 		}
 		a.addArchive()
 		a.addWitness(database)
 	}
-	a.addKeeper(store, self.Incarnation)
+	a.addKeeper(self.Incarnation)
 	leave, err := a.addJudgement(ctx, store)
 	if leave != nil {
 		defer leave()
@@ -101,7 +106,7 @@ func serve(ctx context.Context, c *Config) error {
 }
 
 // addHands makes the hands; they tell the keeper what the database knows.
-func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, store *chassisetcd.Client, self mandate.Incarnation) error {
+func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, self mandate.Incarnation) error {
 	c, region := a.config, events.Region(a.config.Region)
 	upstream := postgres.Upstream{Address: c.PostgresUpstream, PassFile: c.PostgresPassFile, CAFile: c.PostgresCAFile, Slot: hands.SlotOf(region)}
 	conninfo, rewind, err := upstream.ConnInfo()
@@ -112,7 +117,7 @@ func (a *arbiter) addHands(database *postgres.Server, epochs *epochfile.File, st
 		Region: region, Proxy: haproxy.New(c.ProxySocket), Database: database, Branching: database, Mirror: database, Witness: c.Sync.Witness, Epochs: epochs, Now: clock.Now, Log: a.service.Log,
 		Door: postgres.Door{Address: c.PostgresAddress, Source: c.ProxySource}, Cluster: cluster.New(c.PostgresBinDir, c.PostgresDataDir),
 		Upstream: upstream, Source: cluster.Source{ConnInfo: conninfo, Slot: upstream.Slot, Rewind: rewind},
-		Reports: etcd.NewReports(store.Endpoints(), region), Incarnation: self.String(), State: a.stateRead,
+		Reports: etcd.NewReports(a.nearest, region), Incarnation: self.String(), State: a.stateRead,
 		Learned: func(ctx context.Context, o mandate.Learned) { a.keeper.Learned(ctx, o) },
 		Every:   a.profile.Renew, Deadline: a.profile.RenewDeadline, FenceIn: a.profile.Fence, Pause: a.profile.AuthenticationTimeout, PromoteIn: a.profile.Promote,
 	}
@@ -150,15 +155,15 @@ func (a *arbiter) stateRead() *state.Failover {
 	return view.Failover
 }
 
-func (a *arbiter) addKeeper(store *chassisetcd.Client, self mandate.Incarnation) {
+func (a *arbiter) addKeeper(self mandate.Incarnation) {
 	p, region := a.profile, events.Region(a.config.Region)
 	settings := mandate.Settings{
 		Region: region, Incarnation: self, First: events.Region(a.config.FirstActive),
 		Validity: p.Mandate, Delta: p.Delta, Fence: p.Fence, Renew: p.Renew, Look: p.SeenLatency, Shared: p.Shared(),
 	}
 	options := keeper.Options{
-		Store: etcd.NewStore(store.Endpoints(), region, self.String(), p.Shared(), clock.Now),
-		Now:   clock.Now, Log: a.service.Log, Deadline: p.RenewDeadline, Tick: p.Tick / 2, Tally: a.metrics.tally,
+		Store: etcd.NewStore(a.nearest, region, self.String(), p.Shared(), clock.Now),
+		Now:   clock.Now, Log: a.service.Log, Deadline: p.RenewDeadline, Tick: p.Tick, Tally: a.metrics.tally,
 	}
 	if a.hands != nil {
 		options.Hands = a.hands

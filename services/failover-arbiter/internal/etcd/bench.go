@@ -27,7 +27,7 @@ const requestsAtMost = 256
 // Bench is where the arbiters sit in judgement: it reads what decisions rest on, and writes what they come to, under the term of whoever leads.
 // It is safe for concurrent use. Deadlines are the context's.
 type Bench struct {
-	members []*clientv3.Client
+	nearest *etcd.Nearest
 	outbox  *etcd.Outbox
 	origin  events.Origin
 	log     *slog.Logger
@@ -46,15 +46,15 @@ type document struct {
 }
 
 // NewBench makes a bench over one client a member. The events of origin go through the outbox.
-func NewBench(members []*clientv3.Client, outbox *etcd.Outbox, origin events.Origin, log *slog.Logger) *Bench {
-	return &Bench{members: members, outbox: outbox, origin: origin, log: log, spoiled: map[string]int64{}, known: map[string]document{}}
+func NewBench(nearest *etcd.Nearest, outbox *etcd.Outbox, origin events.Origin, log *slog.Logger) *Bench {
+	return &Bench{nearest: nearest, outbox: outbox, origin: origin, log: log, spoiled: map[string]int64{}, known: map[string]document{}}
 }
 
 // Look reads everything in one linearizable transaction; only the requests, when there are new ones, take a second one. Known is left to the caller.
 func (b *Bench) Look(ctx context.Context) (failover.Read, error) {
 	newest := append(clientv3.WithLastRev(), clientv3.WithKeysOnly())
 	asked := append(view(), clientv3.OpGet(state.KeyActive), clientv3.OpGet(state.PrefixReport, clientv3.WithPrefix()), clientv3.OpGet(state.PrefixReq, newest...))
-	found, err := etcd.Race(ctx, b.members, func(ctx context.Context, member *clientv3.Client) ([]*etcdserverpb.ResponseOp, error) {
+	found, err := etcd.Ask(ctx, b.nearest, func(ctx context.Context, member *clientv3.Client) ([]*etcdserverpb.ResponseOp, error) {
 		response, err := member.Txn(ctx).Then(asked...).Commit()
 		if err != nil {
 			return nil, err
@@ -117,7 +117,7 @@ func (b *Bench) pending(ctx context.Context, last int64) ([]failover.Requested, 
 	if last == b.newest {
 		return b.requests, nil
 	}
-	response, err := etcd.Race(ctx, b.members, func(ctx context.Context, member *clientv3.Client) (*clientv3.GetResponse, error) {
+	response, err := etcd.Ask(ctx, b.nearest, func(ctx context.Context, member *clientv3.Client) (*clientv3.GetResponse, error) {
 		return member.Get(ctx, state.PrefixReq, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByModRevision, clientv3.SortDescend), clientv3.WithLimit(requestsAtMost))
 	})
 	if err != nil {
@@ -177,12 +177,12 @@ func (b *Bench) Swap(ctx context.Context, leadership *etcd.Leadership, a failove
 		}
 		effects = append(effects, op)
 	}
-	return swap(ctx, b.members, state.KeyFailover, a.Over, a.Next, etcd.Under(leadership), etcd.If(conditions...), etcd.And(effects...))
+	return swap(ctx, b.nearest.Members(), state.KeyFailover, a.Over, a.Next, etcd.Under(leadership), etcd.If(conditions...), etcd.And(effects...))
 }
 
 // Reply answers a request that changes nothing.
 func (b *Bench) Reply(ctx context.Context, leadership *etcd.Leadership, a failover.Reply) error {
-	return swap(ctx, b.members, state.RequestKey(a.ID), a.Revision, a.Request, etcd.Under(leadership))
+	return swap(ctx, b.nearest.Members(), state.RequestKey(a.ID), a.Revision, a.Request, etcd.Under(leadership))
 }
 
 func (b *Bench) announce(a failover.Announcement, at time.Time) (clientv3.Op, error) {

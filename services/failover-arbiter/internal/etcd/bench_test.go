@@ -35,8 +35,8 @@ func newCourt(t *testing.T) court {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	c := court{client: client, outbox: etcd.NewOutbox(client, events.ServiceArbiter)}
-	c.owner = NewStore(client.Endpoints(), events.RegionA, "f1.p1", state.Config{Mandate: 5, Delta: 0.5, Drift: 0.001}, clock.Now)
-	c.Bench = NewBench(client.Endpoints(), c.outbox, events.Origin{Region: events.RegionC, Service: events.ServiceArbiter}, slog.New(slog.DiscardHandler))
+	c.owner = NewStore(etcd.NewNearest(client.Endpoints(), 0), events.RegionA, "f1.p1", state.Config{Mandate: 5, Delta: 0.5, Drift: 0.001}, clock.Now)
+	c.Bench = NewBench(etcd.NewNearest(client.Endpoints(), 0), c.outbox, events.Origin{Region: events.RegionC, Service: events.ServiceArbiter}, slog.New(slog.DiscardHandler))
 	take(t, c.owner)
 	c.leadership, err = client.Campaign(deadline(t), etcd.Election{Key: state.KeyLeader, Candidate: "c", TTL: 10 * time.Second})
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package etcd reads and renews the mandate where all regions see it (protocol.md, Mandate 1 to 3). Every request goes to all members at once, one client
-// each; the comparisons make duplicates harmless.
+// Package etcd reads and renews the mandate where all regions see it (protocol.md, Mandate 1 to 3). What is asked over and over goes to the own region's member alone while
+// that answers, and to all at once, one client each, from the moment that it does not (etcd.Nearest); steps of a failover go to all at once. The comparisons make
+// duplicates harmless.
 package etcd
 
 import (
@@ -19,7 +20,7 @@ import (
 
 // Store is one arbiter's view of /ofitec/failover. It is safe for concurrent use. Deadlines are the context's.
 type Store struct {
-	members     []*clientv3.Client
+	nearest     *etcd.Nearest
 	region      events.Region
 	incarnation string
 	shared      state.Config
@@ -27,8 +28,8 @@ type Store struct {
 }
 
 // NewStore makes a Store over one client a member.
-func NewStore(members []*clientv3.Client, region events.Region, incarnation string, shared state.Config, now func() mandate.Instant) *Store {
-	return &Store{members, region, incarnation, shared, now}
+func NewStore(nearest *etcd.Nearest, region events.Region, incarnation string, shared state.Config, now func() mandate.Instant) *Store {
+	return &Store{nearest, region, incarnation, shared, now}
 }
 
 // Facts are what the holder's database was last seen at; they travel with each renewal.
@@ -41,7 +42,7 @@ type Facts struct {
 
 // Read reads state, mandate and configuration in one linearizable transaction. Its answer is a Seen or a Failed.
 func (s *Store) Read(ctx context.Context) mandate.Observation {
-	seen, err := etcd.Race(ctx, s.members, func(ctx context.Context, member *clientv3.Client) (mandate.Seen, error) {
+	seen, err := etcd.Ask(ctx, s.nearest, func(ctx context.Context, member *clientv3.Client) (mandate.Seen, error) {
 		response, err := member.Txn(ctx).Then(view()...).Commit()
 		if err != nil {
 			return mandate.Seen{}, err
@@ -120,9 +121,9 @@ func (r *refused) Error() string {
 	return fmt.Sprintf("comparison failed: mandate at revision %d, state at %d", r.seen.MandateRevision, r.seen.FailoverRevision)
 }
 
-// commit sends a transaction to all members. One member's duplicate is refused because another's took effect: the mandate with this very number is a success.
+// commit sends a transaction. When it went to several members, one's duplicate is refused because another's took effect: the mandate with this very number is a success.
 func (s *Store) commit(ctx context.Context, number int64, sent mandate.Instant, conditions []clientv3.Cmp, effects []clientv3.Op, revisions func(int64) (int64, int64)) mandate.Observation {
-	renewed, err := etcd.Race(ctx, s.members, func(ctx context.Context, member *clientv3.Client) (mandate.Renewed, error) {
+	renewed, err := etcd.Ask(ctx, s.nearest, func(ctx context.Context, member *clientv3.Client) (mandate.Renewed, error) {
 		response, err := member.Txn(ctx).If(conditions...).Then(effects...).Else(view()...).Commit()
 		if err != nil {
 			return mandate.Renewed{}, err

@@ -27,7 +27,7 @@ func stores(t *testing.T) (one, two *Store, kv clientv3.KV) {
 		}
 		t.Cleanup(func() { _ = client.Close() })
 		shared := state.Config{Mandate: 5, Delta: 0.5, Drift: 0.001}
-		return NewStore(client.Endpoints(), events.RegionA, name, shared, clock.Now), client
+		return NewStore(etcd.NewNearest(client.Endpoints(), 0), events.RegionA, name, shared, clock.Now), client
 	}
 	one, kv = connect("f1.p1")
 	two, _ = connect("f2.p1")

@@ -16,7 +16,7 @@ import (
 // Reports writes one region's report. A comparison with the last one keeps a copy that was late on its way from replacing a newer one.
 // It is safe for concurrent use; calls wait for each other.
 type Reports struct {
-	members []*clientv3.Client
+	nearest *etcd.Nearest
 	key     string
 
 	mu       sync.Mutex
@@ -24,8 +24,8 @@ type Reports struct {
 }
 
 // NewReports makes the writer of a region over one client a member.
-func NewReports(members []*clientv3.Client, region events.Region) *Reports {
-	return &Reports{members: members, key: state.ReportKey(region)}
+func NewReports(nearest *etcd.Nearest, region events.Region) *Reports {
+	return &Reports{nearest: nearest, key: state.ReportKey(region)}
 }
 
 // stale is a comparison that failed: the report stands at another revision.
@@ -59,7 +59,7 @@ func (r *Reports) Put(ctx context.Context, report state.Report) error {
 
 func (r *Reports) put(ctx context.Context, document string, report state.Report) error {
 	expected := r.revision
-	revision, err := etcd.Race(ctx, r.members, func(ctx context.Context, member *clientv3.Client) (int64, error) {
+	revision, err := etcd.Ask(ctx, r.nearest, func(ctx context.Context, member *clientv3.Client) (int64, error) {
 		response, err := member.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(r.key), "=", expected)).
 			Then(clientv3.OpPut(r.key, document)).Else(clientv3.OpGet(r.key)).Commit()
 		if err != nil {

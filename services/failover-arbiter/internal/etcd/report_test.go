@@ -40,7 +40,7 @@ func TestAReportReplacesTheOneBeforeWhoeverWroteIt(t *testing.T) {
 		}
 		return r, response.Kvs[0].ModRevision
 	}
-	one := NewReports(client.Endpoints(), events.RegionA)
+	one := NewReports(etcd.NewNearest(client.Endpoints(), 0), events.RegionA)
 	var last int64
 	for number := int64(1); number <= 20; number++ {
 		if err := one.Put(deadline(t), report("f.p1", number)); err != nil {
@@ -52,7 +52,7 @@ func TestAReportReplacesTheOneBeforeWhoeverWroteIt(t *testing.T) {
 		}
 		last = revision
 	}
-	two := NewReports(client.Endpoints(), events.RegionA) // the next process of the region
+	two := NewReports(etcd.NewNearest(client.Endpoints(), 0), events.RegionA) // the next process of the region
 	if err := two.Put(deadline(t), report("f.p2", 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -239,6 +239,9 @@ func (h *Hands) Close(string) {
 // Fence orders the database closed too; Close comes before.
 func (h *Hands) Fence(events.Epoch) { kick(h.databaseKick) }
 
+// Noticed lets the database's loop act at once on another phase or epoch of the failover's state.
+func (h *Hands) Noticed() { kick(h.databaseKick) }
+
 // Facts are what a renewal says about the database.
 func (h *Hands) Facts() etcd.Facts { return h.condition.Load().facts }
 
@@ -278,7 +281,6 @@ func (h *Hands) Run(ctx context.Context) error {
 	all.Go(func() { h.runProxy(ctx) })
 	all.Go(func() { h.runDatabase(ctx) })
 	all.Go(func() { h.runReports(ctx) })
-	all.Go(func() { h.watchState(ctx) })
 	all.Wait()
 	return nil
 }

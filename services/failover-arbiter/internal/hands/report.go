@@ -74,22 +74,3 @@ func (h *Hands) unseen(ctx context.Context, k *keeping, looked error) (state.Dat
 	}
 	return state.DatabaseUnknown, looked.Error()
 }
-
-// watchState lets the database's loop act at once on what the arbiters have decided.
-func (h *Hands) watchState(ctx context.Context) {
-	ticker := time.NewTicker(h.Every / 10)
-	defer ticker.Stop()
-	var last state.Phase
-	var epoch uint64
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if f := h.State(); f != nil && (f.Phase != last || uint64(f.Epoch) != epoch) {
-			last, epoch = f.Phase, uint64(f.Epoch)
-			kick(h.databaseKick)
-		}
-	}
-}

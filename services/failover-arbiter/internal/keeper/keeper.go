@@ -27,6 +27,7 @@ type Hands interface {
 	Open(epoch events.Epoch)
 	Close(reason string)
 	Fence(epoch events.Epoch)
+	Noticed()          // another phase or epoch of the failover's state
 	Facts() etcd.Facts // of the database as it was last seen
 }
 
@@ -71,6 +72,9 @@ type Options struct {
 	Tally    func(outcome string, took time.Duration)
 }
 
+// shortest keeps a clock that stands still from making a keeper spin.
+const shortest = time.Millisecond
+
 // New makes a keeper; nothing happens before Run.
 func New(settings mandate.Settings, o Options) *Keeper {
 	k := &Keeper{
@@ -95,8 +99,8 @@ func (k *Keeper) Learned(ctx context.Context, o mandate.Learned) {
 
 // Run decides until ctx ends; it then gives its last orders, to close and to fence, and returns.
 func (k *Keeper) Run(ctx context.Context) error {
-	ticker := time.NewTicker(k.tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(k.tick)
+	defer timer.Stop()
 	for {
 		var o mandate.Observation = mandate.Ticked{}
 		select {
@@ -104,10 +108,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.decide(ctx, mandate.Stopped{})
 			return nil
 		case o = <-k.observations:
-		case <-ticker.C:
+		case <-timer.C:
 		}
 		k.decide(ctx, o)
+		timer.Reset(k.idle())
 	}
+}
+
+// idle is how long nothing is due: until the decisions want to be woken, and a tick at most, in which a clock that jumped is noticed.
+func (k *Keeper) idle() time.Duration {
+	return max(min(k.state.Wake()-k.now().Boot, k.tick), shortest)
 }
 
 func (k *Keeper) decide(ctx context.Context, o mandate.Observation) {
@@ -133,6 +143,7 @@ func (k *Keeper) publish(o mandate.Observation, now mandate.Instant) {
 		}
 	}
 	_, view.EndsAt = k.state.EndedAt()
+	last := k.published.Load().Failover
 	switch o := o.(type) {
 	case mandate.Seen, mandate.Renewed:
 		view.LookedAt = now.Boot
@@ -141,6 +152,9 @@ func (k *Keeper) publish(o mandate.Observation, now mandate.Instant) {
 		k.silent.Note(errors.New(o.Reason), "remaining", view.Remaining)
 	}
 	k.published.Store(&view)
+	if f := view.Failover; k.hands != nil && f != nil && (last == nil || last.Phase != f.Phase || last.Epoch != f.Epoch) {
+		k.hands.Noticed()
+	}
 }
 
 func (k *Keeper) act(ctx context.Context, action mandate.Action) {

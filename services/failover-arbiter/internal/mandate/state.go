@@ -2,6 +2,7 @@ package mandate
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -78,6 +79,18 @@ func (s State) Seen() *Seen { return s.seen }
 
 // Remaining is how much validity is left, 0 for those who hold nothing.
 func (s State) Remaining(now Instant) time.Duration { return max(s.until-now.Boot, 0) }
+
+// Wake is when something is due by time alone: the next request, or the end of what may be committed under. It is far away when nothing is.
+func (s State) Wake() time.Duration {
+	wake := time.Duration(math.MaxInt64)
+	if !s.asking && !s.stopped {
+		wake = s.askNext
+	}
+	if s.open {
+		wake = min(wake, s.until-s.settings.Fence)
+	}
+	return wake
+}
 
 // Known is the highest epoch that this region has seen anywhere.
 func (s State) Known() events.Epoch { return s.known }

@@ -131,10 +131,10 @@ func TestWhateverACrashHasLeftTheNextFenceAndTheNextOpeningWork(t *testing.T) {
 			put(t, s.path(fencedRules+spareSuffix+".new"), fencedText[:5])
 			_ = os.Remove(s.path(fencedRules + spareSuffix))
 		},
-		"a spare that was not synced": func(t *testing.T, s *Server) { put(t, s.path(fencedRules+spareSuffix), "") },
+		"a spare that was not synced":                                    func(t *testing.T, s *Server) { put(t, s.path(fencedRules+spareSuffix), "") },
 		"the rules in force written in place, through their second name": func(t *testing.T, s *Server) { put(t, s.path(rules), fencedText) },
-		"rules of neither version": func(t *testing.T, s *Server) { put(t, s.path(rules), "host all all all trust\n") },
-		"no rules at all":          func(t *testing.T, s *Server) { _ = os.Remove(s.path(rules)) },
+		"rules of neither version":                                       func(t *testing.T, s *Server) { put(t, s.path(rules), "host all all all trust\n") },
+		"no rules at all":                                                func(t *testing.T, s *Server) { _ = os.Remove(s.path(rules)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := ruled(t, t.TempDir())

@@ -1,0 +1,128 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ofitec/ofitec/chassis/etcd"
+)
+
+// panel are three members that answer as the test says, and who was asked.
+type panel struct {
+	members []*clientv3.Client
+	silent  [3]bool
+	failing [3]bool
+
+	mu    sync.Mutex
+	asked []int
+}
+
+func newPanel(t *testing.T) *panel {
+	t.Helper()
+	return &panel{members: connect(t, dead, dead, dead).Endpoints()}
+}
+
+var errFails = errors.New("it fails")
+
+func (p *panel) call(ctx context.Context, member *clientv3.Client) (int, error) {
+	n := 0
+	for p.members[n] != member {
+		n++
+	}
+	p.mu.Lock()
+	p.asked = append(p.asked, n)
+	silent, failing := p.silent[n], p.failing[n]
+	p.mu.Unlock()
+	switch {
+	case silent:
+		<-ctx.Done()
+		return 0, ctx.Err()
+	case failing:
+		return 0, errFails
+	case n != 0:
+		time.Sleep(20 * time.Millisecond) // it is farther away
+	}
+	return n, nil
+}
+
+// ask gives who answered, how many were asked and how long it took.
+func (p *panel) ask(t *testing.T, n *etcd.Nearest) (winner, asked int, took time.Duration) {
+	t.Helper()
+	p.mu.Lock()
+	p.asked = nil
+	p.mu.Unlock()
+	began := time.Now()
+	winner, err := etcd.Ask(within(t, 10*time.Second), n, p.call)
+	took = time.Since(began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return winner, len(p.asked), took
+}
+
+func TestTheNearestMemberIsAskedAloneWhileItAnswers(t *testing.T) {
+	p := newPanel(t)
+	nearest := etcd.NewNearest(p.members, time.Minute)
+	for range 3 {
+		if winner, asked, _ := p.ask(t, nearest); winner != 0 || asked != 1 {
+			t.Errorf("member %d answered, %d were asked", winner, asked)
+		}
+	}
+}
+
+func TestASilentNearestMemberCostsThePatienceOnce(t *testing.T) {
+	const patience = 300 * time.Millisecond
+	p := newPanel(t)
+	nearest := etcd.NewNearest(p.members, patience)
+	p.silent[0] = true
+	if winner, asked, took := p.ask(t, nearest); winner == 0 || asked != 3 || took < patience {
+		t.Errorf("member %d answered after %s, %d were asked", winner, took, asked)
+	}
+	for range 3 {
+		if winner, asked, took := p.ask(t, nearest); winner == 0 || asked < 2 || took >= patience {
+			t.Errorf("member %d answered after %s, %d were asked: the patience was spent again", winner, took, asked)
+		}
+	}
+	p.silent[0] = false
+	if winner, asked, _ := p.ask(t, nearest); winner != 0 || asked < 2 {
+		t.Errorf("it is back: member %d answered, %d were asked", winner, asked)
+	}
+	if winner, asked, _ := p.ask(t, nearest); winner != 0 || asked != 1 {
+		t.Errorf("it was the first to answer again: member %d answered, %d were asked", winner, asked)
+	}
+}
+
+func TestANearestMemberThatFailsIsNotWaitedFor(t *testing.T) {
+	p := newPanel(t)
+	nearest := etcd.NewNearest(p.members, time.Minute)
+	p.failing[0] = true
+	if winner, asked, _ := p.ask(t, nearest); winner == 0 || asked != 3 {
+		t.Errorf("member %d answered, %d were asked", winner, asked)
+	}
+	p.failing = [3]bool{true, true, true}
+	if _, err := etcd.Ask(within(t, 10*time.Second), nearest, p.call); !errors.Is(err, errFails) {
+		t.Errorf("all fail: %v", err)
+	}
+}
+
+func TestWithNobodyAnsweringTheDeadlineHolds(t *testing.T) {
+	p := newPanel(t)
+	p.silent = [3]bool{true, true, true}
+	nearest := etcd.NewNearest(p.members, 20*time.Millisecond)
+	began := time.Now()
+	_, err := etcd.Ask(within(t, 100*time.Millisecond), nearest, p.call)
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
+		t.Errorf("%v after %s", err, took)
+	}
+	p.silent = [3]bool{}
+	if _, asked, _ := p.ask(t, nearest); asked < 2 {
+		t.Errorf("after an outage %d were asked, not all at once", asked)
+	}
+}
