@@ -3,6 +3,7 @@
 package postgrestest
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
@@ -108,10 +109,30 @@ func (d *Database) Configure(t *testing.T, open bool) {
 	}
 }
 
-// Init makes an empty cluster into which nobody may log in but the superuser over the Unix socket.
+// Init makes an empty cluster into which nobody may log in but the superuser over the Unix socket. The first one of a test's process is made by initdb, the others are copies of it:
+// they have the same system identifier.
 func (d *Database) Init(t *testing.T) {
 	t.Helper()
+	template.Lock()
+	defer template.Unlock()
+	if template.tar != nil {
+		unpack := d.command("/bin/sh", "-c", `mkdir -p "$1" && tar -xpf - -C "$1"`, "sh", d.DataDir)
+		unpack.Stdin = bytes.NewReader(template.tar)
+		if out, err := unpack.CombinedOutput(); err != nil {
+			t.Fatalf("copy the empty cluster: %v\n%s", err, out)
+		}
+		return
+	}
 	d.Run(t, "initdb", "-k", "-U", "postgres", "-A", "reject", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", d.DataDir)
+	packed, err := d.command("/bin/tar", "-cSf", "-", "-C", d.DataDir, ".").Output()
+	must(t, err)
+	template.tar = packed
+}
+
+// template is the first empty cluster, as initdb has left it; nil before.
+var template struct {
+	sync.Mutex
+	tar []byte
 }
 
 // Start starts the server and waits for it.
@@ -140,7 +161,11 @@ func (d *Database) MakeRoles(t *testing.T) {
 
 // Command is a program of PostgreSQL, run as the server's user.
 func (d *Database) Command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(BinDir+"/"+program, args...) //nolint:noctx // the caller ends it
+	return d.command(BinDir+"/"+program, args...)
+}
+
+func (d *Database) command(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...) //nolint:noctx // the caller ends it
 	cmd.Dir = "/"
 	cmd.Env = []string{"LC_ALL=C.UTF-8", "HOME=/nonexistent", "PATH=/usr/bin:/bin"}
 	if d.Account != nil {
