@@ -49,7 +49,7 @@ func (t *term) reconcile(ctx context.Context, now time.Time) {
 		return
 	}
 	t.well(what)
-	t.looked = now
+	t.looked, t.stored = now, -1 // a Vault that was restored meanwhile has fewer versions
 	if users {
 		t.compared = now
 	}

@@ -51,6 +51,12 @@ type rig struct {
 
 func startRig(t *testing.T, ttl, most string) *rig {
 	t.Helper()
+	return startRigOn(t, startVault, ttl, most)
+}
+
+// startRigOn starts one with a Vault of the test's own.
+func startRigOn(t *testing.T, startVault func(t *testing.T, ttl, most string, d *postgrestest.Database, proxy string) *vaultServer, ttl, most string) *rig {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("real servers are started")
 	}

@@ -42,8 +42,14 @@ func vaultProgram(t *testing.T) string {
 
 func startVault(t *testing.T, ttl, most string, d *postgrestest.Database, proxy string) *vaultServer {
 	t.Helper()
+	return startVaultOn(t, `storage "inmem" {}`, ttl, most, d, proxy)
+}
+
+// startVaultOn starts one whose data are where the stanza says.
+func startVaultOn(t *testing.T, storage, ttl, most string, d *postgrestest.Database, proxy string) *vaultServer {
+	t.Helper()
 	v := &vaultServer{addr: "http://" + chassistest.FreeAddr(t), dir: shortDir(t)}
-	config := fmt.Sprintf("storage \"inmem\" {}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\napi_addr = %q\ndisable_mlock = true\n", strings.TrimPrefix(v.addr, "http://"), v.addr)
+	config := fmt.Sprintf(storage+"\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\napi_addr = %q\ndisable_mlock = true\n", strings.TrimPrefix(v.addr, "http://"), v.addr)
 	must(t, os.WriteFile(v.dir+"/vault.hcl", []byte(config), 0o600))
 	start(t, exec.Command(vaultProgram(t), "server", "-config="+v.dir+"/vault.hcl"))
 	settings := api.DefaultConfig()

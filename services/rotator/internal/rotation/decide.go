@@ -28,6 +28,7 @@ func Decide(s state.Credential, o Observation, p Policy, now time.Time) (next st
 	s.Name, s.Method, s.Attempt, s.Grace = p.Name, p.Kind, p.Attempt.Seconds(), p.Grace.Seconds()
 	d := &decision{state: s, policy: p, seen: o, now: now}
 	d.adopt()
+	d.miss()
 	d.learn()
 	for _, result := range o.Results {
 		d.hear(result)

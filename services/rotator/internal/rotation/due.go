@@ -34,7 +34,7 @@ func (d *decision) todo() []Action {
 		if d.seen.Stored >= v.Number || d.seen.Stored < 0 {
 			continue
 		}
-		if v.Stage == state.StageRejected || v.Stage == state.StageRevoked {
+		if d.lost(v) { // or rejected before it could be staged
 			todo = append(todo, Burn{v.Number})
 		}
 		unused = true
@@ -53,6 +53,19 @@ func (d *decision) todo() []Action {
 		}
 	}
 	return todo
+}
+
+// miss replaces a version in use that KV v2 has no more: a restored Vault has the versions of its snapshot only, and whoever needs it could not read it.
+func (d *decision) miss() {
+	if v := d.current(); v != nil && d.lost(*v) {
+		v.Reason = "KV v2 has it no more; was Vault restored?"
+		d.state.NextAt = &d.now
+	}
+}
+
+// lost says that a version stood in KV v2 and does no more. What was never staged cannot be.
+func (d *decision) lost(v state.CredentialVersion) bool {
+	return d.seen.Stored >= 0 && d.seen.Stored < v.Number && v.Stage != state.StageMinted && v.Stage != state.StageTested
 }
 
 // deadMan is how much later than the drain Vault ends a user by itself.

@@ -76,13 +76,21 @@ func (e *Engine) Stage(ctx context.Context, number int64, secret Secret, by Fenc
 	return fmt.Errorf("stage version %d of %s: %w", number, e.path, err)
 }
 
-// Burn uses a number up, so that KV v2 and the rotator go on counting alike.
+// Burn uses a number up, so that KV v2 and the rotator go on counting alike; with it all that are missing below, as in a Vault that was restored to an earlier time.
 func (e *Engine) Burn(ctx context.Context, number int64) error {
-	if err := e.put(ctx, number, map[string]any{fieldVoid: "rejected"}); err != nil {
-		if stored, readErr := e.Stored(ctx); readErr == nil && stored >= number {
-			return nil
-		}
+	void := map[string]any{fieldVoid: "rejected"}
+	err := e.put(ctx, number, void)
+	if err == nil {
+		return nil
+	}
+	stored, readErr := e.Stored(ctx)
+	if readErr != nil || stored == number-1 { // it was the next one, and there is another reason
 		return fmt.Errorf("use up version %d of %s: %w", number, e.path, err)
+	}
+	for next := stored + 1; next <= number; next++ {
+		if err := e.put(ctx, next, void); err != nil {
+			return fmt.Errorf("use up version %d of %s: %w", next, e.path, err)
+		}
 	}
 	return nil
 }
