@@ -21,6 +21,12 @@ type Mart struct {
 	// for a mart that is computed whole whenever one of the datasets that it reads was touched.
 	DrivenBy string
 	Key      string
+	// Near is a column of whole numbers that stands for the key, one number a key, and in whose order rows come (an id of the source): rows are looked for by it, which passes over what is
+	// not near the touched ones. Empty for none.
+	Near string
+	// Sums is a mart whose rows this one counts and adds up: each column outside the grain is a count or a sum over them that is never NULL, and Count one that is 0 for a group without rows. What
+	// rows that the other mart has lost and won make of it is added then, and the others are not read again. Both are empty for other marts.
+	Sums, Count string
 	// Refresh says how changes of other things that it reads reach it; what is not named there makes the whole mart anew. Narrow names what need not be read as a whole then.
 	Refresh []Refresh
 	Narrow  []Narrow
@@ -35,7 +41,7 @@ type Mart struct {
 	File   string
 }
 
-var martFields = []string{"mart", "description", "grain", "driven_by", "key", "refresh", "narrow", "period", "reads", "amount", "trace"}
+var martFields = []string{"mart", "description", "grain", "driven_by", "key", "near", "sums", "count", "refresh", "narrow", "period", "reads", "amount", "trace"}
 
 type parsedMart struct {
 	Mart

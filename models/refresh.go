@@ -12,7 +12,7 @@ type Refresh struct {
 	// Read is a dataset or an earlier mart.
 	Read string
 	// Keys is a query that gives values of the mart's key. In it `touched` stands for what has changed: the hash keys of a dataset's touched rows (all of whose versions, old ones too, are in
-	// the satellite), or the rows that an earlier mart has lost and won.
+	// the satellite) with its business key, or the rows that an earlier mart has lost and won. In a mart with Near the query gives that number behind each key.
 	Keys string
 }
 
@@ -29,7 +29,11 @@ func (m Mart) Refreshes() []Refresh {
 	if m.DrivenBy == "" {
 		return m.Refresh
 	}
-	return append([]Refresh{{Read: m.DrivenBy, Keys: "SELECT " + m.Key + " FROM touched"}}, m.Refresh...)
+	columns := m.Key
+	if m.Near != "" {
+		columns += ", " + m.Near
+	}
+	return append([]Refresh{{Read: m.DrivenBy, Keys: "SELECT " + columns + " FROM touched"}}, m.Refresh...)
 }
 
 // RefreshOf finds how a change of something reaches the mart; false when it makes the whole of it anew.
@@ -74,6 +78,15 @@ func (r *reader) refreshes(m *Mart, root *yaml.Node, fields map[string]*yaml.Nod
 	})
 	if (m.DrivenBy == "" && len(m.Refresh) == 0) != (m.Key == "") {
 		r.problem(root, "driven_by", "and key belong together (or refresh and key): have both or none")
+	}
+	m.Near, m.Sums, m.Count = r.optionalText(fields, "", "near"), r.optionalText(fields, "", "sums"), r.optionalText(fields, "", "count")
+	switch {
+	case m.Near != "" && m.Key == "":
+		r.problem(fields["near"], "near", "needs a key, which it stands beside")
+	case (m.Sums == "") != (m.Count == ""):
+		r.problem(root, "sums", "and count belong together: have both or none")
+	case m.Sums != "" && !slices.ContainsFunc(m.Refresh, func(f Refresh) bool { return f.Read == m.Sums }):
+		r.problem(fields["sums"], "sums", "%q is not among refresh, which says what is computed when something else has changed too", m.Sums)
 	}
 	if m.DrivenBy != "" && !slices.Contains(m.Reads, m.DrivenBy) {
 		r.problem(fields["driven_by"], "driven_by", "%q is not among reads", m.DrivenBy)

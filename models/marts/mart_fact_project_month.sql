@@ -1,18 +1,8 @@
 WITH horizon AS (
     SELECT last_day(CAST(timezone('America/Santiago', timezone('UTC', max(asof_clock))) AS DATE)) AS month_end FROM etl_batch
 ),
-billed AS (
-    -- A document is rounded once, to whole pesos, when it is converted.
-    SELECT
-        d.hk_project,
-        last_day(d.date) AS month_end,
-        d.sign * CASE WHEN coalesce(d.currency, 'CLP') = 'CLP' THEN d.amount_untaxed ELSE CAST(round(CAST(d.amount_untaxed AS DECIMAL(30,2)) * r.rate, 0) AS DECIMAL(18,2)) END AS revenue
-    FROM mart_fact_sales AS d
-    LEFT JOIN mart_dim_rate AS r ON r.currency = d.currency AND r.date = d.date
-    WHERE d.date IS NOT NULL
-),
 facts AS (
-    SELECT hk_project, month_end, revenue, NULL::DECIMAL(18,2) AS direct_cost, CASE WHEN revenue IS NULL THEN 1 END AS without_rate FROM billed
+    SELECT hk_project, month_end, revenue, NULL::DECIMAL(18,2) AS direct_cost, documents_without_rate AS without_rate FROM mart_fact_billing
     UNION ALL
     SELECT coalesce(hk_project, 0), last_day(date), NULL, amount, NULL
     FROM vault_s_cost_line
@@ -39,7 +29,7 @@ sums AS (
         m.month_end = m.last AS is_open,
         CAST(coalesce(sum(f.revenue), 0) AS DECIMAL(30,2)) AS revenue,
         CAST(coalesce(sum(f.direct_cost), 0) AS DECIMAL(30,2)) AS direct_cost,
-        count(f.without_rate) AS documents_without_rate
+        CAST(coalesce(sum(f.without_rate), 0) AS BIGINT) AS documents_without_rate
     FROM months AS m LEFT JOIN facts AS f ON f.hk_project = m.hk_project AND f.month_end = m.month_end
     GROUP BY m.hk_project, m.month_end, m.last
 )

@@ -23,6 +23,10 @@ type Options struct {
 	TempDir     string // where it spills to; made when it is not there, mode 0700, because a spill may hold what is not yet a token
 }
 
+// logLimit is how large the engine's log may grow before it is worked into the file, which rewrites parts of every table that was changed: at the engine's own 16 MiB that would be every second delta
+// of ten thousand rows. After a crash so much is read again at the start.
+const logLimit = "64MiB"
+
 // ErrInUse says that another process has the file open.
 var ErrInUse = errors.New("the warehouse is open in another process; one process writes, readers use its snapshot")
 
@@ -47,6 +51,7 @@ func Open(ctx context.Context, path string, o Options) (*sql.DB, error) {
 		"SET memory_limit = '" + strings.ReplaceAll(o.MemoryLimit, "'", "''") + "'",
 		fmt.Sprintf("SET threads = %d", o.Threads),
 		"SET temp_directory = '" + strings.ReplaceAll(o.TempDir, "'", "''") + "'",
+		"SET checkpoint_threshold = '" + logLimit + "'",
 		"SET TimeZone = 'UTC'", // times without an offset are UTC by the export's contract
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",

@@ -20,6 +20,24 @@ func (p Plan) Recall() []string {
 	}
 }
 
+// Tell makes a TEMP table of the touched keys with their business keys, for what is computed from the vault. A key of which nothing was ever observed has none. After First it is a view: all
+// rows are touched, and what is made as a whole asks for none.
+func (p Plan) Tell(table string, first bool) string {
+	business, one := make([]string, len(p.Vault.BusinessKey)), make([]string, len(p.Vault.BusinessKey))
+	for i, column := range p.Vault.BusinessKey {
+		business[i] = canon.Quote(column)
+		one[i] = fmt.Sprintf("any_value(%s) AS %[1]s", business[i]) // texts of one key may differ in case
+	}
+	list := strings.Join(business, ", ")
+	switch {
+	case first:
+		return fmt.Sprintf("CREATE OR REPLACE TEMP VIEW %s AS SELECT %s, %s FROM %s", table, p.Vault.Key, list, p.rows())
+	case !p.Kept:
+		return fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS FROM %s", table, Touched)
+	}
+	return fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT t.%s, %s FROM %s AS t LEFT JOIN (SELECT %[2]s, %[5]s FROM work_history GROUP BY %[2]s) AS h ON h.%[2]s = t.%[2]s", table, p.Vault.Key, list, Touched, strings.Join(one, ", "))
+}
+
 // Grow adds the delta's new keys and pairs to hubs and links: sets that only grow. A hub also has the keys that other datasets name; a link has the pairs of this dataset's observations alone,
 // so that those of the touched keys tell which are new, and its table need not be read.
 func (p Plan) Grow(load int64) []string {

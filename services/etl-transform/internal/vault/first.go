@@ -24,7 +24,6 @@ func (p Plan) First(load int64) []string {
 	statements := []string{
 		fmt.Sprintf("INSERT INTO %s BY NAME SELECT r.%s, r.hashdiff, %s, r._as_of AS as_of, %d AS load, r._sequence AS raw_sequence, r._line AS raw_line FROM %s AS r",
 			p.Stage(), key, p.columns("r."), load, p.rows()),
-		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT %s FROM %s", Touched, key, p.rows()),
 	}
 	if !p.Kept {
 		return statements

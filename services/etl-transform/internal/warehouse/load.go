@@ -14,7 +14,6 @@ import (
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
-	"github.com/ofitec/ofitec/services/etl-transform/internal/vault"
 )
 
 // Result is what a load did.
@@ -120,20 +119,20 @@ func (r *Result) lap(stage string, start *time.Time) {
 
 // clean drops the working tables: those of a large load would stay in memory until the next one.
 func (w *Warehouse) clean(ctx context.Context) {
-	found, err := w.conn.QueryContext(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary")
+	found, err := w.conn.QueryContext(ctx, "SELECT 'VIEW', view_name FROM duckdb_views() WHERE temporary AND NOT internal UNION ALL SELECT 'TABLE', table_name FROM duckdb_tables() WHERE temporary")
 	if err != nil {
 		return // a failure of the engine is told by the next load
 	}
-	var names []string
+	var drops []string
 	for found.Next() {
-		var name string
-		if found.Scan(&name) == nil {
-			names = append(names, name)
+		var kind, name string
+		if found.Scan(&kind, &name) == nil {
+			drops = append(drops, fmt.Sprintf("DROP %s IF EXISTS temp.%s", kind, canon.Quote(name)))
 		}
 	}
 	_ = found.Close()
-	for _, name := range names {
-		_, _ = w.conn.ExecContext(ctx, "DROP TABLE IF EXISTS temp."+canon.Quote(name))
+	for _, drop := range drops {
+		_, _ = w.conn.ExecContext(ctx, drop)
 	}
 }
 
@@ -155,29 +154,9 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, deltas []
 	}
 	touched := map[string]bool{}
 	for _, d := range deltas {
-		p := d.plan
-		first, err := w.stage(ctx, tx, d, r)
-		if err != nil {
-			return fmt.Errorf("stage dataset %s: %w", p.Dataset.Name, err)
-		}
-		r.lap("stage", start)
-		statements := p.First(r.Load)
-		if !first {
-			statements = slices.Concat(p.Recall(), p.Grow(r.Load), p.Derive(r.Load))
-		}
-		if err := run(ctx, tx, statements...); err != nil {
-			return fmt.Errorf("load vault of %s: %w", p.Dataset.Name, err)
-		}
-		keys, err := number(ctx, tx, "SELECT count(*) FROM "+vault.Touched)
-		if err != nil {
+		if touched[d.plan.Dataset.Name], err = w.fill(ctx, tx, d, r, start); err != nil {
 			return err
 		}
-		r.Written += keys
-		touched[p.Dataset.Name] = keys > 0
-		if err := run(ctx, tx, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS FROM %s", touchedBy(p.Dataset.Name), vault.Touched)); err != nil {
-			return err
-		}
-		r.lap("vault", start)
 	}
 	if err := w.enter(ctx, tx, s, r); err != nil {
 		return err
@@ -200,6 +179,27 @@ func (w *Warehouse) load(ctx context.Context, tx *sql.Tx, s *spooling, deltas []
 	r.Volume = written.sum
 	w.o.Log.DebugContext(ctx, "tables are filled", "seconds", written.took)
 	return w.record(ctx, tx, s, r)
+}
+
+// fill brings a dataset's delta into stage and vault, and says whether a key was touched.
+func (w *Warehouse) fill(ctx context.Context, tx *sql.Tx, d delta, r *Result, start *time.Time) (bool, error) {
+	p := d.plan
+	first, err := w.stage(ctx, tx, d, r)
+	if err != nil {
+		return false, fmt.Errorf("stage dataset %s: %w", p.Dataset.Name, err)
+	}
+	r.lap("stage", start)
+	statements := p.First(r.Load)
+	if !first {
+		statements = slices.Concat(p.Recall(), p.Grow(r.Load), p.Derive(r.Load))
+	}
+	if err := run(ctx, tx, append(statements, p.Tell(touchedBy(p.Dataset.Name), first))...); err != nil {
+		return false, fmt.Errorf("load vault of %s: %w", p.Dataset.Name, err)
+	}
+	keys, err := number(ctx, tx, "SELECT count(*) FROM "+touchedBy(p.Dataset.Name))
+	r.Written += keys
+	r.lap("vault", start)
+	return keys > 0, err
 }
 
 // begin takes the load's number. Numbers are never used twice, not even after the file was made anew: whoever remembers events by their id would take a new load for an old one.

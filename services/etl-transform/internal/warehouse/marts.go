@@ -79,29 +79,31 @@ func (w *Warehouse) martState(ctx context.Context, tx *sql.Tx, mart string) (mar
 
 func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, r reach, s martState, load int64) (MartResult, change, error) {
 	result := MartResult{Mart: m.Name, Kept: s.load}
-	if err := (narrowed{m}).compute(ctx, tx, r); err != nil {
-		return result, none, err
-	}
 	checks := check.Of(w.o.Models.Checks(), m.Name)
 	tests := check.Rows(check.Errors(checks))
-	outcomes, err := w.tableChecks(ctx, tx, m, checks, r, &result)
+	r.sums = r.sums && len(tests) == 0 // what a check keeps out of the mart is not in the sums
+	place, err := w.make(ctx, tx, m, &r)
+	if err != nil {
+		return result, none, err
+	}
+	outcomes, err := w.tableChecks(ctx, tx, m, checks, place, r, &result)
 	if err != nil {
 		return result, none, err
 	}
 	if result.BlockedBy != "" {
-		return result, none, errors.Join(w.saveMart(ctx, tx, result, s.load), w.saveOutcomes(ctx, tx, m.Name, outcomes, load))
+		if place == m.Name {
+			err = run(ctx, tx, "DELETE FROM "+m.Name)
+		}
+		return result, none, errors.Join(err, w.saveMart(ctx, tx, result, s.load), w.saveOutcomes(ctx, tx, m.Name, outcomes, load))
 	}
-	statements := []string{fmt.Sprintf("DELETE FROM etl_quarantine WHERE layer = 'mart' AND name = %s AND %s", canon.Literal(m.Name), r.quarantined(m))}
-	for _, t := range tests {
-		statements = append(statements, quarantine(m, t, load))
-	}
-	statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE %s", candidate, check.AnyFailing(tests)))
-	if err := run(ctx, tx, statements...); err != nil {
+	if err := w.keepOut(ctx, tx, m, tests, place, r, load); err != nil {
 		return result, none, err
 	}
-	changed, err := w.apply(ctx, tx, m, r)
-	if err != nil {
-		return result, none, err
+	changed := whole
+	if place != m.Name {
+		if changed, err = w.apply(ctx, tx, m, r); err != nil {
+			return result, none, err
+		}
 	}
 	if changed == some {
 		if result.Restated, err = w.restated(ctx, tx, m); err != nil {
@@ -117,6 +119,36 @@ func (w *Warehouse) refreshOne(ctx context.Context, tx *sql.Tx, m models.Mart, r
 	}
 	result.Kept = load
 	return result, changed, errors.Join(w.saveMart(ctx, tx, result, load), w.saveOutcomes(ctx, tx, m.Name, append(outcomes, rows...), load))
+}
+
+// make computes the rows and says in which table they are: the candidate, or the mart itself where it is empty, since a copy of all rows beside it would cost as much again.
+func (w *Warehouse) make(ctx context.Context, tx *sql.Tx, m models.Mart, r *reach) (string, error) {
+	if r.whole {
+		before, err := number(ctx, tx, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM %s LIMIT 1)", m.Name))
+		if err != nil {
+			return "", err
+		}
+		if before == 0 {
+			return m.Name, run(ctx, tx, fmt.Sprintf("INSERT INTO %s BY NAME SELECT * FROM (%s) AS m", m.Name, m.SQL))
+		}
+	}
+	return candidate, narrowed{m}.compute(ctx, tx, r)
+}
+
+// keepOut puts the rows that fail a test into the quarantine instead.
+func (w *Warehouse) keepOut(ctx context.Context, tx *sql.Tx, m models.Mart, tests []check.RowTest, place string, r reach, load int64) error {
+	if err := run(ctx, tx, fmt.Sprintf("DELETE FROM etl_quarantine WHERE layer = 'mart' AND name = %s AND %s", canon.Literal(m.Name), r.quarantined(m))); err != nil || len(tests) == 0 {
+		return err
+	}
+	failing, err := number(ctx, tx, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s", place, check.AnyFailing(tests)))
+	if err != nil || failing == 0 {
+		return err
+	}
+	var statements []string
+	for _, t := range tests {
+		statements = append(statements, quarantine(m, t, place, load))
+	}
+	return run(ctx, tx, append(statements, fmt.Sprintf("DELETE FROM %s WHERE %s", place, check.AnyFailing(tests)))...)
 }
 
 // outcome is what a check found in a mart: a row of etl_check.
@@ -138,9 +170,9 @@ func (r *MartResult) note(o outcome) {
 }
 
 // tableChecks looks at the mart as it would be. The first error holds it back.
-func (w *Warehouse) tableChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, r reach, result *MartResult) ([]outcome, error) {
+func (w *Warehouse) tableChecks(ctx context.Context, tx *sql.Tx, m models.Mart, checks []models.Check, place string, r reach, result *MartResult) ([]outcome, error) {
 	failing := check.AnyFailing(check.Rows(check.Errors(checks)))
-	anew := fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s))", candidate, failing)
+	anew := fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s))", place, failing)
 	all := anew
 	if !r.whole {
 		all = fmt.Sprintf("(SELECT * FROM %s WHERE NOT (%s) UNION ALL BY NAME SELECT * FROM %s WHERE NOT (%s))", candidate, failing, m.Name, r.only(m))
@@ -183,7 +215,7 @@ func (w *Warehouse) saveOutcomes(ctx context.Context, tx *sql.Tx, mart string, o
 }
 
 // quarantine keeps the rows that fail a test, with the reason.
-func quarantine(m models.Mart, t check.RowTest, load int64) string {
+func quarantine(m models.Mart, t check.RowTest, place string, load int64) string {
 	grain := make([]string, len(m.Grain))
 	for i, column := range m.Grain {
 		grain[i] = fmt.Sprintf("coalesce(CAST(%s AS VARCHAR), '')", canon.Quote(column))
@@ -197,7 +229,7 @@ func quarantine(m models.Mart, t check.RowTest, load int64) string {
 	}
 	return fmt.Sprintf(`INSERT INTO etl_quarantine (layer, name, row_key, hk, column_name, value, reason, amount, load)
 SELECT 'mart', %s, %s, %s, %s, left(CAST(%s AS VARCHAR), 200), %s, %s, %d FROM %s WHERE %s`, canon.Literal(m.Name), strings.Join(grain, " || '|' || "), key, canon.Literal(t.Column),
-		canon.Quote(t.Column), canon.Literal(t.Check.Name()+": "+t.Reason), amount, load, candidate, t.Failing)
+		canon.Quote(t.Column), canon.Literal(t.Check.Name()+": "+t.Reason), amount, load, place, t.Failing)
 }
 
 // count tells what the checks of rows found in the mart as it is now.
