@@ -12,7 +12,7 @@ const state = {}; // the newest of each section
 let token = "", version = "", sent = false;
 
 const views = {
-  writer, regions, failover, events, money: (data) => { money(data); kpis(); }, sources: () => {},
+  writer, regions, failover, events, money: (data) => { money(data); kpis(true); }, sources: () => {},
   credentials: (data) => credentials(data, order), warehouse: (data) => warehouse(data, order),
 };
 
@@ -153,4 +153,5 @@ $("order-form").addEventListener("submit", send);
 $("order-cancel").addEventListener("click", () => $("order").close());
 $("leave").addEventListener("click", async () => { await post("/api/leave", {}); ended(); });
 showAll();
+kpis(); // not only when the stream tells of them
 listen();

@@ -4,21 +4,24 @@ import * as w from "/assets/words.js";
 import { month, again, leave, show, held } from "/assets/month.js";
 const { t } = w;
 
-let told, plots = [], asked = 0, watcher;
+let told, text, question, plots = [], asked = 0, watcher;
 
 const chosen = () => new URLSearchParams([["project", $("kpi-project").value], ["from", $("kpi-from").value], ["to", $("kpi-to").value]].filter(([, value]) => value));
 
-// kpis asks anew: when the reader chooses, and when something was published. Only the newest question's answer is shown.
-export async function kpis() {
-  const mine = ++asked;
+// kpis asks anew: at the start, when the reader chooses, and when something was published. Only the newest question's answer is shown; with news, only when it says something else.
+export async function kpis(news = false) {
+  const mine = ++asked, query = String(chosen());
   try {
-    const answer = await fetch("/api/kpis?" + chosen());
-    const body = await answer.json();
-    if (mine !== asked) return;
+    const answer = await fetch("/api/kpis?" + query);
+    const said = await answer.text();
+    if (mine !== asked || news && said === text && query === question) return;
+    const body = JSON.parse(said);
     told = answer.ok ? body : { problem: body.error };
+    [text, question] = [said, query];
   } catch (problem) {
     if (mine !== asked) return;
     told = { problem: problem.message };
+    text = undefined;
   }
   redraw();
   again();
