@@ -90,10 +90,9 @@ func (s *Summary) reject(line int64, reason string) {
 	}
 }
 
-func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
-	r := csv.NewReader(in)
-	r.FieldsPerRecord, r.ReuseRecord = -1, true
-	header, err := r.Read()
+func (w *Writer) lines(in *bufio.Reader, file int, s *Summary) error {
+	r := newRecords(in)
+	header, _, err := r.read()
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -104,7 +103,7 @@ func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
 	places, width := w.places(header, s), len(header)
 	values := make([]string, len(w.dataset.Columns))
 	for {
-		record, err := r.Read()
+		record, line, err := r.read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -116,13 +115,12 @@ func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
 		if err != nil {
 			return fmt.Errorf("read record: %w", err)
 		}
-		line, _ := r.FieldPos(0)
 		if len(record) != width {
-			s.reject(int64(line), fmt.Sprintf("has %d fields, the header has %d", len(record), width))
+			s.reject(line, fmt.Sprintf("has %d fields, the header has %d", len(record), width))
 			continue
 		}
 		if name := w.strange(header, record); name != "" {
-			s.reject(int64(line), discarded(name))
+			s.reject(line, discarded(name))
 			continue
 		}
 		for i, place := range places {
@@ -131,7 +129,7 @@ func (w *Writer) lines(in io.Reader, file int, s *Summary) error {
 				values[i] = record[place]
 			}
 		}
-		if err := w.write(values, file, int64(line), s); err != nil {
+		if err := w.write(values, file, line, s); err != nil {
 			return err
 		}
 	}
@@ -269,53 +267,29 @@ const maxRecord = 2_000_000
 
 // write adds one record, or counts it as rejected.
 func (w *Writer) write(values []string, file int, line int64, s *Summary) error {
-	counted := w.counted[:0]
-	for i := range w.dataset.Columns {
-		c := &w.dataset.Columns[i]
-		value := given(c.Type.Kind, values[i])
-		if c.PII != "" && value != "" {
-			token, err := w.tokens.Token(c.PII, value)
-			if err != nil {
-				return err
-			}
-			value = token
-		}
-		if !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
-			s.reject(line, "column "+c.Name+" is not UTF-8 text")
-			return nil
-		}
-		s.Multiline = s.Multiline || strings.ContainsAny(value, "\r\n")
-		counted = append(counted, value)
+	if fine, err := w.count(values, line, s); err != nil || !fine {
+		return err
 	}
-	w.counted = counted
 	b := w.record[:0]
 	b = strconv.AppendInt(b, w.next, 10)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, int64(file), 10)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, line, 10)
-	size := len(b) + hashed
-	for _, value := range counted {
-		size += len(value) + 3
-	}
-	if size > maxRecord/2 {
-		for _, value := range counted {
-			size += strings.Count(value, `"`)
-		}
-	}
-	if size > maxRecord {
+	w.record = b
+	if w.tooLong(len(b)) {
 		s.reject(line, fmt.Sprintf("is longer than %d bytes", maxRecord))
 		return nil
 	}
 	wrote, err := false, error(nil)
 	if w.typed != nil {
-		wrote, err = w.typed.write(w.dataset.Columns, counted, b)
+		wrote, err = w.typed.write(w.dataset.Columns, w.counted, b)
 	}
 	switch {
 	case wrote:
 		s.Typed++
 	case err == nil:
-		for _, value := range counted {
+		for _, value := range w.counted {
 			b = append(b, ',')
 			if value != "" {
 				b = quoted(b, value)
@@ -330,6 +304,61 @@ func (w *Writer) write(values []string, file int, line int64, s *Summary) error 
 	w.next++
 	s.Records++
 	return nil
+}
+
+// count leaves in counted what the values of a record count as, with tokens for personal data. It rejects a record whose text is none.
+func (w *Writer) count(values []string, line int64, s *Summary) (bool, error) {
+	counted := w.counted[:0]
+	for i := range w.dataset.Columns {
+		c := &w.dataset.Columns[i]
+		value := given(c.Type.Kind, values[i])
+		if c.PII != "" && value != "" {
+			token, err := w.tokens.Token(c.PII, value)
+			if err != nil {
+				return false, err
+			}
+			value = token
+		}
+		fine, ends := look(value)
+		if !fine {
+			s.reject(line, "column "+c.Name+" is not UTF-8 text")
+			return false, nil
+		}
+		s.Multiline = s.Multiline || ends
+		counted = append(counted, value)
+	}
+	w.counted = counted
+	return true, nil
+}
+
+// look says whether a value is UTF-8 text without a zero byte, and whether a line ends in it.
+func look(value string) (fine, ends bool) {
+	ascii := true
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c >= utf8.RuneSelf:
+			ascii = false
+		case c == 0:
+			return false, false
+		case c == '\n' || c == '\r':
+			ends = true
+		}
+	}
+	return ascii || utf8.ValidString(value), ends
+}
+
+// tooLong says whether the record at hand is more than the engine takes as a line, behind numbers of some bytes.
+func (w *Writer) tooLong(numbers int) bool {
+	size := numbers + hashed
+	for _, value := range w.counted {
+		size += len(value) + 3
+	}
+	if size > maxRecord/2 {
+		for _, value := range w.counted {
+			size += strings.Count(value, `"`)
+		}
+	}
+	return size > maxRecord
 }
 
 // quoted adds a text as the engine reads it.
