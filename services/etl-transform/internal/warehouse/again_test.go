@@ -41,6 +41,7 @@ const (
 )
 
 func TestAMartThatCouldNotBeComputedIsTriedAgainWithoutABatch(t *testing.T) {
+	t.Parallel()
 	b, path := fragileBench(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -67,6 +68,7 @@ func TestAMartThatCouldNotBeComputedIsTriedAgainWithoutABatch(t *testing.T) {
 }
 
 func TestAMartThatCouldNotBeComputedIsTriedAgainWithABatchThatTouchesNothingOfIt(t *testing.T) {
+	t.Parallel()
 	b, path := fragileBench(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -79,6 +81,7 @@ func TestAMartThatCouldNotBeComputedIsTriedAgainWithABatchThatTouchesNothingOfIt
 }
 
 func TestAMartThatStaysBrokenIsTriedLessAndLessOftenAndHoldsUpNothing(t *testing.T) {
+	t.Parallel()
 	b, path := fragileBench(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)

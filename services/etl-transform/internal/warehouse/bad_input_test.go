@@ -10,6 +10,7 @@ const projectColumns = "project_id,project_name,partner_id,manager,state,date_st
 
 // Each kind of bad input has its rule, and a line in the quarantine or among the warnings; the good document beside them is published.
 func TestBadInputHasItsRuleAndALineAndTheRestIsPublished(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	b.close(t, march)
 	const at = ",2025-12-31T00:00:00Z\n"
@@ -65,6 +66,7 @@ func TestBadInputHasItsRuleAndALineAndTheRestIsPublished(t *testing.T) {
 }
 
 func TestACreditNoteOfAnotherCurrencyIsUsedAtTheRatesOfTheDayAndUnknownWithoutOne(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	const at = ",2025-12-31T00:00:00Z\n"
 	const columns = "allocation_id,payment_id,invoice_id,credit_note_id,amount,date,write_date\n"

@@ -45,8 +45,10 @@ func checkBench(t *testing.T, test string) *bench {
 const thingColumns = "thing_id,owner_id,colour,price,write_date\n"
 
 func TestEachKindOfCheckFailsWhenItShouldAndNamesTableColumnAndRows(t *testing.T) {
+	t.Parallel()
 	for _, k := range checkKinds {
 		t.Run(k.check, func(t *testing.T) {
+			t.Parallel()
 			b := checkBench(t, k.test)
 			r := b.load(t, b.file("owner", "rows", "owner_id,rut,write_date\n1,76.000.000-0,2026-01-01T00:00:00Z\n2,76.000.000-1,2026-01-01T00:00:00Z\n", 1),
 				b.file("thing", "rows", thingColumns+"1,1,red,5.00,2026-01-01T00:00:00Z\n2,1,blue,7.00,2026-01-01T00:00:00Z\n", 1))
@@ -85,6 +87,7 @@ func TestEachKindOfCheckFailsWhenItShouldAndNamesTableColumnAndRows(t *testing.T
 }
 
 func TestACheckThatWarnsIsToldAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	b := checkBench(t, "positive: {columns: [price], severity: warn}")
 	r := b.load(t, b.file("thing", "rows", thingColumns+"1,1,red,0.00,2026-01-01T00:00:00Z\n", 1))
 	if m := r.Marts[0]; m.Warned != 1 || m.Failed != 0 || m.Quarantined != 0 || m.BlockedBy != "" || m.Rows != 1 {
@@ -94,6 +97,7 @@ func TestACheckThatWarnsIsToldAndChangesNothing(t *testing.T) {
 }
 
 func TestTheKindsThatAreTriedAreAllThatThereAre(t *testing.T) {
+	t.Parallel()
 	var tried []string
 	for _, k := range checkKinds {
 		kind, _, _ := strings.Cut(k.test, ":")

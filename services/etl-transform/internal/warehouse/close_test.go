@@ -33,6 +33,7 @@ func (b *bench) close(t *testing.T, c Closing) Frozen {
 const invoiceColumns = "invoice_id,project_id,partner_id,move_type,date,due_date,amount_total,amount_tax,retention_amount,currency,state,write_date\n"
 
 func TestALateDocumentRestatesAClosedMonthAndNotWhatWasReported(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	var said bytes.Buffer
 	b.o.Log = slog.New(slog.NewTextHandler(&said, nil))
@@ -73,6 +74,7 @@ func TestALateDocumentRestatesAClosedMonthAndNotWhatWasReported(t *testing.T) {
 }
 
 func TestAMonthIsClosedOnceAndOnlyWhenItIsOver(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	open := march
 	for _, month := range []time.Month{time.December, time.January} { // exports reach December 2025
@@ -94,6 +96,7 @@ func TestAMonthIsClosedOnceAndOnlyWhenItIsOver(t *testing.T) {
 
 // What was reported comes from the raw file of the closing, so that neither the order of the files nor a formula that was corrected since can change it.
 func TestAClosingIsTheSameInAWarehouseThatIsMadeAnewByOtherFormulas(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	f := b.close(t, march)
 	before := query(t, b.db, "SELECT CAST(COLUMNS(* EXCLUDE (as_restated, difference)) AS VARCHAR) FROM mart_closed_figure ORDER BY ALL")

@@ -163,11 +163,13 @@ func (b *bench) compare(t *testing.T, sheet string) {
 }
 
 func TestTheWorkedCompanyHasTheFiguresOfItsSheet(t *testing.T) {
+	t.Parallel()
 	newCompany(t, "company").compare(t, "company.sheet")
 }
 
 // Every KPI of every project and month, as formulas of the documents' amounts that testdata/company_months.py derived from the same exports.
 func TestEveryKPIOfEveryMonthHasTheFigureOfItsSheet(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	b.compare(t, "company_months.sheet")
 	b.expect(t, "SELECT (SELECT count(*) FROM mart_kpi_project), (SELECT count(*) FROM mart_kpi_company)", fmt.Sprintf("%d|%d", rowsOf(t, "mart_kpi_project"), rowsOf(t, "mart_kpi_company")))
@@ -190,10 +192,12 @@ func rowsOf(t *testing.T, mart string) int {
 }
 
 func TestTheZeroCasesAreAsPinned(t *testing.T) {
+	t.Parallel()
 	newCompany(t, "zeros").compare(t, "zeros.sheet")
 }
 
 func TestDraftAndDeletedProjectsHaveNoRowOfWorkInProgress(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "zeros")
 	count := "SELECT count(*) FROM mart_fact_wip WHERE hk_project IN (SELECT hk_project FROM vault_h_project WHERE project_id IN (11, 18))"
 	b.expect(t, count, "1")
@@ -203,6 +207,7 @@ func TestDraftAndDeletedProjectsHaveNoRowOfWorkInProgress(t *testing.T) {
 }
 
 func TestAgesGoOnFromDayToDayWithoutANewDocument(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	b.expect(t, "SELECT days_overdue, bucket FROM mart_fact_receivable WHERE invoice_id = 6", "30|1_30")
 	b.load(t, b.file("partner", "rows", "partner_id,write_date\n", 12)) // noon of the next day, an export of nothing
@@ -211,6 +216,7 @@ func TestAgesGoOnFromDayToDayWithoutANewDocument(t *testing.T) {
 }
 
 func TestALateRateRestatesTheMonthThatLackedIt(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	b.load(t, b.file("currency_rate", "rows", "rate_id,currency,date,rate,write_date\n6,UF,2025-06-30,38500,2025-12-31T00:00:00Z\n", -11))
 	b.expect(t, "SELECT projects, projects_left_out FROM mart_kpi_company WHERE month_end = '2025-06-30'", "3|0")
@@ -218,6 +224,7 @@ func TestALateRateRestatesTheMonthThatLackedIt(t *testing.T) {
 }
 
 func TestAContractOfHundredsOfBillionsIsMultipliedExactly(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	r := b.load(t, b.file("currency_rate", "rows", "rate_id,currency,date,rate,write_date\n6,UF,2025-06-30,38500,2025-12-31T00:00:00Z\n", -11),
 		b.file("project", "rows", "project_id,project_name,partner_id,manager,state,date_start,date_end,contract_amount,contract_currency,approved_changes,budget_cost,estimate_at_completion,write_date\n"+
@@ -275,6 +282,7 @@ func (b *bench) deltas(t *testing.T, random *rand.Rand) []batch.Announced {
 }
 
 func TestTheMartsEqualThoseMadeAnewAfterAnyDeltas(t *testing.T) {
+	t.Parallel()
 	seeds := 3
 	if testing.Short() {
 		seeds = 1
@@ -342,6 +350,7 @@ func (b *bench) carried(t *testing.T, seed int) {
 
 // The same documents in any order of delivery give the same marts.
 func TestTheOrderOfTheExportsDoesNotChangeTheMarts(t *testing.T) {
+	t.Parallel()
 	forwards := newCompany(t, "company")
 	m, err := models.Open("")
 	if err != nil {
@@ -370,6 +379,7 @@ func TestTheOrderOfTheExportsDoesNotChangeTheMarts(t *testing.T) {
 }
 
 func TestTheHolidaysOfChileAreThoseOfTheCalendar(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	for year, want := range map[int]string{ // as published for the year
 		2018: "01-01 03-30 03-31 05-01 05-21 07-02 07-16 08-15 09-17 09-18 09-19 10-15 11-01 11-02 12-08 12-25",

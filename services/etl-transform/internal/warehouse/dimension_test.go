@@ -3,6 +3,7 @@ package warehouse
 import "testing"
 
 func TestAnAttributeThatChangesMakesAVersionAndTouchesNoFact(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	before := b.digests(t)
 	key := query(t, b.db, "SELECT hk_project FROM mart_dim_project WHERE project_id = 1")
@@ -26,6 +27,7 @@ func TestAnAttributeThatChangesMakesAVersionAndTouchesNoFact(t *testing.T) {
 }
 
 func TestAPartnerThatIsDeletedKeepsItsHistoryAndTheUnknownOneIsThereOnce(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	b.load(t, b.file("partner", "rows", "partner_id,partner_name,write_date\n1,Nuevo nombre,2026-01-10T08:00:00Z\n", -11))
 	b.load(t, b.file("partner", "absent", "partner_id\n1\n", -10))

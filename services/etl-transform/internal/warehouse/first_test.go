@@ -7,6 +7,7 @@ import (
 
 // The vault of one load and that of several must be the same rows, though the first of them goes a way of its own.
 func TestAFirstLoadGivesWhatManyGive(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 9))
 	records := make([]record, 60)
 	for i := range records {
@@ -38,6 +39,7 @@ func TestAFirstLoadGivesWhatManyGive(t *testing.T) {
 }
 
 func TestAFirstLoadWithARepeatedKeyAnAbsenceOrABadRowGoesTheLongWay(t *testing.T) {
+	t.Parallel()
 	for sentence, c := range map[string]struct {
 		kind, content string
 		said          string // rows of what is known beside observations

@@ -3,6 +3,7 @@ package warehouse
 import "testing"
 
 func TestTheFunctionsOfTheMartsRoundOnceAndNeverThroughAFloat(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	for expression, want := range map[string]string{
 		"ratio(1::DECIMAL(18,2), 3::DECIMAL(18,2))":                                                                         "0.333333",

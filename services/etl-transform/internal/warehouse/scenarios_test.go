@@ -29,6 +29,7 @@ func (b *bench) expect(t *testing.T, q string, want ...string) {
 const versionsOf = "SELECT thing_id, version, coalesce(colour, '-'), is_current FROM vault_s_thing ORDER BY thing_id, version"
 
 func TestAVersionThatArrivesLateGoesInItsPlaceAndBothNeighboursAreLookedAtAgain(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "1,,red,1,2026-01-03T00:00:00Z"), 1))
 	b.expect(t, versionsOf, "1|1|red|true")
@@ -37,12 +38,14 @@ func TestAVersionThatArrivesLateGoesInItsPlaceAndBothNeighboursAreLookedAtAgain(
 }
 
 func TestWhatOnlyLooksDifferentIsNoVersion(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines(`1,false,red,1.50,2026-01-01T00:00:00Z`, `1,,red,01.5,2026-01-02T00:00:00Z`, `1,,Red,1.5,2026-01-03T00:00:00+00:00`), 1))
 	b.expect(t, versionsOf, "1|1|red|false", "1|2|Red|true")
 }
 
 func TestARowThatWasReadBeforeTouchesNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "2,,red,1,2026-01-01T00:00:00Z"), 1))
 	if r := b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "2,,blue,1,2026-01-02T00:00:00Z"), 2)); r.Written != 1 {
@@ -52,6 +55,7 @@ func TestARowThatWasReadBeforeTouchesNothing(t *testing.T) {
 }
 
 func TestADeletionHoldsUntilSomethingLaterIsSeen(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines("1,7,red,1,2026-01-01T00:00:00Z"), 1))
 	b.load(t, b.file("thing", "absent", "thing_id\n1\n", 5))
@@ -66,6 +70,7 @@ func TestADeletionHoldsUntilSomethingLaterIsSeen(t *testing.T) {
 }
 
 func TestWhatAFailoverHasLostIsTakenBackByAnAssertionHoweverNewItLooks(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z", "1,,blue,1,2026-01-09T00:00:00Z"), 1))
 	b.load(t, b.file("thing", "assert", lines("1,,red,1,2026-01-01T00:00:00Z"), 2))
@@ -75,6 +80,7 @@ func TestWhatAFailoverHasLostIsTakenBackByAnAssertionHoweverNewItLooks(t *testin
 }
 
 func TestAValueThatCannotBeReadGoesToQuarantineAndTheGoodRowsGoOn(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	r := b.load(t, b.file("thing", "rows", lines("1,,red,1.005,2026-01-01T00:00:00Z", "x,,red,1,2026-01-01T00:00:00Z", "2,,red,1,2026-01-01T00:00:00Z", "3,,red", ",,red,1,2026-01-01T00:00:00Z", "4,,red,1,soon"), 1))
 	if r.Rejected["thing"] != 5 || r.Read["thing"].Rows != 6 {
@@ -88,6 +94,7 @@ func TestAValueThatCannotBeReadGoesToQuarantineAndTheGoodRowsGoOn(t *testing.T) 
 }
 
 func TestAnOlderVersionNeverStandsInForOneThatCouldNotBeRead(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z"), 1))
 	b.load(t, b.file("thing", "rows", lines("1,,red,much,2026-01-02T00:00:00Z"), 2))
@@ -97,6 +104,7 @@ func TestAnOlderVersionNeverStandsInForOneThatCouldNotBeRead(t *testing.T) {
 }
 
 func TestARowThatFailsACheckIsKeptOutUntilItIsGood(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	r := b.load(t, b.file("thing", "rows", lines("1,,,3.50,2026-01-01T00:00:00Z", "2,,red,1,2026-01-01T00:00:00Z"), 1))
 	if m := r.Marts[0]; m.Quarantined != 1 || m.Missing != "3.50" || m.Failed != 1 || m.Passed != 1 || m.Rows != 1 {
@@ -109,6 +117,7 @@ func TestARowThatFailsACheckIsKeptOutUntilItIsGood(t *testing.T) {
 }
 
 func TestATableCheckHoldsTheMartBackAndLetsItGoAgain(t *testing.T) {
+	t.Parallel()
 	few := fstest.MapFS{"checks.yml": {Data: []byte("checks:\n  - table: mart_thing\n    tests:\n      - min_rows: 2\n")}}
 	b := newBench(t, few)
 	r := b.load(t, b.file("thing", "rows", lines("1,,red,1,2026-01-01T00:00:00Z"), 1))
@@ -144,6 +153,7 @@ func TestATableCheckHoldsTheMartBackAndLetsItGoAgain(t *testing.T) {
 }
 
 func TestAMartThatCannotBeComputedIsHeldBackAndTheLoadGoesOn(t *testing.T) {
+	t.Parallel()
 	numbers := fstest.MapFS{
 		"marts/mart_number.yml": {Data: []byte("mart: mart_number\ngrain: [thing_id]\nreads: [thing]\n")},
 		"marts/mart_number.sql": {Data: []byte("SELECT thing_id, CAST(colour AS INTEGER) AS number FROM vault_s_thing WHERE is_current AND NOT is_deleted")},
@@ -163,6 +173,7 @@ func TestAMartThatCannotBeComputedIsHeldBackAndTheLoadGoesOn(t *testing.T) {
 }
 
 func TestASnapshotShowsTheMartsAsTheLastLoadHasLeftThem(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	digest := func() string {
 		t.Helper()
@@ -200,6 +211,7 @@ y",1,2026-01-01T00:00:00Z`), 1))
 }
 
 func TestPersonalDataAreTokensEverywhere(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.load(t, b.file("owner", "rows", "owner_id,rut,write_date\n1,76.000.000-0,2026-01-01T00:00:00Z\n2,76000000-0,2026-01-01T00:00:00Z\n3,,2026-01-01T00:00:00Z\n", 1))
 	b.expect(t, "SELECT count(DISTINCT rut), count(rut), bool_and(starts_with(rut, 'rut_')) FROM vault_s_owner", "1|2|true")
@@ -211,6 +223,7 @@ func TestPersonalDataAreTokensEverywhere(t *testing.T) {
 }
 
 func TestALoadThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	before := b.digests(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -229,6 +242,7 @@ func TestALoadThatFailsLeavesNothing(t *testing.T) {
 }
 
 func TestAFileMadeByOtherModelsIsNotTouched(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	w := openIn(t, folder)
 	if err := w.Close(); err != nil {
@@ -251,6 +265,7 @@ func TestAFileMadeByOtherModelsIsNotTouched(t *testing.T) {
 }
 
 func TestAColumnThatTheVaultHasItselfIsRefusedByItsName(t *testing.T) {
+	t.Parallel()
 	m, err := models.Load(fstest.MapFS{"datasets/thing.yml": {Data: []byte("dataset: thing\nkey: thing_id\ncursor: write_date\ncolumns:\n  - {name: thing_id, type: integer, required: true}\n  - {name: version, type: text}\n  - {name: write_date, type: timestamp}\n")}})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 var keys = []string{"hk_project", "month_end", "is_open"}
 
 func TestEveryColumnOfTheKPIsIsTracedToLinesOfRawFilesAndTheirEvents(t *testing.T) {
+	t.Parallel()
 	b := newCompany(t, "company")
 	for _, mart := range []string{"mart_kpi_project", "mart_kpi_company"} {
 		columns, err := columnsOf(t.Context(), b.db, mart)

@@ -42,6 +42,7 @@ var gaugeValues = map[string][]string{
 
 // What is read by types and what is tried as text must be the same rows, keys and hashdiffs included: which way a record goes is chosen for its speed alone.
 func TestPlainRecordsBecomeWhatTheLongWayMakesOfThem(t *testing.T) {
+	t.Parallel()
 	w := openIn(t, t.TempDir(), gauges)
 	t.Cleanup(func() { _ = w.Close() })
 	plan := w.plans[slices.IndexFunc(w.plans, func(p vault.Plan) bool { return p.Dataset.Name == "gauge" })]

@@ -257,6 +257,7 @@ func (b *bench) cut(random *rand.Rand, records []record) [][]batch.Announced {
 }
 
 func TestOrderDuplicationAndCuttingOfTheDeltasChangeNothing(t *testing.T) {
+	t.Parallel()
 	seeds := 8
 	if testing.Short() {
 		seeds = 3

@@ -7,6 +7,7 @@ import (
 )
 
 func TestALoadTellsRowsAndBytesWrittenAndTheTimeOfEachStage(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	first := b.load(t, b.file("thing", "rows", lines("1,7,red,1,2026-01-01T00:00:00Z", "2,,red,1,2026-01-01T00:00:00Z"), 1))
 	// Two rows of stage, hub, satellite and mart; one of the owner's hub, the link and the period.
