@@ -39,11 +39,10 @@ func TestTheDashboardsFitTheirProvisioning(t *testing.T) {
 			UID, Title string
 			Templating struct{ List []struct{ Name string } }
 			Panels     []struct {
-				ID         int
-				Title      string
-				GridPos    struct{ X, Y, W, H int }
-				Datasource struct{ Type, UID string }
-				Targets    []struct{ RawSQL, Format string }
+				ID      int
+				Title   string
+				GridPos struct{ X, Y, W, H int }
+				Targets []struct{ RawSQL, Format string }
 			}
 		}
 		read(t, file, &board)
@@ -51,6 +50,15 @@ func TestTheDashboardsFitTheirProvisioning(t *testing.T) {
 			t.Errorf("%s: uid %q is missing or another dashboard's", file, board.UID)
 		}
 		boards[board.UID] = true
+		var all any
+		read(t, file, &all)
+		if n := sources(all, func(kind, uid string) {
+			if uid != "-- Grafana --" && (!strings.Contains(source, "uid: "+uid+"\n") || !strings.Contains(source, "type: "+kind+"\n")) {
+				t.Errorf("%s: data source %s of type %s is not provisioned", file, uid, kind)
+			}
+		}); n < len(board.Panels) {
+			t.Errorf("%s names %d data sources for %d panels", file, n, len(board.Panels))
+		}
 		taken, ids := map[[2]int]string{}, map[int]bool{}
 		for _, p := range board.Panels {
 			where := board.Title + ", " + p.Title
@@ -58,9 +66,6 @@ func TestTheDashboardsFitTheirProvisioning(t *testing.T) {
 				t.Errorf("%s: id %d is missing or another panel's", where, p.ID)
 			}
 			ids[p.ID] = true
-			if !strings.Contains(source, "uid: "+p.Datasource.UID+"\n") || !strings.Contains(source, "type: "+p.Datasource.Type+"\n") {
-				t.Errorf("%s: data source %+v is not provisioned", where, p.Datasource)
-			}
 			if p.GridPos.X+p.GridPos.W > 24 || p.GridPos.W < 1 || p.GridPos.H < 1 {
 				t.Errorf("%s: %+v is not on a grid of 24 columns", where, p.GridPos)
 			}
@@ -84,6 +89,28 @@ func TestTheDashboardsFitTheirProvisioning(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sources finds all data sources that a dashboard names, and says how many.
+func sources(part any, found func(kind, uid string)) (n int) {
+	switch part := part.(type) {
+	case []any:
+		for _, p := range part {
+			n += sources(p, found)
+		}
+	case map[string]any:
+		for name, p := range part {
+			if named, is := p.(map[string]any); is && name == "datasource" {
+				kind, _ := named["type"].(string)
+				uid, _ := named["uid"].(string)
+				found(kind, uid)
+				n++
+				continue
+			}
+			n += sources(p, found)
+		}
+	}
+	return n
 }
 
 func TestTheQuestionsHaveTheFormThatMetabaseTakes(t *testing.T) {
