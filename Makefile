@@ -59,6 +59,7 @@ lint: ## golangci-lint over all modules; built once into the cache
 drills: build ## long proofs on the real stack, with dated evidence under docs/evidence/ (OFITEC_DRILLS_LONG=1: ten minutes apart, too)
 	@cd services/deployer && OFITEC_DRILLS=1 go test -count=1 -timeout 1h -v -run 'Rotations|Killed' .
 	@cd services/rotator && OFITEC_DRILLS=1 go test -count=1 -timeout 30m -v -run 'Backup|Failover' .
+	@cd deploy/local && OFITEC_DRILLS=1 go test -count=1 -timeout 30m -v -run TakenBack ./bootstrap
 	@cd services/failover-arbiter && OFITEC_DRILLS=1 go test -count=1 -timeout 30m -v -run 'Synchronous|Witness|FullDisk|Store|KilledAt' .
 	@cd deploy/ofitec && OFITEC_STACK_TEST=1 OFITEC_DRILLS=1 go test -count=1 -timeout 4h -v -run '^TestStackDrills' .
 

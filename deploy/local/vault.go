@@ -53,6 +53,7 @@ func (s *Stack) startVault(ctx context.Context) error {
 		}
 	}
 	go s.followReader(ctx)
+	go s.snapshots(ctx)
 	for _, r := range layout.DataRegions {
 		go s.followWebhook(ctx, r)
 	}

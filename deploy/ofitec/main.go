@@ -76,7 +76,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongUse{err} })
 	root.PersistentFlags().String("data", ".ofitec", "folder of all state")
-	root.AddCommand(newUp(), newDown(), newSetup(), newStatus(), newDoctor(), newEvents(), newCredentials(), newFailover(), newDrill(), newETL(), newConsole())
+	root.AddCommand(newUp(), newDown(), newSetup(), newStatus(), newDoctor(), newEvents(), newCredentials(), newFailover(), newDrill(), newETL(), newVault(), newConsole())
 	for _, command := range root.Commands() {
 		refuseArguments(command)
 	}

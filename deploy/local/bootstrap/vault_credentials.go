@@ -12,7 +12,7 @@ import (
 )
 
 // credentials brings what the rotator needs beside database roles: password policies, the engine's own login as its first version, and the keys that may ask the
-// object store for sessions; and logins to Vault: the operator's, which opens the role break-glass and nothing else, and the dashboards' and Odoo's, which read one path each.
+// object store for sessions; and logins to Vault: the operator's, which opens the role break-glass and takes snapshots, and the dashboards' and Odoo's, which read one path each.
 func (v vaultSetup) credentials(ctx context.Context) error {
 	policies, err := deploy.VaultPasswordPolicies()
 	if err != nil {
@@ -40,10 +40,10 @@ func (v vaultSetup) credentials(ctx context.Context) error {
 	return errors.Join(v.operator(ctx), v.dashboards(ctx), v.odoo(ctx))
 }
 
-// operator gives whoever runs the command a login of its own. Its tokens are short, and leases die with them: a quarter of an hour is all that break-glass gives.
+// operator gives whoever runs the command a login of its own, for break-glass and for snapshots. Its tokens are short, and leases die with them: a quarter of an hour is all that break-glass gives.
 func (v vaultSetup) operator(ctx context.Context) error {
 	return v.login(ctx, "auth/approle/role/operator", map[string]any{
-		"token_policies": []string{"break-glass"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
+		"token_policies": []string{"break-glass", "snapshot"}, "token_ttl": "1h", "token_max_ttl": "1h", "secret_id_num_uses": 0, "secret_id_ttl": "0", "token_no_default_policy": true,
 	}, v.layout.OperatorIdentityDir(), "operator")
 }
 

@@ -193,6 +193,9 @@ func (l Layout) OperatorDir() string { return filepath.Join(l.Root, "operator") 
 // OperatorIdentityDir is the operator's identity, which the command uses.
 func (l Layout) OperatorIdentityDir() string { return filepath.Join(l.OperatorDir(), "identity") }
 
+// VaultSnapshotDir has snapshots of Vault.
+func (l Layout) VaultSnapshotDir() string { return filepath.Join(l.OperatorDir(), "vault-snapshots") }
+
 // DashboardsDir holds the login to Vault by which those who read the marts find their login to the database.
 func (l Layout) DashboardsDir() string { return filepath.Join(l.OperatorDir(), "dashboards") }
 
