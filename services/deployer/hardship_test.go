@@ -100,12 +100,12 @@ func TestBadInputIsRefusedWithTheReasonBeforeAnythingIsTouched(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no answer of Prometheus is ever green", r.prometheusSaysNothing)
+	t.Run("a credential that does not fit the configuration is refused", r.aCredentialThatDoesNotFit)
 }
 
-// TestNoAnswerOfPrometheusIsEverGreen has a Prometheus that answers, and says nothing.
-func TestNoAnswerOfPrometheusIsEverGreen(t *testing.T) {
-	t.Parallel() // it waits more than it works, and has servers of its own
-	r := startRig(t)
+// prometheusSaysNothing has a Prometheus that answers, and says nothing.
+func (r *rig) prometheusSaysNothing(t *testing.T) {
 	for _, c := range []struct {
 		name, answer, reason string
 		status               int
@@ -249,9 +249,7 @@ func TestWhileTheBusIsAwayARolloutIsFinishedAndItsResultSaidOnceLater(t *testing
 
 var unsealKey = regexp.MustCompile(`Unseal Key: (\S+)`)
 
-func TestWhileVaultIsSealedNothingIsTouchedAndAfterwardsItGoesOnByItself(t *testing.T) {
-	t.Parallel() // it waits more than it works, and has servers of its own
-	r := startRig(t)
+func (r *rig) vaultIsSealed(t *testing.T) {
 	key := unsealKey.FindStringSubmatch(r.vaultSaid())
 	if key == nil {
 		t.Fatalf("Vault has not said its key: %s", r.vaultSaid())

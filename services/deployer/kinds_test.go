@@ -78,7 +78,8 @@ func TestSeveralCredentialsOfAllKindsShareTheColoursAndTakeTurns(t *testing.T) {
 	content, err := os.ReadFile(r.envFile(cold))
 	must(t, err)
 	must(t, os.WriteFile(r.envFile(cold), []byte(strings.Replace(string(content), "AWS_KEY=AKIA", "AWS_KEY=stale", 1)), 0o600))
-	next := r.publishOf(t, "odoo-master", events.CredentialKV, map[string]any{"value": "the next one"})
+	next, newer, waits := r.stageOf(t, "odoo-master", map[string]any{"value": "the next one"}), r.stageOf(t, "odoo-master", map[string]any{"value": "the one after"}), r.stageMinted(t)
+	r.sayOf(t, "odoo-master", events.CredentialKV, next)
 	await(t, 60*time.Second, "the canary is watched", func() bool { return r.stateOf(t, "odoo-master").Phase == state.DeploymentWatching })
 	if text := r.login(t, cold); !strings.Contains(text, "AWS_KEY=AKIA\n") || !strings.Contains(text, "ADMIN_PASSWORD='the next one'\n") {
 		t.Errorf("the canary has %s", text)
@@ -87,8 +88,8 @@ func TestSeveralCredentialsOfAllKindsShareTheColoursAndTakeTurns(t *testing.T) {
 		t.Errorf("the colour with traffic has %s", text)
 	}
 	// A version of another one waits for it, and a newer version of the same replaces it.
-	_, waits := r.rotate(t, true)
-	newer := r.publishOf(t, "odoo-master", events.CredentialKV, map[string]any{"value": "the one after"})
+	r.say(t, waits)
+	r.sayOf(t, "odoo-master", events.CredentialKV, newer)
 	r.endedOf(t, "odoo-master", newer, state.DeploymentDone)
 	if back, ok := r.saidOnceOf(t, "odoo-master", next).(events.CredentialRolledBack); !ok || !strings.Contains(back.Reason, "replaces it") {
 		t.Errorf("said of the first %+v", back)
@@ -113,10 +114,8 @@ func TestSeveralCredentialsOfAllKindsShareTheColoursAndTakeTurns(t *testing.T) {
 	}
 }
 
-// TestACredentialThatDoesNotFitTheConfigurationIsRefusedBeforeAnythingIsTouched is the bad input that more kinds bring.
-func TestACredentialThatDoesNotFitTheConfigurationIsRefusedBeforeAnythingIsTouched(t *testing.T) {
-	t.Parallel() // it waits more than it works, and has servers of its own
-	r := startRig(t)
+// aCredentialThatDoesNotFit is the bad input that more kinds bring.
+func (r *rig) aCredentialThatDoesNotFit(t *testing.T) {
 	config := r.severalCredentials(t)
 	r.deployer(t, config)
 	for n, c := range []struct {

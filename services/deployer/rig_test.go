@@ -178,7 +178,7 @@ func startRig(t *testing.T) *rig {
 		"OFITEC_ODOO_BLUE_URL=http://" + blue, "OFITEC_ODOO_GREEN_URL=http://" + green, "OFITEC_ODOO_BLUE_ENV_FILE=" + r.envFile(state.Blue), "OFITEC_ODOO_GREEN_ENV_FILE=" + r.envFile(state.Green),
 		"OFITEC_START_COMMAND=sh " + dir + "/start", "OFITEC_CANARY_READS=/web/health,/of/ledger?writer=deployer-$region", "OFITEC_CANARY_WRITE=/of/ledger",
 		`OFITEC_CANARY_WRITE_BODY={"writer":"deployer-$region","seq":$version}`, "OFITEC_LEADER_TTL=2s", "OFITEC_START_WITHIN=30s", "OFITEC_DRAIN_WITHIN=10s",
-		"OFITEC_GATE_DELAY=1s", "OFITEC_GATE_INTERVAL=200ms", "OFITEC_GATE_WINDOW=2200ms",
+		"OFITEC_GATE_DELAY=700ms", "OFITEC_GATE_INTERVAL=200ms", "OFITEC_GATE_WINDOW=2s",
 		// A starved machine is no bad canary.
 		"OFITEC_GATE_P95=8s", "OFITEC_GATE_FAILURES=5", "OFITEC_GATE_INCONCLUSIVE=50",
 	}
@@ -357,6 +357,14 @@ func (r *rig) rotate(t *testing.T, known bool) (events.Event, int64) {
 	return r.publish(t, m.user, m.password)
 }
 
+// stageMinted makes a user and stages its login without a word.
+func (r *rig) stageMinted(t *testing.T) int64 {
+	t.Helper()
+	m := r.mint(t)
+	r.made = append(r.made, m)
+	return r.stage(t, m.user, m.password)
+}
+
 // publish stages a login and says so.
 func (r *rig) publish(t *testing.T, user, secret string) (events.Event, int64) {
 	t.Helper()
@@ -507,7 +515,7 @@ func (r *rig) load(t *testing.T) (stop func() (sent int64, failures []string)) {
 	var failures []string
 	ctx, cancel := context.WithCancel(context.Background())
 	var loaders sync.WaitGroup
-	for worker := range 6 {
+	for worker := range 10 {
 		loaders.Go(func() {
 			client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 			for n := 0; ctx.Err() == nil; n++ {
@@ -531,7 +539,7 @@ func (r *rig) load(t *testing.T) (stop func() (sent int64, failures []string)) {
 					failures = append(failures, err.Error())
 					mu.Unlock()
 				}
-				time.Sleep(40 * time.Millisecond)
+				time.Sleep(150 * time.Millisecond)
 			}
 		})
 	}

@@ -234,9 +234,25 @@ func TestWhatDoesNotPassIsRolledBackAndTheTrafficStays(t *testing.T) {
 	}
 }
 
-func TestInTheStandbyRegionLoginAndReadsAreTestedAndTheEventSaysSo(t *testing.T) {
+// TestWhatComesInTheWayOfRollouts goes on on one rig, each time with another deployer.
+func TestWhatComesInTheWayOfRollouts(t *testing.T) {
 	t.Parallel() // it waits more than it works, and has servers of its own
 	r := startRig(t)
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"a region that was destroyed gets the version in use again", r.aDestroyedRegion},
+		{"a newer version replaces one that is watched", r.aNewerVersion},
+		{"while Vault is away nothing is touched, and it goes on by itself", r.vaultIsAway},
+		{"while Vault is sealed nothing is touched, and it goes on by itself", r.vaultIsSealed},
+		{"in the standby region login and reads are tested, and the event says so", r.inTheStandbyRegion},
+	} {
+		t.Run(c.name, c.run)
+	}
+}
+
+func (r *rig) inTheStandbyRegion(t *testing.T) {
 	r.standby.Store(true)
 	m := r.mint(t) // the user comes from the region that writes
 	r.super(t, "ALTER SYSTEM SET default_transaction_read_only = on")
@@ -249,13 +265,12 @@ func TestInTheStandbyRegionLoginAndReadsAreTestedAndTheEventSaysSo(t *testing.T)
 	}
 }
 
-func TestANewerVersionReplacesOneThatIsWatched(t *testing.T) {
-	t.Parallel() // it waits more than it works, and has servers of its own
-	r := startRig(t)
+func (r *rig) aNewerVersion(t *testing.T) {
 	r.deployer(t)
-	_, first := r.rotate(t, true)
+	first, second := r.stageMinted(t), r.stageMinted(t) // before the window, which does not wait for a starved machine
+	r.say(t, first)
 	await(t, 60*time.Second, "the first is watched", func() bool { return r.state(t).Phase == state.DeploymentWatching })
-	_, second := r.rotate(t, true)
+	r.say(t, second)
 	r.ended(t, second, state.DeploymentDone)
 	if back, ok := r.saidOnce(t, first).(events.CredentialRolledBack); !ok || back.Step != "gate" || !strings.Contains(back.Reason, "replaces it") {
 		t.Errorf("said of the first %+v", back)
@@ -268,28 +283,26 @@ func TestANewerVersionReplacesOneThatIsWatched(t *testing.T) {
 	}
 }
 
-func TestWhileVaultIsAwayNothingIsTouchedAndItGoesOnByItself(t *testing.T) {
-	t.Parallel() // it waits more than it works, and has servers of its own
-	r := startRig(t)
-	before, starts := r.login(t, state.Green), r.starts(t)
+func (r *rig) vaultIsAway(t *testing.T) {
 	_, version := r.rotate(t, true)
+	still := r.untouched(t)
 	must(t, syscall.Kill(r.vaultPID, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(r.vaultPID, syscall.SIGCONT) })
 	p := r.deployer(t)
 	await(t, 60*time.Second, "the version is planned", func() bool { return r.state(t).Number == version })
 	if body := p.Await(t, "/readyz", 503); !strings.Contains(body, `"vault"`) {
 		t.Errorf("readyz says %s", body)
 	}
 	await(t, 60*time.Second, "it has tried", func() bool { return strings.Contains(p.Output(), `"action failed"`) })
-	if s := r.state(t); s.Phase != state.DeploymentPlanned || r.login(t, state.Green) != before || r.starts(t) != starts {
-		t.Errorf("phase %s, green has %q, %d starts more", s.Phase, r.login(t, state.Green), r.starts(t)-starts)
+	if s := r.state(t); s.Phase != state.DeploymentPlanned {
+		t.Errorf("phase %s", s.Phase)
 	}
+	still("Vault is away")
 	must(t, syscall.Kill(r.vaultPID, syscall.SIGCONT))
 	r.ended(t, version, state.DeploymentDone)
 }
 
-func TestARegionThatWasDestroyedGetsTheVersionInUseAgain(t *testing.T) {
-	t.Parallel() // it waits more than it works, and has servers of its own
-	r := startRig(t)
+func (r *rig) aDestroyedRegion(t *testing.T) {
 	first := map[state.Colour]string{}
 	for _, colour := range []state.Colour{state.Blue, state.Green} {
 		content, err := os.ReadFile(r.envFile(colour))

@@ -58,8 +58,8 @@ credentials:
 	if ended(next) {
 		t.Error("the second reader was seen out with the first")
 	}
-	if application := r.settled(t, 1); application.Number != 2 {
-		t.Errorf("the application's user is version %d: the reader's rotation is none of its", application.Number)
+	if application := r.settled(t, 1); application.Trigger != "first" || application.Act != nil {
+		t.Errorf("the application's user is %+v: the reader's rotation is none of its", application)
 	}
 	for group, reason := range map[string]string{"analytics_reader, analytics_owner": "can make a table", "odoo_owner": "pg_hba.conf rejects"} {
 		wrong := role

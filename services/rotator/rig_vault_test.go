@@ -92,10 +92,11 @@ func (v *vaultServer) reach(t *testing.T, d *postgrestest.Database, proxies ...s
 	t.Helper()
 	url, err := deploy.VaultDatabase{Proxies: proxies, CAFile: d.TLS.CA}.ConnectionURL()
 	must(t, err)
-	v.write(t, "database/config/ofitec", map[string]any{
+	connection := map[string]any{
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": url, "username": "vault_admin",
 		"password": postgrestest.Password, "password_authentication": "scram-sha-256", "max_connection_lifetime": "30s",
-	})
+	}
+	await(t, 60*time.Second, "Vault logs in to the database", func() bool { _, err := v.root.Logical().Write("database/config/ofitec", connection); return err == nil })
 }
 
 // login makes the rotator's AppRole, with no more than its policy.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/ofitec/ofitec/chassis/chassistest"
 	"github.com/ofitec/ofitec/deploy"
 	"github.com/ofitec/ofitec/deploy/postgrestest"
 	"github.com/ofitec/ofitec/events"
@@ -21,6 +22,7 @@ import (
 )
 
 func TestARotationReachesBothRegionsAndNothingIsLeftOfTheOldUser(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := startRig(t, "1h", "24h")
 	p := r.rotator(t, events.RegionA)
 	first := r.settled(t, 1)
@@ -43,6 +45,8 @@ func TestARotationReachesBothRegionsAndNothingIsLeftOfTheOldUser(t *testing.T) {
 	}
 	r.checkTrail(t, job)
 	r.checkRedelivery(t, job)
+	r.checkStray(t)
+	r.checkAlienJob(t)
 	if status := p.Terminate(t); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
@@ -135,6 +139,7 @@ func (r *rig) checkSecrets(t *testing.T, log string) {
 }
 
 func TestAVersionThatTheActiveRegionRollsBackIsEndedAndTheOneInUseStays(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := startRig(t, "1h", "24h")
 	r.rotator(t, events.RegionA, "OFITEC_REGION_ORDER=a,b")
 	first := r.settled(t, 1)
@@ -168,6 +173,7 @@ func TestAVersionThatTheActiveRegionRollsBackIsEndedAndTheOneInUseStays(t *testi
 }
 
 func TestAUserWhoseRoleLacksTheMembershipIsRefusedBeforeItIsPublished(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := startRig(t, "1h", "24h")
 	role, err := deploy.VaultOdooRole()
 	must(t, err)
@@ -195,7 +201,7 @@ func TestAUserWhoseRoleLacksTheMembershipIsRefusedBeforeItIsPublished(t *testing
 
 func TestASealedVaultIsWaitedForAndTheLeaseRenewedWhenItIsOpen(t *testing.T) {
 	t.Parallel() // it mostly waits
-	r := startRig(t, "40s", "24h")
+	r := startRig(t, "30s", "24h")
 	p := r.rotator(t, events.RegionA)
 	before := r.settled(t, 1)
 	must(t, r.vault.root.Sys().Seal())
@@ -225,18 +231,18 @@ func failures(metrics, action string) (count float64) {
 
 func TestMaxTTLIsADeadlineThatIsPlannedFor(t *testing.T) {
 	t.Parallel() // it mostly waits
-	r := startRig(t, "15s", "50s")
+	r := startRig(t, "12s", "40s")
 	r.rotator(t, events.RegionA)
 	first := r.settled(t, 1)
-	if life := first.DeadlineAt.Sub(first.MintedAt); life != 50*time.Second {
+	if life := first.DeadlineAt.Sub(first.MintedAt); life != 40*time.Second {
 		t.Errorf("the deadline is %s after the birth", life)
 	}
 	second := r.settled(t, first.Number)
 	if second.Trigger != "schedule" {
 		t.Errorf("the next version's trigger is %s", second.Trigger)
 	}
-	if age := second.MintedAt.Sub(first.MintedAt); age < 25*time.Second || age > 45*time.Second {
-		t.Errorf("the next version was made at the age of %s, want about 60 %% of 50 s", age)
+	if age := second.MintedAt.Sub(first.MintedAt); age < 20*time.Second || age > 36*time.Second {
+		t.Errorf("the next version was made at the age of %s, want about 60 %% of 40 s", age)
 	}
 	renewed := 0
 	for _, e := range r.facts(t, events.TypeCredentialRenewed) {
@@ -249,39 +255,53 @@ func TestMaxTTLIsADeadlineThatIsPlannedFor(t *testing.T) {
 	}
 }
 
+// TestKillingTheRotatorAnywhereLeavesExactlyOneVersionInUse goes through the points on two rigs at the same time.
 func TestKillingTheRotatorAnywhereLeavesExactlyOneVersionInUse(t *testing.T) {
-	r := startRig(t, "1h", "24h")
-	p := r.rotator(t, events.RegionA)
-	last := r.settled(t, 1).Number
-	p.Terminate(t)
-	for n, point := range []string{
+	points := []string{
 		"did Mint", "stored Minted", "did Test", "stored Tested", "did Stage", "stored Staged", "did Shorten", "stored Shortened", "fenced", "revoked", "did End", "stored Ended",
-	} {
-		p := r.rotator(t, events.RegionA, "OFITEC_TEST_DIE_AT="+point)
-		p.Await(t, "/healthz", 200)
-		r.job(t, fmt.Sprint("r-", n))
-		p.AwaitEnd(t)
-		next := r.rotator(t, events.RegionB)
-		now := r.settled(t, last)
-		if now.Act == nil || now.Act.Request != fmt.Sprint("r-", n) {
-			t.Errorf("killed at %q: in use is %+v, which is not what was asked for", point, now)
-		}
-		t.Logf("killed at %q: version %d is in use after %d", point, now.Number, last)
-		last = now.Number
-		next.Terminate(t)
 	}
-	published := map[string]int{}
-	for _, e := range r.facts(t) {
-		published[e.ID]++
-	}
-	for id, count := range published {
-		if count != 1 {
-			t.Errorf("%s was said %d times", id, count)
-		}
+	for half := range 2 {
+		t.Run([]string{"first", "second"}[half], func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			r := startRig(t, "1h", "24h")
+			p := r.rotator(t, events.RegionA)
+			last := r.settled(t, 1).Number
+			p.Terminate(t)
+			for n := half; n < len(points); n += 2 {
+				last = r.survive(t, points[n], fmt.Sprint("r-", n), last)
+			}
+			published := map[string]int{}
+			for _, e := range r.facts(t) {
+				published[e.ID]++
+			}
+			for id, count := range published {
+				if count != 1 {
+					t.Errorf("%s was said %d times", id, count)
+				}
+			}
+		})
 	}
 }
 
+// survive kills a rotator at a point of a rotation, and looks at what its successor makes of it.
+func (r *rig) survive(t *testing.T, point, request string, last int64) int64 {
+	t.Helper()
+	p := r.rotator(t, events.RegionA, "OFITEC_TEST_DIE_AT="+point)
+	p.Await(t, "/healthz", 200)
+	r.job(t, request)
+	p.AwaitEnd(t)
+	next := r.rotator(t, events.RegionB)
+	now := r.settled(t, last)
+	if now.Act == nil || now.Act.Request != request {
+		t.Errorf("killed at %q: in use is %+v, which is not what was asked for", point, now)
+	}
+	t.Logf("killed at %q: version %d is in use after %d", point, now.Number, last)
+	next.Terminate(t)
+	return now.Number
+}
+
 func TestALeaderThatWasPausedWritesNothingWhenItWakes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := startRig(t, "1h", "24h")
 	paused := r.rotator(t, events.RegionA)
 	first := r.settled(t, 1)
@@ -326,8 +346,9 @@ func TestALeaderThatWasPausedWritesNothingWhenItWakes(t *testing.T) {
 }
 
 func TestAUserThatAFailoverHasLostIsReplacedAndOneThatItHasNotIsKept(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := startRig(t, "1h", "24h")
-	r.rotator(t, events.RegionA)
+	p := r.rotator(t, events.RegionA)
 	first := r.settled(t, 1)
 	if first.Epoch != 1 {
 		t.Errorf("made under epoch %s", first.Epoch)
@@ -344,9 +365,30 @@ func TestAUserThatAFailoverHasLostIsReplacedAndOneThatItHasNotIsKept(t *testing.
 	if second := r.settled(t, first.Number); second.Trigger != "failover" || second.Epoch != 3 {
 		t.Errorf("the lost user is followed by %+v", second)
 	}
+	r.checkDatabaseAway(t, p)
+}
+
+// checkDatabaseAway stops the database when an old user is to be seen out.
+func (r *rig) checkDatabaseAway(t *testing.T, p *chassistest.Process) {
+	t.Helper()
+	before := current(r.stateOf(t, credential))
+	failed := failures(p.Await(t, "/metrics", 200), "end")
+	r.job(t, "r-away")
+	now := r.inUse(t, credential, before.Number)
+	r.database.Run(t, "pg_ctl", "-w", "-D", r.database.DataDir, "-m", "immediate", "stop")
+	await(t, 30*time.Second, "the end of the old user has failed", func() bool { return failures(p.Await(t, "/metrics", 200), "end") > failed },
+		func() string { return p.Await(t, "/metrics", 200) })
+	if after := current(r.stateOf(t, credential)); after.Lease != now.Lease {
+		t.Errorf("in use is %+v, want the new user", after)
+	}
+	r.database.Start(t)
+	if after := r.settled(t, before.Number); after.Lease != now.Lease {
+		t.Errorf("in use is %+v, want the user made before the database was away", after)
+	}
 }
 
 func TestANumberThatAnotherWriterTakesInKVIsLeftToIt(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := startRig(t, "1h", "24h")
 	_, err := r.vault.root.Logical().Delete("secret/metadata/" + path)
 	must(t, err)
@@ -366,9 +408,9 @@ func TestANumberThatAnotherWriterTakesInKVIsLeftToIt(t *testing.T) {
 	}
 }
 
-func TestALeaseThatNobodyRecordedIsEndedAndARecordedOneIsNot(t *testing.T) {
-	r := startRig(t, "1h", "24h")
-	r.rotator(t, events.RegionA)
+// checkStray makes a lease that nobody records.
+func (r *rig) checkStray(t *testing.T) {
+	t.Helper()
 	now := r.settled(t, 1)
 	made, err := r.vault.root.Logical().Read("database/creds/odoo-app")
 	must(t, err)
@@ -381,14 +423,10 @@ func TestALeaseThatNobodyRecordedIsEndedAndARecordedOneIsNot(t *testing.T) {
 	}
 }
 
-func TestAJobForACredentialThatNobodyRotatesIsParked(t *testing.T) {
-	r := startRig(t, "1h", "24h")
-	r.rotator(t, events.RegionA)
-	job := events.JobRotate{Name: "else", Act: events.Act{Actor: "maria", Reason: "a test", Request: "r-9", At: time.Now().UTC()}}
-	event, err := events.New(events.Origin{Region: events.RegionA, Service: events.ServiceConsole}, time.Now(), job)
-	must(t, err)
-	_, err = r.bus.Publish(t.Context(), event)
-	must(t, err)
+// checkAlienJob asks for a rotation of what nobody rotates: the job is parked with the reason.
+func (r *rig) checkAlienJob(t *testing.T) {
+	t.Helper()
+	r.jobFor(t, "else", "r-9")
 	await(t, 30*time.Second, "the job is parked", func() bool {
 		parked := 0
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

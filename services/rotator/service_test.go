@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,10 @@ import (
 
 // TestMain lets a test end the service between what it does and what it records, as kill -9 would, or hold it there until a file exists.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if given := flag.Lookup("test.parallel"); given.Value.String() == given.DefValue {
+		_ = given.Value.Set("3") // rotations wait more than they work
+	}
 	chassistest.Main(m, func() {
 		if point, file, ok := strings.Cut(os.Getenv("OFITEC_TEST_HOLD_AT"), "="); ok {
 			passed = func(at string) {
