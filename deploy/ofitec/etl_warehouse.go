@@ -247,6 +247,7 @@ type verifiedRegion struct {
 		TokenKey string `json:"token_key"`
 		Load     int64  `json:"load"`
 		Sequence int64  `json:"manifest_sequence"`
+		Erasures int64  `json:"erasures"` // that it knows of
 	} `json:"made"`
 	Digests map[string]string `json:"digests"`
 	Tables  []string          `json:"tables"`
@@ -301,7 +302,7 @@ func judgeRegions(a, b verifiedRegion) regionsVerdict {
 	var other []string
 	for _, part := range []struct{ name, a, b string }{
 		{"rules", a.Made.Rules, b.Made.Rules}, {"models and checks", a.Made.Models, b.Made.Models}, {"token key", a.Made.TokenKey, b.Made.TokenKey},
-		{"manifest record", fmt.Sprint(a.Made.Sequence), fmt.Sprint(b.Made.Sequence)},
+		{"manifest record", fmt.Sprint(a.Made.Sequence), fmt.Sprint(b.Made.Sequence)}, {"erasures", fmt.Sprint(a.Made.Erasures), fmt.Sprint(b.Made.Erasures)},
 	} {
 		if part.a != part.b {
 			other = append(other, fmt.Sprintf("%s %s and %s", part.name, part.a, part.b))

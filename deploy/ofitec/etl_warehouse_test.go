@@ -25,6 +25,7 @@ func TestWarehousesOfTwoRegionsAreComparedWhenTheyAreOfTheSameRecordsAlone(t *te
 		"other models":            {one(func(v *verifiedRegion) { v.Made.Models = "n" }), false, "models and checks m and n"},
 		"one has a table more":    {one(func(v *verifiedRegion) { v.Tables = append(v.Tables, "mart_c") }), false, "tables differ"},
 		"made by an older rule":   {one(func(v *verifiedRegion) { v.Made.Rules = "3" }), false, "rules 4 and 3"},
+		"erasures":                {one(func(v *verifiedRegion) { v.Made.Erasures = 1 }), false, "cannot be compared: erasures 0 and 1"},
 		"a table that is missing": {one(func(v *verifiedRegion) { delete(v.Digests, "mart_a") }), false, "tables differ: mart_a"},
 	} {
 		if v := judgeRegions(same, c.other); v.Equal != c.equal || !strings.Contains(v.Why, c.why) {
