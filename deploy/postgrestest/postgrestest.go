@@ -38,9 +38,7 @@ func Start(t *testing.T, open bool) *Database {
 	t.Helper()
 	d := New(t, "region_a", nil)
 	d.Configure(t, open)
-	d.Init(t)
-	d.Start(t)
-	d.MakeRoles(t)
+	d.Establish(t)
 	return d
 }
 
@@ -109,28 +107,38 @@ func (d *Database) Configure(t *testing.T, open bool) {
 	}
 }
 
-// Init makes an empty cluster into which nobody may log in but the superuser over the Unix socket. The first one of a test's process is made by initdb, the others are copies of it:
-// they have the same system identifier.
+// Init makes an empty cluster into which nobody may log in but the superuser over the Unix socket.
 func (d *Database) Init(t *testing.T) {
 	t.Helper()
-	template.Lock()
-	defer template.Unlock()
-	if template.tar != nil {
-		unpack := d.command("/bin/sh", "-c", `mkdir -p "$1" && tar -xpf - -C "$1"`, "sh", d.DataDir)
-		unpack.Stdin = bytes.NewReader(template.tar)
-		if out, err := unpack.CombinedOutput(); err != nil {
-			t.Fatalf("copy the empty cluster: %v\n%s", err, out)
-		}
-		return
-	}
 	d.Run(t, "initdb", "-k", "-U", "postgres", "-A", "reject", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D", d.DataDir)
-	packed, err := d.command("/bin/tar", "-cSf", "-", "-C", d.DataDir, ".").Output()
-	must(t, err)
-	template.tar = packed
 }
 
-// template is the first empty cluster, as initdb has left it; nil before.
-var template struct {
+// Establish gives a server that runs, with all roles, as Init, Start and MakeRoles do after each other. The first one of a test's process is made so; the others begin as copies of what
+// it was then, and have its system identifier.
+func (d *Database) Establish(t *testing.T) {
+	t.Helper()
+	established.Lock()
+	defer established.Unlock()
+	if established.tar == nil {
+		d.Init(t)
+		d.Start(t)
+		d.MakeRoles(t)
+		d.Run(t, "pg_ctl", "-w", "-D", d.DataDir, "-m", "fast", "stop")
+		packed, err := d.command("/bin/tar", "-cf", "-", "-C", d.DataDir, ".").Output()
+		must(t, err)
+		established.tar = packed
+	} else {
+		unpack := d.command("/bin/sh", "-c", `mkdir -p "$1" && tar -xpf - -C "$1"`, "sh", d.DataDir)
+		unpack.Stdin = bytes.NewReader(established.tar)
+		if out, err := unpack.CombinedOutput(); err != nil {
+			t.Fatalf("copy the first cluster: %v\n%s", err, out)
+		}
+	}
+	d.Start(t)
+}
+
+// established is the first cluster with all roles, nil before.
+var established struct {
 	sync.Mutex
 	tar []byte
 }

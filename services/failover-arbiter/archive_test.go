@@ -103,9 +103,7 @@ func startArchiving(t *testing.T, timeout time.Duration) *database {
 	d := newDatabase(t, "region_a", nil)
 	d.Archiving, d.ArchiveTimeout = true, timeout
 	d.Configure(t, false)
-	d.Init(t)
-	d.Start(t)
-	d.MakeRoles(t)
+	d.Establish(t)
 	return d
 }
 

@@ -127,6 +127,7 @@ func (e *etcdServer) start(t *testing.T) {
 	t.Helper()
 	config := embed.NewConfig()
 	config.Dir, config.LogLevel = e.dir, "error"
+	config.UnsafeNoFsync = true // it is stopped and started again, never cut off
 	config.ListenClientUrls, config.AdvertiseClientUrls = []url.URL{e.client}, []url.URL{e.client}
 	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{e.peer}, []url.URL{e.peer}
 	config.InitialCluster = config.InitialClusterFromName(config.Name)

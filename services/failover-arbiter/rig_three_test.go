@@ -82,9 +82,7 @@ func startThreeAs(t *testing.T, equip func(*three)) *three {
 		w.sides[name] = newSide(t, d, name, &atomic.Pointer[state.Failover]{})
 		d.Configure(t, false)
 	}
-	a.Init(t)
-	a.Start(t)
-	a.MakeRoles(t)
+	a.Establish(t)
 	follower := w.sides[events.RegionB]
 	_, err = follower.options.Upstream.Prepare(context.Background(), 0)
 	must(t, err)
