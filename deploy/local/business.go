@@ -265,7 +265,7 @@ func (s *Stack) prometheus(r layout.Region) (supervise.Spec, error) {
 	spec := s.component(r, "prometheus", program, settings.Listen, file{config, settings.RenderConfig}, file{rules, settings.RenderRules}, file{alerts, deploy.PrometheusAlerts})
 	spec.Args = []string{
 		"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--storage.tsdb.retention.time=2d",
-		"--web.listen-address=" + settings.Listen, "--log.level=warn",
+		"--web.listen-address=" + settings.Listen, "--log.level=warn", "--no-scrape.adjust-timestamps", // see out_of_order_time_window
 	}
 	spec.Nice = 10
 	spec.Ready = httpReady("http://"+settings.Listen+"/-/ready", plainClient())
