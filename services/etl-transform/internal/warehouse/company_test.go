@@ -288,7 +288,7 @@ func TestTheMartsEqualThoseMadeAnewAfterAnyDeltas(t *testing.T) {
 		seeds = 1
 	}
 	if chassistest.Drill() {
-		seeds = 60
+		seeds = 20
 	}
 	compared := 0
 	defer func() {
