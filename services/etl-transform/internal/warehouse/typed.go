@@ -37,7 +37,7 @@ func (w *Warehouse) read(ctx context.Context, s *spooling, r *Result) ([]delta, 
 	return all, nil
 }
 
-// measure finds how many rows could not be read and, when all could, the range of their keys.
+// measure finds how many rows could not be read, and the range of the keys: those that could not are among them as far as their keys could.
 func (w *Warehouse) measure(ctx context.Context, d *delta, r *Result) error {
 	p := d.plan
 	var good int64
@@ -46,7 +46,7 @@ func (w *Warehouse) measure(ctx context.Context, d *delta, r *Result) error {
 	}
 	d.bad = r.Read[p.Dataset.Name].Rows - r.Rejected[p.Dataset.Name] - good
 	query := p.Range()
-	if d.bad > 0 || query == "" {
+	if query == "" {
 		return nil
 	}
 	var low, high *int64
