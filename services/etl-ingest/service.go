@@ -94,28 +94,15 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 	if err != nil {
 		return nil, err
 	}
-	if i.conn, i.stream, err = natsclient.Connect(ctx, c.Settings, name, c.Region); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
 			i.close()
 		}
 	}()
-	natsclient.Observe(service.Metrics, i.conn)
-	service.Health.Register("nats", natsclient.Check(i.conn))
-	allowed := mandate(always)
-	if !c.alone() {
-		if i.etcd, err = etcd.Connect(c.Settings); err != nil {
-			return nil, err
-		}
-		service.Health.Register("etcd", i.etcd.Check)
-		allowed = mandateOf(i.etcd, events.Region(c.Region))
+	allowed, err := i.join(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if i.metered, err = bus.NewMetrics(service.Metrics); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
-	}
-	i.bus = bus.NewJetStream(i.stream, i.metered)
 	counted := newMetrics(service.Metrics)
 	region := events.Region(c.Region)
 	pull := &puller{
@@ -128,18 +115,46 @@ func assemble(ctx context.Context, c *Config, page func(string, tally), finished
 		puller: pull, source: source, metrics: counted, log: service.Log, every: c.Export.Reread,
 		books: &books{dir: c.booksDir(), store: i.store, spool: files, datasets: warehouse.Datasets(), log: service.Log, chain: manifest.NewChain(i.store)},
 	}
-	var drop *dropped
-	if c.DropDir != "" {
-		drop = &dropped{dir: c.DropDir, puller: pull}
-		if names := drop.strangers(namesOf(warehouse.Datasets())); len(names) > 0 {
-			slog.WarnContext(ctx, "folders of no dataset in OFITEC_DROP_DIR; nothing in them is taken", "folders", names)
-		}
-	}
 	i.runner = &runner{
-		dropped: drop,
+		dropped: c.dropped(ctx, pull, warehouse.Datasets()),
 		puller:  pull, reconciler: compare, datasets: warehouse.Datasets(), connections: c.Export.Connections, bus: i.bus, region: region, metrics: counted, log: service.Log, finished: finished,
 	}
 	return i, nil
+}
+
+// join begins to connect to the bus, and to etcd unless the region is alone, and gives what says whether it may read.
+func (i *ingest) join(ctx context.Context) (allowed mandate, err error) {
+	c := i.config
+	if i.conn, i.stream, err = natsclient.Connect(ctx, c.Settings, name, c.Region); err != nil {
+		return nil, err
+	}
+	natsclient.Observe(i.service.Metrics, i.conn)
+	i.service.Health.Register("nats", natsclient.Check(i.conn))
+	allowed = always
+	if !c.alone() {
+		if i.etcd, err = etcd.Connect(c.Settings); err != nil {
+			return nil, err
+		}
+		i.service.Health.Register("etcd", i.etcd.Check)
+		allowed = mandateOf(i.etcd, events.Region(c.Region))
+	}
+	if i.metered, err = bus.NewMetrics(i.service.Metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	i.bus = bus.NewJetStream(i.stream, i.metered)
+	return allowed, nil
+}
+
+// dropped is the folder in which people put files; nil when there is none.
+func (c *Config) dropped(ctx context.Context, pull *puller, datasets []models.Dataset) *dropped {
+	if c.DropDir == "" {
+		return nil
+	}
+	drop := &dropped{dir: c.DropDir, puller: pull}
+	if names := drop.strangers(namesOf(datasets)); len(names) > 0 {
+		slog.WarnContext(ctx, "folders of no dataset in OFITEC_DROP_DIR; nothing in them is taken", "folders", names)
+	}
+	return drop
 }
 
 // observationBytes is the room for observations on a bus that stands alone. Nobody makes any there, and a small disk need not set aside a region's.
@@ -164,7 +179,9 @@ func (i *ingest) provision(ctx context.Context) error {
 }
 
 func (i *ingest) close() {
-	natsclient.Drain(i.conn)
+	if i.conn != nil {
+		natsclient.Drain(i.conn)
+	}
 	if i.etcd != nil {
 		_ = i.etcd.Close() // nothing is under way
 	}
