@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,8 +19,7 @@ type panel struct {
 	silent  [3]bool
 	failing [3]bool
 
-	mu    sync.Mutex
-	asked []int
+	mu sync.Mutex
 }
 
 func newPanel(t *testing.T) *panel {
@@ -35,7 +35,6 @@ func (p *panel) call(ctx context.Context, member *clientv3.Client) (int, error) 
 		n++
 	}
 	p.mu.Lock()
-	p.asked = append(p.asked, n)
 	silent, failing := p.silent[n], p.failing[n]
 	p.mu.Unlock()
 	switch {
@@ -50,21 +49,28 @@ func (p *panel) call(ctx context.Context, member *clientv3.Client) (int, error) 
 	return n, nil
 }
 
-// ask gives who answered, how many were asked and how long it took.
-func (p *panel) ask(t *testing.T, n *etcd.Nearest) (winner, asked int, took time.Duration) {
-	t.Helper()
+// be makes members silent or failing; calls of before may still be under way.
+func (p *panel) be(silent, failing [3]bool) {
 	p.mu.Lock()
-	p.asked = nil
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.silent, p.failing = silent, failing
+}
+
+// ask gives who answered, how many were asked and how long it took. Members that are asked at once may hear of it after the first answer.
+func (p *panel) ask(t *testing.T, n *etcd.Nearest) (winner int, asked int32, took time.Duration) {
+	t.Helper()
+	var heard atomic.Int32
 	began := time.Now()
-	winner, err := etcd.Ask(within(t, 10*time.Second), n, p.call)
+	winner, err := etcd.Ask(within(t, 10*time.Second), n, func(ctx context.Context, member *clientv3.Client) (int, error) {
+		heard.Add(1)
+		return p.call(ctx, member)
+	})
 	took = time.Since(began)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return winner, len(p.asked), took
+	time.Sleep(50 * time.Millisecond)
+	return winner, heard.Load(), took
 }
 
 func TestTheNearestMemberIsAskedAloneWhileItAnswers(t *testing.T) {
@@ -81,7 +87,7 @@ func TestASilentNearestMemberCostsThePatienceOnce(t *testing.T) {
 	const patience = 300 * time.Millisecond
 	p := newPanel(t)
 	nearest := etcd.NewNearest(p.members, patience)
-	p.silent[0] = true
+	p.be([3]bool{true}, [3]bool{})
 	if winner, asked, took := p.ask(t, nearest); winner == 0 || asked != 3 || took < patience {
 		t.Errorf("member %d answered after %s, %d were asked", winner, took, asked)
 	}
@@ -90,7 +96,7 @@ func TestASilentNearestMemberCostsThePatienceOnce(t *testing.T) {
 			t.Errorf("member %d answered after %s, %d were asked: the patience was spent again", winner, took, asked)
 		}
 	}
-	p.silent[0] = false
+	p.be([3]bool{}, [3]bool{})
 	if winner, asked, _ := p.ask(t, nearest); winner != 0 || asked < 2 {
 		t.Errorf("it is back: member %d answered, %d were asked", winner, asked)
 	}
@@ -102,11 +108,11 @@ func TestASilentNearestMemberCostsThePatienceOnce(t *testing.T) {
 func TestANearestMemberThatFailsIsNotWaitedFor(t *testing.T) {
 	p := newPanel(t)
 	nearest := etcd.NewNearest(p.members, time.Minute)
-	p.failing[0] = true
+	p.be([3]bool{}, [3]bool{true})
 	if winner, asked, _ := p.ask(t, nearest); winner == 0 || asked != 3 {
 		t.Errorf("member %d answered, %d were asked", winner, asked)
 	}
-	p.failing = [3]bool{true, true, true}
+	p.be([3]bool{}, [3]bool{true, true, true})
 	if _, err := etcd.Ask(within(t, 10*time.Second), nearest, p.call); !errors.Is(err, errFails) {
 		t.Errorf("all fail: %v", err)
 	}
@@ -114,14 +120,14 @@ func TestANearestMemberThatFailsIsNotWaitedFor(t *testing.T) {
 
 func TestWithNobodyAnsweringTheDeadlineHolds(t *testing.T) {
 	p := newPanel(t)
-	p.silent = [3]bool{true, true, true}
+	p.be([3]bool{true, true, true}, [3]bool{})
 	nearest := etcd.NewNearest(p.members, 20*time.Millisecond)
 	began := time.Now()
 	_, err := etcd.Ask(within(t, 100*time.Millisecond), nearest, p.call)
 	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
 		t.Errorf("%v after %s", err, took)
 	}
-	p.silent = [3]bool{}
+	p.be([3]bool{}, [3]bool{})
 	if _, asked, _ := p.ask(t, nearest); asked < 2 {
 		t.Errorf("after an outage %d were asked, not all at once", asked)
 	}
