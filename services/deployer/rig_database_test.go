@@ -39,9 +39,13 @@ rule "charset" {
 	must(t, r.vault.Sys().Mount("database", &api.MountInput{Type: "database"}))
 	url, err := deploy.VaultDatabase{Proxies: []string{chassistest.FreeAddr(t), r.databaseProxy}, CAFile: r.database.TLS.CA}.ConnectionURL()
 	must(t, err)
-	r.write(t, "database/config/ofitec", map[string]any{
+	connection := map[string]any{
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": "odoo-app", "connection_url": url, "username": "vault_admin", "password": postgrestest.Password,
 		"password_authentication": "scram-sha-256", "password_policy": "hard", "max_connection_lifetime": "30s",
+	}
+	await(t, 60*time.Second, "Vault logs in to the database", func() bool {
+		_, err := r.vault.Logical().Write("database/config/ofitec", connection)
+		return err == nil
 	})
 	role, err := deploy.VaultOdooRole()
 	must(t, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -72,7 +74,7 @@ func serveOdoo(address, env, dir string) {
 	}
 	handle("/web/health", func(r *http.Request) error {
 		var role string
-		if err := pool.QueryRow(r.Context(), "SELECT current_user").Scan(&role); err != nil || role != "odoo_owner" {
+		if err := again(func() error { return pool.QueryRow(r.Context(), "SELECT current_user").Scan(&role) }); err != nil || role != "odoo_owner" {
 			return fmt.Errorf("the role is %q: %w", role, err)
 		}
 		return nil
@@ -87,11 +89,15 @@ func serveOdoo(address, env, dir string) {
 			if err := json.NewDecoder(r.Body).Decode(&entry); err != nil {
 				return err
 			}
-			_, err := pool.Exec(r.Context(), "INSERT INTO entry VALUES ($1, $2) ON CONFLICT DO NOTHING", entry.Writer, entry.Seq)
-			return err
+			return again(func() error {
+				_, err := pool.Exec(r.Context(), "INSERT INTO entry VALUES ($1, $2) ON CONFLICT DO NOTHING", entry.Writer, entry.Seq)
+				return err
+			})
 		}
 		var entries int
-		return pool.QueryRow(r.Context(), "SELECT count(*) FROM entry WHERE writer = $1", r.FormValue("writer")).Scan(&entries)
+		return again(func() error {
+			return pool.QueryRow(r.Context(), "SELECT count(*) FROM entry WHERE writer = $1", r.FormValue("writer")).Scan(&entries)
+		})
 	})
 	handle("/upgrade", func(r *http.Request) error {
 		_, err := pool.Exec(r.Context(), upgrade(r.FormValue("n")))
@@ -111,6 +117,18 @@ func serveOdoo(address, env, dir string) {
 		os.Exit(1)
 	}
 	<-ended
+}
+
+// again tries what could not connect once more: the server gives a login one second, which a starved machine may miss. A login that was refused is none of that.
+func again(work func() error) (err error) {
+	for range 5 {
+		var unreached *pgconn.ConnectError
+		var refused *pgconn.PgError
+		if err = work(); !errors.As(err, &unreached) || errors.As(err, &refused) {
+			return err
+		}
+	}
+	return err
 }
 
 // upgrade is what an upgrade of a module does to the database: a table is made, one that another user has made is altered, and so is one that is in use.

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	if given := flag.Lookup("test.parallel"); given.Value.String() == given.DefValue {
-		_ = given.Value.Set("8") // rollouts wait more than they work
+		_ = given.Value.Set("6") // rollouts wait more than they work
 	}
 	chassistest.Main(m, main)
 }
