@@ -174,6 +174,18 @@ func (c *Config) storeProblems() []error {
 // keysWithin is how long a single run waits for Vault; the service waits as long as it takes.
 const keysWithin = 15 * time.Second
 
+// awaitKey has it read before anything is done, when Vault keeps it; a nil error with ctx ended means that the service was stopped meanwhile.
+func (c *Config) awaitKey(ctx context.Context, single bool) error {
+	switch {
+	case c.RawPath == "":
+		return nil
+	case single:
+		return vault.Within(ctx, c.Settings, keysWithin, c.readKey)
+	default: // alive and not ready meanwhile, and nothing is read from Odoo that would be kept as it is
+		return vault.Before(ctx, name, c.Settings, c.readKey)
+	}
+}
+
 // readKey reads from Vault what raw files are encrypted with.
 func (c *Config) readKey(ctx context.Context, client *vault.Client) error {
 	text, _, err := client.Keys(ctx, c.RawPath)

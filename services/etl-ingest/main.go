@@ -11,7 +11,6 @@ import (
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
-	"github.com/ofitec/ofitec/chassis/vault"
 )
 
 // name is the service's name in identities, subjects, metrics and logs.
@@ -63,14 +62,7 @@ func run(ctx context.Context, args []string) error {
 	if connections > 0 {
 		c.Export.Connections = connections
 	}
-	switch {
-	case c.RawPath == "":
-	case single:
-		err = vault.Within(ctx, c.Settings, keysWithin, c.readKey)
-	default: // alive and not ready meanwhile, and nothing is read from Odoo that would be kept as it is
-		err = vault.Before(ctx, name, c.Settings, c.readKey)
-	}
-	if err != nil || ctx.Err() != nil {
+	if err := c.awaitKey(ctx, single); err != nil || ctx.Err() != nil {
 		return err
 	}
 	if single {
