@@ -35,6 +35,8 @@ type regionStatus struct {
 	Health     string      `json:"health"`
 	LagSeconds *float64    `json:"lag_seconds"`
 	Components []component `json:"components"`
+	// ArbiterSilent is set where the arbiter gave no answer. The role is then fenced, as its dead man makes it: until that has noticed, the region may be open.
+	ArbiterSilent bool `json:"arbiter_silent,omitempty"`
 	// Lost is set while a drill keeps the region down.
 	Lost *control.Loss `json:"lost,omitempty"`
 }
@@ -159,26 +161,23 @@ func (o *operator) region(ctx context.Context, r layout.Region, all []supervise.
 		region.Role, region.Health = "quorum", upWhen(allReady(region.Components))
 		return region
 	}
-	region.Role = o.role(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortArbiter))
+	region.Role, region.ArbiterSilent = o.role(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortArbiter))
 	region.Health = upWhen(o.answers(ctx, "http://"+o.layout.Addressing.Addr(r, layout.PortWebProxy)+"/web/health"))
 	region.LagSeconds = o.lag(ctx, r)
 	return region
 }
 
-// role is what a region's arbiter says. One that does not answer says nothing: its region may be open, for as long as its mandate lasts and its proxy has not noticed.
-func (o *operator) role(ctx context.Context, arbiter string) string {
+// role is what a region's arbiter says. One that does not answer says nothing: its dead man closes the region, once the mandate has ended or the proxy has noticed.
+func (o *operator) role(ctx context.Context, arbiter string) (role string, silent bool) {
 	mandate, err := o.statusOf(ctx, arbiter+"/mandate")
 	if err == nil && mandate == http.StatusOK {
-		return "primary"
+		return "primary", false
 	}
 	standby, problem := o.statusOf(ctx, arbiter+"/standby")
-	switch {
-	case problem == nil && standby == http.StatusOK:
-		return "standby"
-	case err != nil || problem != nil:
-		return "unknown"
+	if problem == nil && standby == http.StatusOK {
+		return "standby", false
 	}
-	return "fenced"
+	return "fenced", err != nil || problem != nil
 }
 
 func upWhen(up bool) string {
@@ -284,8 +283,8 @@ func (s status) print(w io.Writer) error {
 			lag = fmt.Sprintf(", lag %.1f s", *region.LagSeconds)
 		}
 		role := region.Role
-		if role == "unknown" {
-			role = "no answer from its arbiter, role unknown"
+		if region.ArbiterSilent {
+			role += " (no answer from its arbiter)"
 		}
 		_, _ = fmt.Fprintf(table, "\nregion %s: %s, %s%s\n", r, role, region.Health, lag)
 		if region.Lost != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-func TestARoleIsWhatTheArbiterSaysAndUnknownWhenItSaysNothing(t *testing.T) {
+func TestARoleIsWhatTheArbiterSaysAndASilentOneIsSaidBesideIt(t *testing.T) {
 	saying := func(mandate, standby int) string {
 		mux := http.NewServeMux()
 		for path, status := range map[string]int{"/mandate": mandate, "/standby": standby} {
@@ -28,19 +29,23 @@ func TestARoleIsWhatTheArbiterSaysAndUnknownWhenItSaysNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = silent.Close() })
 	o := &operator{http: &http.Client{Timeout: 200 * time.Millisecond}}
-	for arbiter, want := range map[string]string{
-		saying(200, 503): "primary", saying(503, 200): "standby", saying(503, 503): "fenced",
-		refusing.URL: "unknown", "http://" + silent.Addr().String(): "unknown",
+	for arbiter, want := range map[string]regionStatus{
+		saying(200, 503): {Role: "primary"}, saying(503, 200): {Role: "standby"}, saying(503, 503): {Role: "fenced"},
+		refusing.URL: {Role: "fenced", ArbiterSilent: true}, "http://" + silent.Addr().String(): {Role: "fenced", ArbiterSilent: true},
 	} {
-		if role := o.role(t.Context(), arbiter); role != want {
-			t.Errorf("role %s, want %s", role, want)
+		if role, silent := o.role(t.Context(), arbiter); role != want.Role || silent != want.ArbiterSilent {
+			t.Errorf("role %s, silent %t, want %s, %t", role, silent, want.Role, want.ArbiterSilent)
 		}
 	}
-	var text bytes.Buffer
-	if err := (status{Regions: map[string]regionStatus{"a": {Role: "unknown", Health: "up"}}}).print(&text); err != nil {
+	now := status{Regions: map[string]regionStatus{"a": {Role: "fenced", Health: "up", ArbiterSilent: true}, "b": {Role: "fenced", Health: "down"}}}
+	var people, programs bytes.Buffer
+	if err := errors.Join(now.print(&people), writeJSON(&programs, now)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.String(), "region a: no answer from its arbiter") || strings.Contains(text.String(), "fenced") {
-		t.Errorf("people read:\n%s", text.String())
+	if text := people.String(); !strings.Contains(text, "region a: fenced (no answer from its arbiter), up\n") || !strings.Contains(text, "region b: fenced, down\n") {
+		t.Errorf("people read:\n%s", text)
+	}
+	if text := programs.String(); strings.Count(text, `"role": "fenced"`) != 2 || strings.Count(text, `"arbiter_silent": true`) != 1 {
+		t.Errorf("programs read:\n%s", text)
 	}
 }
