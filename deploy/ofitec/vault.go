@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,7 @@ type restored struct {
 	File   string `json:"file"`
 	Before string `json:"before"` // a snapshot of what was there
 	Keys   string `json:"keys,omitempty"`
+	Kept   string `json:"kept,omitempty"` // the keys that open Before, where Vault has others now
 }
 
 func newVaultRestore() *cobra.Command {
@@ -92,6 +94,17 @@ func newVaultRestore() *cobra.Command {
 
 func (o *operator) restoreVault(ctx context.Context, file, keyFile string) (restored, error) {
 	done := restored{File: file, Keys: keyFile}
+	begun, finished, err := bootstrap.FinishRestore(ctx, o.layout, o.tls.Client())
+	if err != nil {
+		return done, fmt.Errorf("finish the restore of %s that was begun before: %w", begun.Snapshot, err)
+	}
+	if finished && begun.Snapshot == file {
+		done.Before, done.Kept = begun.Before, begun.Kept
+		return done, nil
+	}
+	if finished {
+		return done, fmt.Errorf("a restore of %s had been stopped in its middle, and was finished now; stop the stack and start it anew, then restore %s", begun.Snapshot, file)
+	}
 	snapshot, err := os.ReadFile(file)
 	if err != nil {
 		return done, fmt.Errorf("read the snapshot: %w", err)
@@ -107,7 +120,13 @@ func (o *operator) restoreVault(ctx context.Context, file, keyFile string) (rest
 		return done, fmt.Errorf("keep what is there now: %w", err)
 	}
 	done.Before = before.File
-	err = bootstrap.RestoreVault(ctx, o.layout, o.tls.Client(), keys, bytes.NewReader(snapshot))
+	if keys != nil {
+		done.Kept = strings.TrimSuffix(before.File, ".snap") + ".keys.json"
+		return done, bootstrap.RestoreVaultOfOtherKeys(ctx, o.layout, o.tls.Client(), bootstrap.KeyChange{
+			Snapshot: file, Before: before.File, Kept: done.Kept, Keys: string(keys),
+		}, bytes.NewReader(snapshot))
+	}
+	err = bootstrap.RestoreVault(ctx, o.layout, o.tls.Client(), bytes.NewReader(snapshot))
 	if errors.Is(err, bootstrap.ErrOtherKeys) {
 		err = fmt.Errorf("%w; give the vault.json of its time by --keys", err)
 	}
@@ -118,7 +137,8 @@ func (o *operator) restoreVault(ctx context.Context, file, keyFile string) (rest
 func printRestored(cmd *cobra.Command, done restored) error {
 	anew := ""
 	if done.Keys != "" {
-		anew = "The keys of its time are in their place. Stop the stack and start it anew: the logins of services are made again.\n"
+		anew = fmt.Sprintf("The keys of its time are in their place, those of what was there in %s: without them nothing opens that snapshot.\n", done.Kept) +
+			"Stop the stack and start it anew: the logins of services are made again.\n"
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), `Vault is that of %s; what was there is in %s.
 %sNow:

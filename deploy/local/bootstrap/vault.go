@@ -75,7 +75,7 @@ func OpenVault(ctx context.Context, l layout.Layout, r layout.Region, config *tl
 	case status.Initialized && !have:
 		return fmt.Errorf("open Vault: %s is missing and nothing else opens it; restore the file, or remove %s to begin with an empty Vault", vaultKeysFile(l), vaultFolders(l))
 	case status.Initialized:
-		return unseal(ctx, client, r, keys)
+		return openSealed(ctx, client, l, r, keys)
 	case have:
 		return takeIn(ctx, client, l, r, keys, config)
 	case r != firstVault:
@@ -137,7 +137,7 @@ func readVaultKeys(l layout.Layout) (keys vaultKeys, have bool, err error) {
 	if err != nil || content == nil {
 		return keys, false, err
 	}
-	if err := json.Unmarshal(content, &keys); err != nil || keys.Unseal == "" || keys.Root == "" {
+	if keys, err = parseVaultKeys(content); err != nil {
 		return keys, true, fmt.Errorf("open Vault: %s is missing or damaged; restore it", path)
 	}
 	return keys, true, nil

@@ -3,16 +3,12 @@ package bootstrap
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
-
-	vault "github.com/hashicorp/vault/api"
 
 	"github.com/ofitec/ofitec/deploy/local/identity"
 	"github.com/ofitec/ofitec/deploy/local/layout"
@@ -49,44 +45,4 @@ func SnapshotVault(ctx context.Context, l layout.Layout, config *tls.Config, to 
 		return fmt.Errorf("take a snapshot of Vault: %w", err)
 	}
 	return nil
-}
-
-// ErrOtherKeys says that a snapshot is sealed by other keys than Vault is.
-var ErrOtherKeys = errors.New("the snapshot is of a Vault with other keys")
-
-// RestoreVault takes Vault back to a snapshot. Where Vault was begun anew since, keys is the vault.json of the snapshot's time, with which it is opened from then on; the
-// present one is kept beside. Without keys Vault's present ones must be those of the snapshot.
-func RestoreVault(ctx context.Context, l layout.Layout, config *tls.Config, keys []byte, from io.Reader) error {
-	client, err := activeVault(ctx, l, config)
-	if err != nil {
-		return err
-	}
-	client.SetClientTimeout(snapshotTime)
-	if keys == nil {
-		err := client.Sys().RaftSnapshotRestoreWithContext(ctx, from, false)
-		var refused *vault.ResponseError
-		if errors.As(err, &refused) && refused.StatusCode == http.StatusBadRequest && strings.Contains(err.Error(), "could not verify hash file") {
-			return fmt.Errorf("%w: %w", ErrOtherKeys, err)
-		}
-		if err != nil {
-			return fmt.Errorf("take Vault back to a snapshot: %w", err)
-		}
-		return nil
-	}
-	var of vaultKeys
-	if err := json.Unmarshal(keys, &of); err != nil || of.Unseal == "" || of.Root == "" {
-		return errors.New("read the keys of the snapshot's time: want a vault.json, with unseal_key and root_token")
-	}
-	path := vaultKeysFile(l)
-	present, err := identity.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := identity.WriteFile(path+".before-restore", present, nil, "operator"); err != nil {
-		return err
-	}
-	if err := client.Sys().RaftSnapshotRestoreWithContext(ctx, from, true); err != nil {
-		return fmt.Errorf("take Vault back to a snapshot of other keys: %w", err)
-	}
-	return identity.WriteFile(path, keys, nil, "operator")
 }

@@ -3,6 +3,7 @@ package bootstrap_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -41,10 +42,10 @@ func TestVaultIsTakenBackToASnapshotOnTheSameNodesAndAfterTheLossOfAll(t *testin
 		t.Error("the snapshot shows a secret")
 	}
 	put(later)
-	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, nil, bytes.NewReader(snapshot.Bytes()[:snapshot.Len()/2])); err == nil {
+	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, bytes.NewReader(snapshot.Bytes()[:snapshot.Len()/2])); err == nil {
 		t.Error("half a snapshot was taken")
 	}
-	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, nil, bytes.NewReader(snapshot.Bytes())); err != nil {
+	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, bytes.NewReader(snapshot.Bytes())); err != nil {
 		t.Fatal(err)
 	}
 	s.isOfTheSnapshot(t, v, kept, later)
@@ -67,19 +68,39 @@ func TestVaultIsTakenBackToASnapshotOnTheSameNodesAndAfterTheLossOfAll(t *testin
 		v.start(t, r)
 	}
 	v.boot(t)
-	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, nil, bytes.NewReader(snapshot.Bytes())); !errors.Is(err, bootstrap.ErrOtherKeys) {
+	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, bytes.NewReader(snapshot.Bytes())); !errors.Is(err, bootstrap.ErrOtherKeys) {
 		t.Errorf("a snapshot of other keys: %v", err)
 	}
-	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, []byte("{}"), bytes.NewReader(snapshot.Bytes())); err == nil {
+	change := bootstrap.KeyChange{Snapshot: "old.snap", Kept: filepath.Join(s.layout.OperatorDir(), "kept.json"), Keys: "{}"}
+	if err := bootstrap.RestoreVaultOfOtherKeys(t.Context(), s.layout, s.tls, change, bytes.NewReader(snapshot.Bytes())); err == nil {
 		t.Error("keys that are none were taken")
 	}
-	if err := bootstrap.RestoreVault(t.Context(), s.layout, s.tls, keys, bytes.NewReader(snapshot.Bytes())); err != nil {
+	second := read(t, file)
+	change.Keys = string(keys)
+	if err := bootstrap.RestoreVaultOfOtherKeys(t.Context(), s.layout, s.tls, change, bytes.NewReader(snapshot.Bytes())); err != nil {
 		t.Fatal(err)
 	}
+	// As if it had died between Vault's taking of the snapshot and the writing of its keys.
+	intent, err := json.Marshal(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string][]byte{filepath.Join(s.layout.OperatorDir(), "vault-restore.json"): intent, file: second} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the restore is finished", func(ctx context.Context) error {
+		if !bytes.Equal(read(t, file), keys) {
+			_, _, err := bootstrap.FinishRestore(ctx, s.layout, s.tls)
+			return fmt.Errorf("the keys are not in their place: %w", err)
+		}
+		return nil
+	})
 	v.boot(t) // the logins in the folders are of the Vault that was begun anew: the next start brings them in order
 	s.isOfTheSnapshot(t, v, kept, later)
-	if !bytes.Equal(read(t, file), keys) || len(read(t, file+".before-restore")) == 0 {
-		t.Error("the keys of the snapshot's time are not in their place, or the others are lost")
+	if !bytes.Equal(read(t, change.Kept), second) {
+		t.Error("the keys of what was there are lost")
 	}
 }
 
