@@ -277,9 +277,7 @@ func (d *decision) expire() {
 	if v == nil || v.Lease == "" || d.now.Before(v.ExpiresAt) {
 		return
 	}
-	if next := d.state.NextAt; next == nil || next.After(d.now.Add(d.policy.Again)) {
-		d.state.NextAt = &d.now
-	}
+	d.hasten(v)
 }
 
 // judge acts on the word of the region that writes: its traffic is what counts.

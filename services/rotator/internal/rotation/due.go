@@ -59,6 +59,17 @@ func (d *decision) todo() []Action {
 func (d *decision) miss() {
 	if v := d.current(); v != nil && d.lost(*v) {
 		v.Reason = "KV v2 has it no more; was Vault restored?"
+		d.hasten(v)
+	}
+}
+
+// hasten asks for another version now, or, where one has failed, when another attempt may be made. What is due already stays as it is: else each look would change the state.
+func (d *decision) hasten(v *state.CredentialVersion) {
+	by := d.now
+	if d.last() > v.Number {
+		by = by.Add(d.policy.Again)
+	}
+	if next := d.state.NextAt; next == nil || next.After(by) {
 		d.state.NextAt = &d.now
 	}
 }

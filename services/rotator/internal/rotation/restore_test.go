@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -27,6 +28,20 @@ func TestWhatARestoredVaultHasNoMoreIsReplacedAndItsNumberUsedUp(t *testing.T) {
 	}
 	if lost.NextAt == nil || lost.NextAt.After(now) || lost.Versions[0].Stage != state.StageCurrent {
 		t.Errorf("the version in use is %+v, replaced at %v", lost.Versions[0], lost.NextAt)
+	}
+	// The number cannot be used up for long: no look but the first one has anything to store.
+	for second := 1; second < 4; second++ {
+		again, with, then := Decide(lost, Observation{Active: "a", Stored: 35}, p, now.Add(time.Duration(second)*time.Second))
+		again.Term = lost.Term
+		if !reflect.DeepEqual(again, lost) || len(with) > 0 || !slices.Contains(then, Action(Burn{37})) {
+			t.Errorf("after %d s it stores %+v and %v, and does %v", second, again, with, then)
+		}
+	}
+	// Where an attempt has failed since, the next one has its pause.
+	pause := now.Add(p.Again)
+	failed := state.Credential{NextAt: &pause, Versions: []state.CredentialVersion{inUse, {Number: 38, Stage: state.StageRevoked}}}
+	if waits, _, then := Decide(failed, Observation{Active: "a", Stored: 36}, p, now); !waits.NextAt.Equal(pause) || slices.Contains(then, Action(Mint{39})) {
+		t.Errorf("after a failed attempt the next one is at %s, and it does %v", waits.NextAt, then)
 	}
 	if _, _, then = Decide(lost, Observation{Active: "a", Stored: 37}, p, now.Add(time.Second)); !slices.Contains(then, Action(Mint{38})) {
 		t.Errorf("when the number is used up it does %v, want another version", then)
