@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,10 +35,12 @@ var redial = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, 
 type Client struct {
 	*clientv3.Client
 	endpoints []*clientv3.Client
+	own       bool // the first of them is at the service's own address
 }
 
 // Connect makes the clients. It does not wait for the members, so that a service starts while they are away: each call says by its own
 // deadline whether they are there. An error means settings that cannot work. Calls need a deadline, for without one they wait for ever.
+// A member at the service's own address is the first one, wherever it stands in the list; where there is none, the first of the list is.
 func Connect(s chassis.Settings) (*Client, error) {
 	base := clientv3.Config{
 		DialTimeout:          dialTimeout,
@@ -50,7 +54,8 @@ func Connect(s chassis.Settings) (*Client, error) {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
 	base.TLS = encrypted
-	client := &Client{}
+	members, own := ownFirst(s.Etcd.Endpoints, s.HTTPAddr)
+	client := &Client{own: own}
 	open := func(addresses ...string) (*clientv3.Client, error) {
 		config := base
 		config.Endpoints = addresses
@@ -60,10 +65,10 @@ func Connect(s chassis.Settings) (*Client, error) {
 		}
 		return opened, nil
 	}
-	if client.Client, err = open(s.Etcd.Endpoints...); err != nil {
+	if client.Client, err = open(members...); err != nil {
 		return nil, err
 	}
-	for _, address := range s.Etcd.Endpoints {
+	for _, address := range members {
 		endpoint, err := open(address)
 		if err != nil {
 			return nil, errors.Join(err, client.Close())
@@ -71,6 +76,25 @@ func Connect(s chassis.Settings) (*Client, error) {
 		client.endpoints = append(client.endpoints, endpoint)
 	}
 	return client, nil
+}
+
+// ownFirst puts the first member that is at the own address (OFITEC_HTTP_ADDR) before all others, whose order stays.
+func ownFirst(members []string, own string) (ordered []string, found bool) {
+	host, _, err := net.SplitHostPort(own)
+	n := slices.IndexFunc(members, func(member string) bool { return isAt(member, host) })
+	if err != nil || n < 0 {
+		return members, false
+	}
+	return slices.Concat(members[n:n+1], members[:n], members[n+1:]), true
+}
+
+// isAt says whether a member, host:port or a URL, is at a host.
+func isAt(member, host string) bool {
+	if _, address, isURL := strings.Cut(member, "://"); isURL {
+		member = address
+	}
+	there, _, err := net.SplitHostPort(strings.TrimSuffix(member, "/"))
+	return err == nil && there == host
 }
 
 // encryption is the client's TLS when an endpoint asks for it.
@@ -87,7 +111,12 @@ func encryption(s chassis.Settings) (*tls.Config, error) {
 	return nil, nil
 }
 
-// Endpoints is one client a member, in the order of the configuration.
+// First is the member that is asked first, and whether it is known to be the own region's, at the service's own address; else its place in the list alone makes it so.
+func (c *Client) First() (address string, own bool) {
+	return strings.Join(c.endpoints[0].Endpoints(), ","), c.own
+}
+
+// Endpoints is one client a member, the own region's first.
 func (c *Client) Endpoints() []*clientv3.Client { return c.endpoints }
 
 // Close ends all clients; calls under way fail.

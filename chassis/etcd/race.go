@@ -27,10 +27,13 @@ type Nearest struct {
 	passed   atomic.Bool // the first member by; all are asked until it is the first to answer again
 }
 
-// NewNearest asks the first of the members, the own region's (ETCD_ENDPOINTS), and is patient with it for so long; without patience all are asked at once.
+// NewNearest asks the first of the members, the own region's (see Connect), and is patient with it for so long; without patience all are asked at once.
 func NewNearest(members []*clientv3.Client, patience time.Duration) *Nearest {
 	return &Nearest{members: members, patience: patience}
 }
+
+// Apart asks the same members with the same patience, and remembers for itself. Where no two calls in a row may be held up, others' calls must not make it forget.
+func (n *Nearest) Apart() *Nearest { return NewNearest(n.members, n.patience) }
 
 // Members are all of them, for calls that go to all at once.
 func (n *Nearest) Members() []*clientv3.Client { return n.members }

@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/etcd"
 )
 
@@ -120,6 +122,59 @@ func TestASilentNearestMemberCostsThePatienceOnce(t *testing.T) {
 			t.Errorf("it was the first to answer again: member %d answered, %d were asked", winner, asked)
 		}
 	})
+}
+
+func TestWhatOneRemembersOfAMemberIsNotForgottenForAnother(t *testing.T) {
+	bubble(t, func(t *testing.T, p *panel) {
+		const patience = 5 * time.Second
+		others := etcd.NewNearest(p.members, patience)
+		own := others.Apart()
+		p.be([3]bool{true}, [3]bool{})
+		if _, asked, took := p.ask(t, own); asked != 3 || took != patience+farther {
+			t.Errorf("%d were asked, answered after %s", asked, took)
+		}
+		p.be([3]bool{}, [3]bool{})
+		if winner, asked, _ := p.ask(t, others); winner != 0 || asked != 1 {
+			t.Errorf("the others' calls: member %d answered, %d were asked", winner, asked)
+		}
+		p.be([3]bool{true}, [3]bool{})
+		if _, asked, took := p.ask(t, own); asked != 3 || took != farther {
+			t.Errorf("again: %d were asked, answered after %s", asked, took)
+		}
+	})
+}
+
+func TestTheMemberAtTheOwnAddressComesFirstWhereverItStands(t *testing.T) {
+	for _, c := range []struct {
+		own, members, want string
+		known              bool
+	}{
+		{"127.0.0.12:8701", "http://127.0.0.11:2379 http://127.0.0.12:2379 http://127.0.0.13:2379", "http://127.0.0.12:2379 http://127.0.0.11:2379 http://127.0.0.13:2379", true},
+		{"b.example:8701", "a.example:2379 c.example:2379 b.example:2379", "b.example:2379 a.example:2379 c.example:2379", true},
+		{"[fd00::b]:8701", "http://[fd00::a]:2379 http://[fd00::b]:2379/", "http://[fd00::b]:2379/ http://[fd00::a]:2379", true},
+		{"127.0.0.1:8701", "127.0.0.1:1 127.0.0.1:2", "127.0.0.1:1 127.0.0.1:2", true},
+		{"127.0.0.1:8701", "127.0.0.11:2379 127.0.0.12:2379", "127.0.0.11:2379 127.0.0.12:2379", false},
+		{":8701", "127.0.0.11:2379 127.0.0.12:2379", "127.0.0.11:2379 127.0.0.12:2379", false},
+		{"", "127.0.0.11:2379 127.0.0.12:2379", "127.0.0.11:2379 127.0.0.12:2379", false},
+	} {
+		settings := chassis.NewSettings()
+		settings.HTTPAddr, settings.Etcd.Endpoints = c.own, strings.Fields(c.members)
+		client, err := etcd.Connect(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		var order []string
+		for _, member := range client.Endpoints() {
+			order = append(order, member.Endpoints()...)
+		}
+		if first, own := client.First(); first != order[0] || own != c.known {
+			t.Errorf("at %q: %s is asked first, known as the own %t", c.own, first, own)
+		}
+		if got := strings.Join(order, " "); got != c.want {
+			t.Errorf("at %q: %s, want %s", c.own, got, c.want)
+		}
+	}
 }
 
 func TestANearestMemberThatFailsIsNotWaitedFor(t *testing.T) {
