@@ -67,4 +67,20 @@ func TestWhatSomebodyElseChangesAtTheReadersIsSaidAndReplaced(t *testing.T) {
 	if slices.Sort(told.Altered); !slices.Equal(told.Altered, altered) {
 		t.Errorf("the event names %v, want %v", told.Altered, altered)
 	}
+	// The process that finds one dies before it has replaced it: what it has written of that stays.
+	r.exec(`UPDATE mart_fact_sales SET amount_total = 1 WHERE invoice_id = 1; UPDATE etl_published_mart SET digest = '' WHERE mart = 'mart_fact_sales'`)
+	if out := verify(1); !strings.HasPrefix(out, "CHANGED BY SOMEBODY ELSE: mart_fact_sales: it was found so before") || strings.Count(out, "\n") != 1 {
+		t.Errorf("verify says %q of a mart that waits to be replaced", out)
+	}
+	run("0 files", env...)
+	verify(0)
+	if have := r.rows("SELECT amount_total FROM mart_fact_sales WHERE invoice_id = 1"); have != "1190.50" {
+		t.Errorf("readers still have %s", have)
+	}
+	if published = s.facts(events.TypeWarehousePublished); len(published) != 3 {
+		t.Fatalf("%d warehouse.published, want 3", len(published))
+	}
+	if told, _ = published[2].(events.WarehousePublished); !slices.Equal(told.Altered, []string{"mart_fact_sales"}) {
+		t.Errorf("the event names %v", told.Altered)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,11 +39,8 @@ type publisher struct {
 	fail atomic.Value  // text of the last failure, "" after a success
 	sees atomic.Bool   // the region was the active one when it was last asked
 
-	again bool // what readers have was not what the warehouse has
-
 	verifyEvery time.Duration // 0 for never
 	verified    time.Time     // when that was last done, by whichever region
-	altered     []string      // marts that somebody else has changed, until they are replaced
 }
 
 // Wake makes run look now. It never blocks.
@@ -101,7 +99,7 @@ func (p *publisher) step(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishWithin)
 	defer cancel()
-	seen, err := p.server.Current(ctx)
+	seen, err := p.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -109,43 +107,50 @@ func (p *publisher) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if seen.Region != string(p.region) || seen.Load != load || told != load || p.again || len(p.altered) > 0 {
+	if seen.Region != string(p.region) || seen.Load != load || told != load || len(seen.Waiting) > 0 {
 		if err := p.publish(ctx, seen); err != nil {
 			return err
 		}
 	}
-	if err := p.verify(ctx, time.Now()); err != nil || len(p.altered) == 0 {
+	if found, err := p.verify(ctx, time.Now()); err != nil || !found {
 		return err
 	}
-	if seen, err = p.server.Current(ctx); err != nil {
+	if seen, err = p.current(ctx); err != nil {
 		return err
 	}
 	return p.publish(ctx, seen)
 }
 
-// verify computes the digests of all that readers have when it is time, and says which marts somebody else has changed: the next publication replaces them.
-func (p *publisher) verify(ctx context.Context, now time.Time) error {
-	if p.verifyEvery == 0 || now.Sub(p.verified) < p.verifyEvery {
-		return nil
+// current is what readers see, and which of our marts wait there to be replaced: that outlives whoever has found them.
+func (p *publisher) current(ctx context.Context) (postgres.Publication, error) {
+	seen, err := p.server.Current(ctx)
+	ours := p.warehouse.Tables()
+	seen.Waiting = slices.DeleteFunc(seen.Waiting, func(mart string) bool { return !slices.Contains(ours, mart) })
+	return seen, err
+}
+
+// verify computes the digests of all that readers have when it is time, and says whether somebody else has changed some: the next publication replaces them.
+func (p *publisher) verify(ctx context.Context, now time.Time) (found bool, err error) {
+	if p.verifyEvery == 0 || !postgres.Due(p.verified, now, p.verifyEvery) {
+		return false, nil
 	}
 	s, err := p.warehouse.Snapshot(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	marts := martsOf(s)
 	s.Close()
 	altered, last, err := p.server.Verify(ctx, now.UTC().Truncate(time.Microsecond), p.verifyEvery, marts)
 	if err != nil {
-		return fmt.Errorf("verify what readers have: %w", err)
+		return false, fmt.Errorf("verify what readers have: %w", err)
 	}
 	p.verified = last
 	p.metrics.verified.Set(float64(last.UnixMicro()) / 1e6)
 	for _, a := range altered {
-		p.altered = append(p.altered, a.Mart)
 		p.metrics.altered.WithLabelValues(a.Mart).Inc()
 		p.log.WarnContext(ctx, "somebody else has changed a published mart: it is replaced", "mart", a.Mart, "why", a.Why)
 	}
-	return nil
+	return len(altered) > 0, nil
 }
 
 // martsOf are the marts of a snapshot by name and form alone.
@@ -189,13 +194,11 @@ func (p *publisher) publish(ctx context.Context, seen postgres.Publication) erro
 	took := time.Since(start)
 	p.metrics.seconds.WithLabelValues("publish").Observe(took.Seconds())
 	p.metrics.published.Set(float64(at.UnixMicro()) / 1e6)
-	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", done.Replaced, "changed", done.Changed, "visible_seconds", done.Visible.Sub(start).Seconds(), "seconds", took.Seconds())
-	if err := p.warehouse.Published(ctx, s, at, took, p.altered); err != nil {
+	p.log.InfoContext(ctx, "published", "load", s.Load, "replaced", done.Replaced, "changed", done.Changed, "altered", seen.Waiting, "visible_seconds", done.Visible.Sub(start).Seconds(), "seconds", took.Seconds())
+	if err := p.warehouse.Published(ctx, s, at, took, seen.Waiting); err != nil {
 		return err
 	}
 	p.told()
-	p.altered = nil
-	p.again = done.Unsettled != nil
 	return done.Unsettled
 }
 

@@ -54,6 +54,8 @@ type Publication struct {
 	Sequence int64
 	At       time.Time
 	Held     []Held // Current does not read it
+	// Waiting are the marts that were found to be other ones than was published, and are to be replaced. Only Current says it.
+	Waiting []string
 }
 
 // Held is what a check found in a mart, for readers: rows that are kept out, or why the mart is an older load's.
@@ -109,7 +111,7 @@ func (s *Server) Current(ctx context.Context) (Publication, error) {
 
 func current(ctx context.Context, conn *pgx.Conn) (Publication, error) {
 	var p Publication
-	err := conn.QueryRow(ctx, "SELECT region, load, manifest_sequence, published_at FROM etl_publication").Scan(&p.Region, &p.Load, &p.Sequence, &p.At)
+	err := conn.QueryRow(ctx, "SELECT region, load, manifest_sequence, published_at, ARRAY(SELECT mart FROM etl_published_mart WHERE digest = '' ORDER BY mart) FROM etl_publication").Scan(&p.Region, &p.Load, &p.Sequence, &p.At, &p.Waiting)
 	var missing *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &missing) && missing.Code == "42P01" {
 		return Publication{}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,13 @@ import (
 // Altered is a mart that readers do not have as it was published: somebody else has changed it.
 type Altered struct{ Mart, Why string }
 
-// Look compares all that readers have with what was published, by the digests, and changes nothing. Marts whose columns are other ones than those given are left out: they wait for a publication.
+// Due says that what was last done then is to be done again: it is longer ago than every, or was done by a clock that was ahead.
+func Due(last, now time.Time, every time.Duration) bool {
+	return last.After(now) || !last.After(now.Add(-every))
+}
+
+// Look compares all that readers have with what was published, by the digests, and changes nothing. It names those, too, that were found before and are not replaced yet. Marts whose columns are
+// other ones than those given are left out: they wait for a publication.
 func (s *Server) Look(ctx context.Context, marts []Mart) (altered []Altered, err error) {
 	conn, err := pgx.ConnectConfig(ctx, s.config)
 	if err != nil {
@@ -25,6 +32,15 @@ func (s *Server) Look(ctx context.Context, marts []Mart) (altered []Altered, err
 		return nil, fmt.Errorf("begin to verify: %w", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // it has changed nothing
+	seen, err := current(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range marts {
+		if slices.Contains(seen.Waiting, m.Name) {
+			altered = append(altered, Altered{m.Name, "it was found so before, and waits for the next publication to replace it"})
+		}
+	}
 	found, err := look(ctx, conn, marts)
 	for _, a := range found {
 		altered = append(altered, a.Altered)
@@ -32,7 +48,7 @@ func (s *Server) Look(ctx context.Context, marts []Mart) (altered []Altered, err
 	return altered, err
 }
 
-// Verify does the same when that was last done longer ago than every, and lets the next publication replace what it finds. It says when it was last done, in either case.
+// Verify compares them when that is due, and lets the next publication replace what it finds. It says when it was last done, in either case.
 func (s *Server) Verify(ctx context.Context, now time.Time, every time.Duration, marts []Mart) (altered []Altered, last time.Time, err error) {
 	conn, err := pgx.ConnectConfig(ctx, s.config)
 	if err != nil {
@@ -55,7 +71,7 @@ func (s *Server) Verify(ctx context.Context, now time.Time, every time.Duration,
 	if err != nil {
 		return nil, last, fmt.Errorf("read when it was verified: %w", err)
 	}
-	if last.After(now.Add(-every)) {
+	if !Due(last, now, every) {
 		return nil, last, nil
 	}
 	found, err := look(ctx, conn, marts)
