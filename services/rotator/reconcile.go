@@ -36,12 +36,15 @@ func (t *term) reconcile(ctx context.Context, now time.Time) {
 	if now.Sub(t.looked) < t.stray || now.Before(t.failures[what].until) || t.vault.Ready(ctx) != nil {
 		return
 	}
+	free := tryEnter(t.endings)
+	if free == nil {
+		return // it stays due, and is looked for again soon
+	}
 	users := now.Sub(t.compared) >= t.compare
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	t.endings <- struct{}{}
 	found, err := t.hands.Reconcile(ctx, recorded{read: t.known, users: users, stray: t.stray, now: now})
-	<-t.endings
+	free()
 	t.metrics.strays.Add(float64(found.strays))
 	t.metrics.orphans.Add(float64(found.orphans))
 	if err != nil {

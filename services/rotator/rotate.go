@@ -288,6 +288,30 @@ func said(err error) string {
 	return err.Error()
 }
 
+// enter takes a place among what is under way; free gives it back. An end waits for none: who is ended can wait, and this credential's renewals cannot, so that
+// without a place free is nil, as it is when ctx is over.
+func (t *term) enter(ctx context.Context, action rotation.Action) (free func()) {
+	if _, last := action.(rotation.End); last {
+		return tryEnter(t.endings)
+	}
+	select {
+	case t.slots <- struct{}{}:
+		return func() { <-t.slots }
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// tryEnter takes a place if one is free.
+func tryEnter(slots chan struct{}) (free func()) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }
+	default:
+		return nil
+	}
+}
+
 // act does the most urgent thing that is not waiting for its back-off.
 func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Action, now time.Time) time.Duration {
 	pause := max(time.Until(rotation.Next(s, t.policy, now)), 0)
@@ -296,13 +320,13 @@ func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Acti
 			pause = min(pause, time.Until(until))
 			continue
 		}
-		slots := t.slots
-		if _, last := action.(rotation.End); last {
-			slots = t.endings
+		free := t.enter(ctx, action)
+		if free == nil {
+			pause = min(pause, look)
+			continue
 		}
-		slots <- struct{}{}
 		outcome, err := t.do(ctx, action)
-		<-slots
+		free()
 		t.metrics.acted(action, err)
 		if _, mint := action.(rotation.Mint); mint {
 			t.unmade = said(err)
