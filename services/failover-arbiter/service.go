@@ -31,9 +31,6 @@ var (
 	dressKeeper = func(*keeper.Options) {}
 )
 
-// patiencePart is the part of q for which the own region's member of etcd is waited for alone. What is left of q is for the others, once: from then on all are asked at once.
-const patiencePart = 4
-
 // arbiter is one region's, wired.
 type arbiter struct {
 	config  *Config
@@ -77,7 +74,9 @@ func serve(ctx context.Context, c *Config) error {
 	service.Health.Register("etcd", store.Check)
 
 	a := &arbiter{config: c, profile: profile, service: service, epochs: epochs}
-	a.nearest = chassisetcd.NewNearest(store.Endpoints(), profile.RenewDeadline/patiencePart)
+	a.nearest = chassisetcd.NewNearest(store.Endpoints(), profile.Patience())
+	member, own := store.First()
+	service.Log.Info("this member of etcd is asked first: it should be this region's own", "member", member, "at_own_address", own, "patience", profile.Patience())
 	a.metrics = newMetrics(service.Metrics)
 	if c.holdsData() {
 		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir)

@@ -27,9 +27,9 @@ type Store struct {
 	now         func() mandate.Instant
 }
 
-// NewStore makes a Store over one client a member.
+// NewStore makes a Store over one client a member. It remembers a silent member for itself: no other's call makes two renewals in a row wait for it.
 func NewStore(nearest *etcd.Nearest, region events.Region, incarnation string, shared state.Config, now func() mandate.Instant) *Store {
-	return &Store{nearest, region, incarnation, shared, now}
+	return &Store{nearest.Apart(), region, incarnation, shared, now}
 }
 
 // Facts are what the holder's database was last seen at; they travel with each renewal.

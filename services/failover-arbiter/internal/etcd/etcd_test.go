@@ -2,6 +2,8 @@ package etcd
 
 import (
 	"context"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -49,6 +51,55 @@ func take(t *testing.T, s *Store) mandate.Renewed {
 		t.Fatal("the first mandate was not taken")
 	}
 	return renewed
+}
+
+// silent is a member that takes connections and never answers.
+func silent(t *testing.T) (address string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = conn.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // HTTP/2's settings, none
+				_, _ = io.Copy(io.Discard, conn)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func TestTheStoreDoesNotForgetASilentMemberForOthersCalls(t *testing.T) {
+	client, err := etcd.Connect(chassis.Settings{Etcd: chassis.EtcdSettings{Endpoints: []string{silent(t), etcdtest.Start(t)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	nearest := etcd.NewNearest(client.Endpoints(), time.Minute)
+	s := NewStore(nearest, events.RegionA, "f1.p1", state.Config{}, clock.Now)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if o, failed := s.Read(short).(mandate.Failed); !failed {
+		t.Errorf("the silent member is not asked alone first: %+v", o)
+	}
+	if _, err := etcd.Ask(deadline(t), nearest, func(ctx context.Context, member *clientv3.Client) (struct{}, error) {
+		if member != client.Endpoints()[0] {
+			<-ctx.Done()
+		}
+		return struct{}{}, ctx.Err()
+	}); err != nil {
+		t.Error(err)
+	}
+	if o, failed := s.Read(deadline(t)).(mandate.Failed); failed {
+		t.Errorf("it is waited for again: %+v", o)
+	}
 }
 
 func TestTheFirstMandateIsTakenOnceAndWhole(t *testing.T) {

@@ -9,10 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	chassisetcd "github.com/ofitec/ofitec/chassis/etcd"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/state"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/etcd"
 	"github.com/ofitec/ofitec/services/failover-arbiter/internal/mandate"
+	"github.com/ofitec/ofitec/services/failover-arbiter/internal/timing"
 )
 
 // away is an etcd that never answers.
@@ -106,4 +110,85 @@ func TestItClosesAtTheMomentAtWhichFOfTheMandateIsLeft(t *testing.T) {
 			t.Errorf("renewed at %s, opened at %s, closed with %s left; told of the state %d times", store.sent.Boot, hands.opened, left, hands.noticed)
 		}
 	})
+}
+
+// hampered is an etcd whose own member is silent in the renewals that the test says, while the others take nearly all of q to answer.
+type hampered struct {
+	once
+	nearest *chassisetcd.Nearest
+	own     *clientv3.Client
+	silent  func(renewal int) bool
+	takes   time.Duration
+
+	asked, lost int
+	sent        mandate.Instant
+	longest     time.Duration // between two renewals that succeeded
+}
+
+func (h *hampered) Renew(ctx context.Context, a mandate.Renew, _ etcd.Facts) mandate.Observation {
+	sent, n := h.now(), h.asked
+	h.asked++
+	_, err := chassisetcd.Ask(ctx, h.nearest, func(ctx context.Context, member *clientv3.Client) (struct{}, error) {
+		late := time.After(h.takes)
+		switch {
+		case member != h.own:
+		case h.silent(n):
+			late = nil
+		default:
+			return struct{}{}, nil
+		}
+		select {
+		case <-late:
+			return struct{}{}, nil
+		case <-ctx.Done():
+			return struct{}{}, ctx.Err()
+		}
+	})
+	if err != nil {
+		h.lost++
+		return mandate.Failed{Reason: err.Error()}
+	}
+	if h.sent.Boot != 0 {
+		h.longest = max(h.longest, sent.Boot-h.sent.Boot)
+	}
+	h.sent = sent
+	return mandate.Renewed{Number: a.Number, Sent: sent, Revision: int64(3 + n), FailoverRevision: 1}
+}
+
+func TestAHolderUnderASilentMemberLosesAtMostOneRenewalAndNeverItsMandate(t *testing.T) {
+	for _, p := range []timing.Profile{timing.Local(), timing.WAN()} {
+		for _, c := range []struct {
+			name   string
+			silent func(renewal int) bool
+			takes  time.Duration
+			lost   func(asked, lost int) bool
+		}{
+			{"it stays silent", func(n int) bool { return n >= 3 }, p.RenewDeadline - p.Patience() - time.Millisecond, func(_, lost int) bool { return lost == 0 }},
+			{"it stays silent, the others are slow", func(n int) bool { return n >= 3 }, p.RenewDeadline - time.Millisecond, func(_, lost int) bool { return lost == 1 }},
+			{"it is silent whenever it is asked alone", func(n int) bool { return n%2 == 1 }, p.RenewDeadline - time.Millisecond, func(asked, lost int) bool { return lost == asked/2 }},
+		} {
+			t.Run(p.Name+": "+c.name, func(t *testing.T) {
+				members := []*clientv3.Client{clientv3.NewCtxClient(t.Context()), clientv3.NewCtxClient(t.Context()), clientv3.NewCtxClient(t.Context())}
+				synctest.Test(t, func(t *testing.T) {
+					began := time.Now()
+					now := func() mandate.Instant { return mandate.Instant{Boot: time.Since(began) + time.Hour, Wall: time.Now()} }
+					store, hands := &hampered{once: once{now: now}, nearest: chassisetcd.NewNearest(members, p.Patience()), own: members[0], silent: c.silent, takes: c.takes}, &doors{now: now}
+					k := New(mandate.Settings{Region: "a", Incarnation: mandate.Incarnation{Folder: "f", Process: "p"}, Validity: p.Mandate, Delta: p.Delta, Fence: p.Fence, Renew: p.Renew}, Options{
+						Store: store, Hands: hands, Log: slog.New(slog.DiscardHandler), Deadline: p.RenewDeadline, Tick: p.Tick, Now: now, Tally: func(string, time.Duration) {},
+					})
+					k.Learned(t.Context(), mandate.Learned{Epoch: 1, Primary: true})
+					ctx, cancel := context.WithTimeout(t.Context(), 40*p.Renew+p.Renew/2)
+					defer cancel()
+					go func() { _ = k.Run(ctx) }()
+					time.Sleep(40 * p.Renew)
+					synctest.Wait()
+					if hands.opened == 0 || hands.closed > hands.opened || store.asked < 39 || !c.lost(store.asked, store.lost) || store.longest > 2*p.Renew {
+						t.Errorf("opened at %s, closed at %s; of %d renewals %d were lost, %s at most between two", hands.opened, hands.closed, store.asked, store.lost, store.longest)
+					}
+					cancel()
+					synctest.Wait()
+				})
+			})
+		}
+	}
 }

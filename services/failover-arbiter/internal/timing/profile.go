@@ -111,6 +111,10 @@ func (p Profile) Detect() time.Duration {
 	return time.Duration(p.ProbeFailures)*p.ProbeEvery + p.ProbeTimeout + p.Bus
 }
 
+// Patience is how long the own region's member of etcd is waited for alone. What is left of q is for the others; from then on all are asked at once, so that no two renewals
+// in a row have less than q.
+func (p Profile) Patience() time.Duration { return p.RenewDeadline / 4 }
+
 // Shared is the part that all regions must agree on; it stands in etcd.
 func (p Profile) Shared() state.Config {
 	return state.Config{Mandate: p.Mandate.Seconds(), Delta: p.Delta.Seconds(), Drift: p.Drift}

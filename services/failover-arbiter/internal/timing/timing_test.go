@@ -22,6 +22,17 @@ func TestBothProfilesKeepAllRules(t *testing.T) {
 	}
 }
 
+func TestARenewalThatASilentMemberCostsEndsNoMandate(t *testing.T) {
+	for _, p := range []Profile{Local(), WAN()} {
+		if worst := 2*p.Renew + p.RenewDeadline + p.Fence; worst > p.Mandate {
+			t.Errorf("%s: 2r + q + F = %s, but M = %s", p.Name, worst, p.Mandate)
+		}
+		if p.Patience() > p.Renew/5 || p.RenewDeadline-p.Patience() < 2*p.RoundTrip {
+			t.Errorf("%s: a silent member is waited for %s of r = %s and q = %s", p.Name, p.Patience(), p.Renew, p.RenewDeadline)
+		}
+	}
+}
+
 func TestTheWorstOutagesAreThoseOfTheProtocol(t *testing.T) {
 	seconds := func(s float64) time.Duration { return time.Duration(s*1000) * time.Millisecond }
 	local, wan := WorstOutage(Local()), WorstOutage(WAN())
