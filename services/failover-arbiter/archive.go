@@ -208,7 +208,7 @@ func (a *arbiter) addArchive() {
 	}
 	k := &archivist{
 		archive:  c.in(a.config),
-		database: postgres.New(a.config.PostgresSocketDir, a.config.PostgresPort, a.config.PostgresConfDir), every: c.Every, after: c.After, tick: time.Second, deadline: 2 * a.profile.RenewDeadline, log: a.service.Log,
+		database: postgres.New(a.config.PostgresSocketDir, a.config.PostgresPort, a.config.PostgresConfDir, a.service.Log), every: c.Every, after: c.After, tick: time.Second, deadline: 2 * a.profile.RenewDeadline, log: a.service.Log,
 		holds: func() (bool, events.Epoch) {
 			answer := a.keeper.View().Answer
 			yes, _ := answer.Yes(clock.Now())

@@ -91,7 +91,7 @@ func newSide(t *testing.T, d *database, region events.Region, current *atomic.Po
 	var port uint16
 	_, err := fmt.Sscan(d.Port, &port)
 	must(t, err)
-	server := postgres.New(d.SocketDir, port, d.ConfDir)
+	server := postgres.New(d.SocketDir, port, d.ConfDir, slog.New(slog.DiscardHandler))
 	t.Cleanup(server.Close)
 	upstream := postgres.Upstream{Address: d.Upstream, PassFile: d.PassFile, CAFile: d.TLS.CA, Slot: hands.SlotOf(region)}
 	conninfo, rewind, err := upstream.ConnInfo()

@@ -79,7 +79,7 @@ func serve(ctx context.Context, c *Config) error {
 	service.Log.Info("this member of etcd is asked first: it should be this region's own", "member", member, "at_own_address", own, "patience", profile.Patience())
 	a.metrics = newMetrics(service.Metrics)
 	if c.holdsData() {
-		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir)
+		database := postgres.New(c.PostgresSocketDir, c.PostgresPort, c.PostgresConfDir, service.Log)
 		defer database.Close()
 		if err := a.addHands(database, epochs, self.Incarnation); err != nil {
 			return err

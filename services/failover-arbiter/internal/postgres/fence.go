@@ -11,11 +11,8 @@ import (
 
 // Admit lets applications log in, through the region's proxy. Nobody is let in before the fence is prepared that puts them out on a full disk.
 func (s *Server) Admit(ctx context.Context) error {
-	if _, err := s.prepare(fencedRules); err != nil {
-		return fmt.Errorf("prepare the fence: %w", err)
-	}
-	if err := s.install(openRules); err != nil {
-		return fmt.Errorf("let applications in: %w", err)
+	if err := s.admit(); err != nil {
+		return err
 	}
 	if err := s.reload(ctx); err != nil {
 		return fmt.Errorf("let applications in: %w", err)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -34,14 +35,47 @@ func (s *Server) install(version string) error {
 	if err != nil {
 		return err
 	}
-	linked := s.path(linkedRules)
-	if err := os.Remove(linked); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := s.unlink(); err != nil {
 		return err
 	}
-	if err := os.Link(spare, linked); err != nil { // a file system without links, or a spare that somebody took away
+	if err := s.link(spare, s.path(linkedRules)); err != nil { // refused, as tryLink has told, or a spare that somebody took away
 		return s.replace(rules, content)
 	}
 	return s.rename(linkedRules, rules)
+}
+
+// admit prepares the fence and puts the open rules in force.
+func (s *Server) admit() error {
+	spare, err := s.prepare(fencedRules)
+	if err != nil {
+		return fmt.Errorf("prepare the fence: %w", err)
+	}
+	s.tryLink(spare)
+	if err := s.install(openRules); err != nil {
+		return fmt.Errorf("let applications in: %w", err)
+	}
+	return nil
+}
+
+// tryLink tells people, once, of a system that refuses second names: a file system without them, or fs.protected_hardlinks and rules of another owner. The fence then is a
+// copy, which a full disk has no place for.
+func (s *Server) tryLink(spare string) {
+	err := s.unlink()
+	if err == nil {
+		err = errors.Join(s.link(spare, s.path(linkedRules)), s.unlink())
+	}
+	if err != nil {
+		s.told.Do(func() {
+			s.log.Warn("the fence needs a free block on the disk of PostgreSQL's rules: a second name for a prepared copy is refused", "error", err)
+		})
+	}
+}
+
+func (s *Server) unlink() error {
+	if err := os.Remove(s.path(linkedRules)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // prepare makes the spare of a version, where it is not there as the version is now.

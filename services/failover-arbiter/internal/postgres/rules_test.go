@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +21,7 @@ const (
 // ruled is a configuration folder with both versions, the fenced one in force, as a supervisor leaves it at a boot.
 func ruled(t *testing.T, dir string) *Server {
 	t.Helper()
-	s := New(dir, 5433, dir)
+	s := New(dir, 5433, dir, slog.New(slog.DiscardHandler))
 	put(t, s.path(openRules), openText)
 	put(t, s.path(fencedRules), fencedText)
 	put(t, s.path(rules), fencedText)
@@ -46,10 +48,7 @@ func inForce(t *testing.T, s *Server, want string) {
 // admit is Admit without a server that reads the rules.
 func admit(t *testing.T, s *Server) {
 	t.Helper()
-	if _, err := s.prepare(fencedRules); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.install(openRules); err != nil {
+	if err := s.admit(); err != nil {
 		t.Fatal(err)
 	}
 	inForce(t, s, openText)
@@ -120,6 +119,28 @@ func fill(t *testing.T, path string) {
 	}
 }
 
+func TestASystemThatRefusesSecondNamesIsToldOfOnceAndFencedByACopy(t *testing.T) {
+	const warning = "the fence needs a free block"
+	var told bytes.Buffer
+	s := ruled(t, t.TempDir())
+	s.log = slog.New(slog.NewTextHandler(&told, nil))
+	admit(t, s)
+	if told.Len() > 0 {
+		t.Errorf("where second names are made: %s", told.String())
+	}
+	s.link = func(string, string) error { return syscall.EPERM }
+	for range 2 {
+		if err := s.Bar(); err != nil {
+			t.Fatal(err)
+		}
+		inForce(t, s, fencedText)
+		admit(t, s)
+	}
+	if strings.Count(told.String(), warning) != 1 || !strings.Contains(told.String(), "level=WARN") {
+		t.Errorf("people read: %s", told.String())
+	}
+}
+
 func TestWhateverACrashHasLeftTheNextFenceAndTheNextOpeningWork(t *testing.T) {
 	for name, crash := range map[string]func(t *testing.T, s *Server){
 		"before the rename": func(t *testing.T, s *Server) {
@@ -140,7 +161,7 @@ func TestWhateverACrashHasLeftTheNextFenceAndTheNextOpeningWork(t *testing.T) {
 			s := ruled(t, t.TempDir())
 			admit(t, s)
 			crash(t, s)
-			again := New(s.confDir, 5433, s.confDir)
+			again := New(s.confDir, 5433, s.confDir, s.log)
 			if err := again.Bar(); err != nil {
 				t.Fatal(err)
 			}

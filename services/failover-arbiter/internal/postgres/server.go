@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -29,11 +31,15 @@ type Server struct {
 	confDir   string
 
 	look, write session
+
+	log  *slog.Logger
+	link func(from, to string) error
+	told sync.Once // that a link is refused
 }
 
 // New names a server by the folder of its Unix socket, its port and the folder of its pg_hba files. It does not connect.
-func New(socketDir string, port uint16, confDir string) *Server {
-	return &Server{socketDir: socketDir, port: port, confDir: confDir}
+func New(socketDir string, port uint16, confDir string, log *slog.Logger) *Server {
+	return &Server{socketDir: socketDir, port: port, confDir: confDir, log: log, link: os.Link}
 }
 
 // Close ends the connections; calls made later open them again.
