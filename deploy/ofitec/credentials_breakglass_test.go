@@ -132,6 +132,30 @@ func TestGlassIsBrokenWithoutBusAndEtcdAndToldWhenOneIsBack(t *testing.T) {
 	}
 }
 
+// TestWhatIsKeptIsToldInTheOrderInWhichItHappened has requests whose names stand the other way round.
+func TestWhatIsKeptIsToldInTheOrderInWhichItHappened(t *testing.T) {
+	way, _ := brokenBus(t, "127.0.0.1:1")
+	for n, request := range []string{"zz-first", "mm-second", "aa-third"} {
+		by := asked()
+		by.Request, by.At = request, time.Now().UTC().Add(time.Duration(n-3)*time.Second)
+		event, err := events.New(events.Origin{Region: events.RegionA, Service: "operator"}, by.At, events.CredentialBreakGlass{
+			Credential: events.Credential{Name: "odoo-app", Kind: events.CredentialDatabase, Version: 7, Path: "ofitec/credentials/odoo-app", Fingerprint: strings.Repeat("a", 64)},
+			Act:        by, ExpiresAt: by.At.Add(15 * time.Minute),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := way.untold.keep(event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	way.publish = func(context.Context, events.Event) error { return nil }
+	told, err := way.tell(t.Context())
+	if err != nil || len(told) != 3 || told[0].Request != "zz-first" || told[1].Request != "mm-second" || told[2].Request != "aa-third" {
+		t.Errorf("told %+v, %v", told, err)
+	}
+}
+
 func TestAUserThatNobodyCouldBeToldOfIsGivenBack(t *testing.T) {
 	way, back := brokenBus(t, "127.0.0.1:1")
 	if err := os.WriteFile(string(way.untold), nil, 0o600); err != nil { // so that no folder can be made there

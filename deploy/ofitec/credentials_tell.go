@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -30,10 +31,19 @@ func (u untold) keep(event events.Event) (file string, err error) {
 		return "", fmt.Errorf("keep event: %w", err)
 	}
 	_, err = out.Write(content)
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+	if err = errors.Join(err, out.Sync(), out.Close(), syncFolder(string(u)), syncFolder(filepath.Dir(string(u)))); err != nil {
 		return "", errors.Join(fmt.Errorf("keep event: %w", err), os.Remove(file))
 	}
 	return file, nil
+}
+
+// syncFolder makes names durable: a file that is synced can still be in no folder after a power cut.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // toldFact is one that was brought.
@@ -43,38 +53,56 @@ type toldFact struct {
 	Announced string `json:"announced"`
 }
 
-// tell brings what is kept to the bus or to etcd, oldest name first. One that cannot be read or brought is said, and stays; the others go on.
-func (w glassWay) tell(ctx context.Context) (told []toldFact, err error) {
-	files, _ := filepath.Glob(filepath.Join(string(w.untold), "*.json")) // the pattern is well formed
+// keptFact is one that waits.
+type keptFact struct {
+	file  string
+	event events.Event
+	fact  events.CredentialBreakGlass
+}
+
+// waiting reads what is kept, in the order in which it happened. What cannot be read is said, and stays.
+func (u untold) waiting() (all []keptFact, err error) {
+	files, _ := filepath.Glob(filepath.Join(string(u), "*.json")) // the pattern is well formed
 	for _, file := range files {
-		fact, problem := w.tellOne(ctx, file)
+		kept, problem := readKept(file)
 		if problem != nil {
 			err = errors.Join(err, fmt.Errorf("tell %s: %w", file, problem))
 			continue
 		}
-		told = append(told, fact)
+		all = append(all, kept)
 	}
-	return told, err
+	slices.SortStableFunc(all, func(a, b keptFact) int { return a.event.Time.Compare(b.event.Time) })
+	return all, err
 }
 
-func (w glassWay) tellOne(ctx context.Context, file string) (toldFact, error) {
+func readKept(file string) (keptFact, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return toldFact{}, err
+		return keptFact{}, err
 	}
 	event, err := events.Decode(content)
 	if err != nil {
-		return toldFact{}, err
+		return keptFact{}, err
 	}
 	fact, err := events.PayloadOf[events.CredentialBreakGlass](event)
-	if err != nil {
-		return toldFact{}, err
+	return keptFact{file, event, fact}, err
+}
+
+// tell brings what is kept to the bus or to etcd, the oldest first. One that cannot be read or brought is said, and stays; the others go on.
+func (w glassWay) tell(ctx context.Context) (told []toldFact, err error) {
+	kept, err := w.untold.waiting()
+	for _, one := range kept {
+		place, problem := w.bring(ctx, one.event)
+		if problem == nil {
+			problem = os.Remove(one.file) // its id is the same when it is told twice
+		}
+		if problem != nil {
+			err = errors.Join(err, fmt.Errorf("tell %s: %w", one.file, problem))
+			continue
+		}
+		told = append(told, toldFact{one.fact.Act.Request, one.fact.Act.Actor, place})
 	}
-	place, err := w.bring(ctx, event)
-	if err != nil {
-		return toldFact{}, err
-	}
-	return toldFact{fact.Act.Request, fact.Act.Actor, place}, os.Remove(file) // its id is the same when it is told twice
+	return told, err
 }
 
 func newCredentialsTell() *cobra.Command {
