@@ -110,6 +110,10 @@ func theReadersOwn(t *testing.T, d *database, root, rotator vaultClient) {
 	d.bootstrap(t)
 	d.refused(t, d.relay, "analytics_reader", "analytics", "SELECT 1", "password authentication failed")
 	d.allowed(t, d.relay, name, "analytics", "SHOW transaction_read_only", "on")
+	// A site may have given the group another name: its readers are renewed all the same.
+	d.super(t, "analytics", "ALTER ROLE analytics_reader RENAME TO readers_of_a_site")
+	rotator.must(t, "PUT", "sys/leases/renew", object{"lease_id": lease, "increment": 1800})
+	d.super(t, "analytics", "ALTER ROLE readers_of_a_site RENAME TO analytics_reader")
 	rotator.must(t, "PUT", "sys/leases/lookup", object{"lease_id": lease})
 	rotator.must(t, "LIST", "sys/leases/lookup/database/creds/analytics-reader/", nil)
 	rotator.must(t, "POST", "secret/data/ofitec/credentials/analytics-reader", object{"data": data})
