@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,33 +18,60 @@ import (
 // keyField is where a key stands in its secret.
 const keyField = "key"
 
-// keyRetry is the pause between two attempts to read a key, loginLook that while the first login is under way; KV v2 keeps ten versions unless told.
+// loginLook is the pause between two looks whether the first login is there, tokenLook while there is none; KV v2 keeps ten versions unless told.
 const (
-	keyRetry    = 500 * time.Millisecond
 	loginLook   = 20 * time.Millisecond
+	tokenLook   = 500 * time.Millisecond
 	keyLookBack = 10
 )
 
-// Keys reads a key below the mount secret/: the newest version, and the newest before it that is still there, "" for none. Numbers that were deleted or destroyed are
-// passed over below the newest; a newest one without a key is an error, since what is made by an older one has to be made anew.
-func (c *Client) Keys(ctx context.Context, path string) (newest, before string, err error) {
-	number, newest, err := c.key(ctx, path, 0)
-	if err == nil && newest == "" {
-		err = fmt.Errorf("read secret/%s: the newest version has no text in field %q", path, keyField)
+// keyPath is a path as KV v2 takes it behind the mount.
+var keyPath = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+
+// BelowSecret says whether a path can be read by Key: one of KV v2 behind the mount secret/, without that and without its data/.
+func BelowSecret(path string) bool {
+	return keyPath.MatchString(path) && !strings.HasPrefix(path, "secret/")
+}
+
+// KeysWithin is how long a program that does its work and ends waits for its keys; a service waits as long as it takes.
+const KeysWithin = 15 * time.Second
+
+// Key reads the newest version of a key below the mount secret/, which must be sound. One without a key is an error, since what is made by an older one has to be made anew.
+func (c *Client) Key(ctx context.Context, path string, sound func(text string) error) (string, error) {
+	_, newest, err := c.newest(ctx, path)
+	if err != nil {
+		return "", err
 	}
+	if err := sound(newest); err != nil {
+		return "", fmt.Errorf("secret/%s: %w", path, err)
+	}
+	return newest, nil
+}
+
+// Keys reads the newest version and the newest before it that is still there, "" for none. Numbers that were deleted or destroyed are passed over below the newest.
+func (c *Client) Keys(ctx context.Context, path string) (newest, before string, err error) {
+	number, newest, err := c.newest(ctx, path)
 	if err != nil {
 		return "", "", err
 	}
 	for n := number - 1; n > 0 && n > number-keyLookBack && before == ""; n-- {
-		if _, before, err = c.key(ctx, path, n); err != nil {
+		if _, before, err = c.version(ctx, path, n); err != nil {
 			return "", "", err
 		}
 	}
 	return newest, before, nil
 }
 
-// key reads one version; 0 is the newest.
-func (c *Client) key(ctx context.Context, path string, number int64) (found int64, key string, err error) {
+func (c *Client) newest(ctx context.Context, path string) (number int64, key string, err error) {
+	number, key, err = c.version(ctx, path, 0)
+	if err == nil && key == "" {
+		err = fmt.Errorf("read secret/%s: the newest version has no text in field %q", path, keyField)
+	}
+	return number, key, err
+}
+
+// version reads one; 0 is the newest.
+func (c *Client) version(ctx context.Context, path string, number int64) (found int64, key string, err error) {
 	answer, err := c.Logical().ReadWithDataWithContext(ctx, "secret/data/"+path, map[string][]string{"version": {strconv.FormatInt(number, 10)}})
 	switch {
 	case err != nil:
@@ -119,8 +148,8 @@ func (c *Client) await(ctx context.Context, read func(context.Context) error, fa
 		stop()
 		<-held
 	}()
-	for {
-		pause, err := keyRetry, c.token()
+	for refused := 0; ; {
+		pause, err := tokenLook, c.token()
 		switch {
 		case err != nil && !c.tried():
 			pause = loginLook
@@ -131,6 +160,9 @@ func (c *Client) await(ctx context.Context, read func(context.Context) error, fa
 				return nil
 			}
 			failed(err)
+			c.Doubt() // the token may be dead, as after somebody has revoked it or restored Vault from a backup, and would be kept for hours
+			pause = attempts[min(refused, len(attempts)-1)]
+			refused++
 		}
 		select {
 		case <-ctx.Done():

@@ -17,8 +17,9 @@ import (
 	"github.com/ofitec/ofitec/chassis/vault"
 )
 
-// server answers the three requests that the package makes as Vault does; its tokens live a second.
+// server answers the three requests that the package makes as Vault does; its tokens live a second unless told.
 type server struct {
+	life     int // of its tokens, in seconds
 	mu       sync.Mutex
 	sealed   bool
 	logins   int
@@ -59,7 +60,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusNotFound, r.URL.Path)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"auth": map[string]any{"client_token": s.token, "lease_duration": 1, "renewable": true}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"auth": map[string]any{"client_token": s.token, "lease_duration": max(s.life, 1), "renewable": true}})
 }
 
 func (s *server) set(change func(*server)) {
@@ -74,14 +75,20 @@ func (s *server) counts() (logins, renewals int) {
 	return s.logins, s.renewals
 }
 
-// hold runs a client against the server; the folder is where its AppRole files are looked for.
-func hold(t *testing.T, s *server) (client *vault.Client, dir string) {
+// approle are the settings for a server, and the folder of its AppRole's files.
+func approle(t *testing.T, s http.Handler) (settings chassis.Settings, dir string) {
 	t.Helper()
 	web := httptest.NewServer(s)
 	t.Cleanup(web.Close)
-	dir = t.TempDir()
-	settings := chassis.NewSettings()
+	dir, settings = t.TempDir(), chassis.NewSettings()
 	settings.Vault = chassis.VaultSettings{Addr: web.URL, RoleIDFile: filepath.Join(dir, "role"), SecretIDFile: filepath.Join(dir, "secret")}
+	return settings, dir
+}
+
+// hold runs a client against the server; the folder is where its AppRole files are looked for.
+func hold(t *testing.T, s *server) (client *vault.Client, dir string) {
+	t.Helper()
+	settings, dir := approle(t, s)
 	client, err := vault.Connect(settings)
 	if err != nil {
 		t.Fatal(err)
