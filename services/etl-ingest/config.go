@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -131,21 +129,14 @@ func (c *Config) Problems() []error {
 		problems = append(problems, c.Vault.Required()...)
 	}
 	bad(c.RawPath != "" && c.RawKey != "", "OFITEC_RAW_KEY_VAULT_PATH", c.RawPath, "nothing, since OFITEC_RAW_KEY is set: one of the two")
-	bad(c.RawPath != "" && !belowSecret(c.RawPath), "OFITEC_RAW_KEY_VAULT_PATH", c.RawPath, "a path below secret/, without secret/data/, such as ofitec/etl-ingest/raw-key")
+	bad(c.RawPath != "" && !vault.BelowSecret(c.RawPath), "OFITEC_RAW_KEY_VAULT_PATH", c.RawPath, "a path below secret/, without secret/data/, such as ofitec/etl-ingest/raw-key")
 	if w := c.Webhook; w.VaultPath != "" {
 		bad(w.Secret != "", "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "nothing, since OFITEC_WEBHOOK_SECRET is set: one of the two")
-		bad(!belowSecret(w.VaultPath), "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "a path below secret/, without secret/data/, such as ofitec/credentials/export-webhook")
+		bad(!vault.BelowSecret(w.VaultPath), "OFITEC_WEBHOOK_VAULT_PATH", w.VaultPath, "a path below secret/, without secret/data/, such as ofitec/credentials/export-webhook")
 		bad(w.Refresh < time.Second, "OFITEC_WEBHOOK_VAULT_REFRESH", w.Refresh.String(), "1s or more")
 		bad(w.Overlap < 0, "OFITEC_WEBHOOK_VAULT_OVERLAP", w.Overlap.String(), "0 or more")
 	}
 	return append(problems, c.storeProblems()...)
-}
-
-// kvPath is a path as KV v2 takes it behind the mount.
-var kvPath = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
-
-func belowSecret(path string) bool {
-	return kvPath.MatchString(path) && !strings.HasPrefix(path, "secret/")
 }
 
 func (c *Config) storeProblems() []error {
@@ -171,16 +162,13 @@ func (c *Config) storeProblems() []error {
 	return append(problems, config.Require("OFITEC_S3_SECRET_KEY", string(c.S3.SecretKey), "the secret key, or OFITEC_S3_SECRET_KEY_FILE")...)
 }
 
-// keysWithin is how long a single run waits for Vault; the service waits as long as it takes.
-const keysWithin = 15 * time.Second
-
 // awaitKey has it read before anything is done, when Vault keeps it; a nil error with ctx ended means that the service was stopped meanwhile.
 func (c *Config) awaitKey(ctx context.Context, single bool) error {
 	switch {
 	case c.RawPath == "":
 		return nil
 	case single:
-		return vault.Within(ctx, c.Settings, keysWithin, c.readKey)
+		return vault.Within(ctx, c.Settings, vault.KeysWithin, c.readKey)
 	default: // alive and not ready meanwhile, and nothing is read from Odoo that would be kept as it is
 		return vault.Before(ctx, name, c.Settings, c.readKey)
 	}
@@ -188,15 +176,14 @@ func (c *Config) awaitKey(ctx context.Context, single bool) error {
 
 // readKey reads from Vault what raw files are encrypted with.
 func (c *Config) readKey(ctx context.Context, client *vault.Client) error {
-	text, _, err := client.Keys(ctx, c.RawPath)
-	if err != nil {
+	text, err := client.Key(ctx, c.RawPath, func(text string) error {
+		_, err := seal.Parse(text)
 		return err
+	})
+	if err == nil {
+		c.RawKey = config.Secret(text)
 	}
-	if _, err := seal.Parse(text); err != nil {
-		return fmt.Errorf("secret/%s: %w", c.RawPath, err)
-	}
-	c.RawKey = config.Secret(text)
-	return nil
+	return err
 }
 
 // rawKeys are what raw files are encrypted with; nil for nothing.
