@@ -118,7 +118,7 @@ type term struct {
 	fence      vault.Fence
 	outcome    rotation.Outcome
 	failures   map[any]failure // by action, or by what else waits
-	unmade     string          // why no version can be made; empty since one was
+	unmade     string          // why no version can be made, as others may read it; empty since one was
 	looked     time.Time       // when leases were last compared
 	compared   time.Time       // when users were
 }
@@ -280,14 +280,6 @@ func (t *term) forget(ctx context.Context, s state.Credential) {
 	}
 }
 
-// said is an error's text; empty for none.
-func said(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
 // enter takes a place among what is under way; free gives it back. An end waits for none: who is ended can wait, and this credential's renewals cannot, so that
 // without a place free is nil, as it is when ctx is over.
 func (t *term) enter(ctx context.Context, action rotation.Action) (free func()) {
@@ -329,7 +321,7 @@ func (t *term) act(ctx context.Context, s state.Credential, then []rotation.Acti
 		free()
 		t.metrics.acted(action, err)
 		if _, mint := action.(rotation.Mint); mint {
-			t.unmade = said(err)
+			t.unmade = unmade(t.policy.Kind, err)
 		}
 		if err != nil {
 			t.failed(action, "action failed", err, "action", kind(action))

@@ -34,7 +34,7 @@ type Observation struct {
 	Wish    *Wish           // somebody asked for a rotation
 	Results []Result        // what deployers have said, oldest first
 	Outcome Outcome         // of the last action; nil when there is none
-	Unmade  string          // why the last attempt to make a version failed; empty when it did not
+	Unmade  string          // why the last attempt to make a version failed, in words that may go into an event; empty when it did not
 }
 
 // Wish is a rotation that somebody asked for.

@@ -24,6 +24,22 @@ const (
 	answerLimit = 64 << 10
 )
 
+// MalformedError is an answer of Vault's that is refused. Its text is ours: what is wrong with which field.
+type MalformedError struct{ Problems []string }
+
+func (e *MalformedError) Error() string {
+	return "Vault's answer is malformed: " + strings.Join(e.Problems, "; ")
+}
+
+// Refusal is the status with which Vault has refused; 0 when it has not.
+func Refusal(err error) int {
+	var refused *api.ResponseError
+	if errors.As(err, &refused) {
+		return refused.StatusCode
+	}
+	return 0
+}
+
 // make asks for a user of a role. The answer is read strictly, for what is wrong in it would be found out by whoever runs on it: every field must be there and be of
 // its kind. One that is refused is told with all that is wrong, and the lease that it names, readable or not, is given back.
 func (e *Engine) make(ctx context.Context, role string) (Secret, error) {
@@ -34,12 +50,16 @@ func (e *Engine) make(ctx context.Context, role string) (Secret, error) {
 	}
 	lease, problems := readLease(body, kind, role)
 	if err != nil {
-		problems = append(problems, "it ends early: "+err.Error())
+		problems = append(problems, "it ends early")
 	}
 	if len(problems) == 0 {
 		return lease, nil
 	}
-	err = fmt.Errorf("make a user of role %s: Vault's answer is malformed: %s", role, strings.Join(problems, "; "))
+	wrong := fmt.Errorf("make a user of role %s: %w", role, &MalformedError{problems})
+	if err != nil {
+		wrong = fmt.Errorf("%w: %w", wrong, err)
+	}
+	err = wrong
 	if id := namedLease(body); strings.HasPrefix(id, "database/creds/"+role+"/") { // and not what is somebody else's
 		err = errors.Join(err, e.giveBack(ctx, id))
 	}
