@@ -15,10 +15,9 @@ import (
 
 // Targets of a publication.
 const (
-	fullTarget       = 0.85 // of the rate of a raw client that copies the same rows
-	publishFlat      = 3.0  // times the same delta on a tenth of the base
-	smallDelta       = 1_000
-	leastOfPublished = 20 * deltaRows
+	fullTarget  = 0.85 // of the rate of a raw client that copies the same rows
+	publishFlat = 3.0  // times the same delta on a tenth of the base
+	smallDelta  = 1_000
 )
 
 // published is how long a publication took, as the log of etl-transform tells it: until readers saw it, and until it was verified by digest and had its indexes.
