@@ -44,7 +44,7 @@ func runClose(ctx context.Context, c *Config, args []string, out io.Writer) erro
 	if strings.TrimSpace(closing.Reason) == "" {
 		return &chassis.UsageError{Reason: "close: want --reason; it stands in the closing"}
 	}
-	store, err := c.openStore()
+	store, err := c.openStore(ctx)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 type command struct {
 	run    func(ctx context.Context, c *Config, args []string, out io.Writer) error
 	speaks bool // it needs the bus
-	ownKey bool // it needs none of the keys that the service has
 }
 
 // commands are those that the program knows beside serving; `ofitec etl` calls them.
@@ -29,7 +28,7 @@ var commands = map[string]command{
 	"check":      {run: runCheck},
 	"trace":      {run: runTrace},
 	"quarantine": {run: runQuarantine},
-	"reveal":     {run: runReveal, speaks: true, ownKey: true},
+	"reveal":     {run: runReveal, speaks: true},
 }
 
 // arguments are a command's flags and the words beside them.

@@ -40,6 +40,8 @@ type Config struct {
 
 	withoutBus bool        // a command asks files alone
 	ring       *token.Ring // once it was read
+	fetched    bool        // keys were read from Vault
+	kept       bool        // they are those that were read for the same file before
 }
 
 // AnalyticsSettings say where the marts are published.

@@ -52,7 +52,7 @@ func runErase(ctx context.Context, c *Config, args []string, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	store, err := c.openStore()
+	store, err := c.openStore(ctx)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (t *transform) remakeErased(ctx context.Context) error {
 
 // remake makes the warehouse anew by the same key and offers it.
 func (c *Config) remake(ctx context.Context, version string) error {
-	ring, err := c.keys()
+	ring, err := c.keys(ctx)
 	if err != nil {
 		return err
 	}

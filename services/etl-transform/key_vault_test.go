@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,10 +155,63 @@ func TestTheTokenKeyIsReadFromVaultAndRotatedThereUnderAServiceThatRuns(t *testi
 		t.Errorf("exit status %d", status)
 	}
 	mustBeBy(t, folder, second)
+	// Who only reads tokens needs no key.
+	if err := v.root.Sys().Seal(); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"check", "plan", "verify"} {
+		must(t, 0, env, command)
+	}
 	for _, letter := range []string{"k", "l"} {
 		if strings.Contains(p.Output(), base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(letter), token.LeastKey))) {
 			t.Error("a key stands in the log")
 		}
+	}
+}
+
+// TestAFileThatIsOpenedAnewNeedsNoVaultUnlessItIsByAnotherKeyByNow is what comes behind a full disk: no Vault is there.
+func TestAFileThatIsOpenedAnewNeedsNoVaultUnlessItIsByAnotherKeyByNow(t *testing.T) {
+	folder := t.TempDir()
+	configured := func() *Config {
+		c := NewConfig()
+		c.Warehouse, c.Keys.Token, c.Vault.Addr = folder, "ofitec/etl-transform/token-key", "http://127.0.0.1:1"
+		return c
+	}
+	by := func(letter string) *Config {
+		key, err := token.New(bytes.Repeat([]byte(letter), token.LeastKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := configured()
+		c.ring, c.fetched = token.Versions(key, nil), true
+		return c
+	}
+	open := func(c *Config) error {
+		w, err := c.openWarehouse(t.Context(), discarding)
+		if err != nil {
+			return err
+		}
+		return w.Close()
+	}
+	first := by("k")
+	again := configured()
+	again.keepKeys(first)
+	if known, err := again.awaitKeys(t.Context()); !known || err != nil {
+		t.Fatal(known, err)
+	}
+	if err := errors.Join(open(first), open(again), open(by("l"))); err != nil { // the last one makes another file
+		t.Fatal(err)
+	}
+	if err := open(again); !errors.Is(err, errOtherKeys) {
+		t.Errorf("a file by another key is opened with those of before: %v", err)
+	}
+	if aside, _ := filepath.Glob(again.file() + ".[0-9]*Z"); len(aside) != 1 {
+		t.Errorf("put aside: %v", aside)
+	}
+	other := configured()
+	other.Keys.Token = "ofitec/etl-transform/another"
+	if other.keepKeys(first); other.fetched {
+		t.Error("keys of another path are kept")
 	}
 }
 

@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"regexp"
-	"strings"
-	"time"
 
 	"github.com/ofitec/ofitec/chassis/config"
 	"github.com/ofitec/ofitec/chassis/vault"
@@ -20,11 +17,6 @@ type KeySettings struct {
 	Raw   string `env:"OFITEC_RAW_KEY_VAULT_PATH" yaml:"raw" doc:"in place of OFITEC_RAW_KEY: where Vault keeps the keys of raw files, such as ofitec/etl-transform/raw-key"`
 }
 
-// keysWithin is how long a command waits for Vault; the service waits as long as it takes.
-const keysWithin = 15 * time.Second
-
-var kvPath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$`)
-
 // keyProblems are what is wrong with them, and with the files in whose place they are.
 func (c *Config) keyProblems(bad func(wrong bool, variable, value, want string)) []error {
 	var problems []error
@@ -36,7 +28,7 @@ func (c *Config) keyProblems(bad func(wrong bool, variable, value, want string))
 		{c.Keys.Raw, "OFITEC_RAW_KEY_VAULT_PATH", "OFITEC_RAW_KEY", string(c.RawKey)},
 	} {
 		bad(k.path != "" && k.value != "", k.variable, k.path, "nothing, since "+k.rival+" is set: one of the two")
-		bad(k.path != "" && (!kvPath.MatchString(k.path) || strings.HasPrefix(k.path, "secret/")), k.variable, k.path, "a path below secret/, without secret/data/, such as ofitec/etl-transform/token-key")
+		bad(k.path != "" && !vault.BelowSecret(k.path), k.variable, k.path, "a path below secret/, without secret/data/, such as ofitec/etl-transform/token-key")
 	}
 	if c.Keys.Token == "" {
 		problems = append(problems, config.Require("OFITEC_TOKEN_KEY_FILE", c.TokenKeyFile, "a file of 32 bytes or more, or OFITEC_TOKEN_KEY_VAULT_PATH: personal data are kept as tokens only")...)
@@ -46,38 +38,61 @@ func (c *Config) keyProblems(bad func(wrong bool, variable, value, want string))
 
 // awaitKeys reads from Vault what stands there, for the service: it is alive and not ready meanwhile, and touches nothing. False when it was stopped before.
 func (c *Config) awaitKeys(ctx context.Context) (bool, error) {
-	if c.Keys == (KeySettings{}) {
+	if c.fetched || c.Keys == (KeySettings{}) {
 		return true, nil
 	}
 	err := vault.Before(ctx, name, c.Settings, c.readKeys)
 	return err == nil && ctx.Err() == nil, err
 }
 
-// fetchKeys is awaitKeys for a command, which gives up.
+// fetchKeys is awaitKeys for a command that comes to need one; it gives up. One that needs none does not ask Vault.
 func (c *Config) fetchKeys(ctx context.Context) error {
-	if c.Keys == (KeySettings{}) {
+	if c.fetched || c.Keys == (KeySettings{}) {
 		return nil
 	}
-	return vault.Within(ctx, c.Settings, keysWithin, c.readKeys)
+	return vault.Within(ctx, c.Settings, vault.KeysWithin, c.readKeys)
+}
+
+// keepKeys takes those that were read before, for the same file: Vault may be away when that has to be opened anew.
+func (c *Config) keepKeys(before *Config) {
+	if before == nil || c.Keys != before.Keys || !before.fetched {
+		return
+	}
+	c.fetched, c.kept = true, true
+	if c.Keys.Raw != "" {
+		c.RawKey = before.RawKey
+	}
+	if c.Keys.Token != "" {
+		c.ring = before.ring
+	}
 }
 
 func (c *Config) readKeys(ctx context.Context, client *vault.Client) error {
 	if c.Keys.Raw != "" {
-		text, _, err := client.Keys(ctx, c.Keys.Raw)
+		text, err := client.Key(ctx, c.Keys.Raw, func(text string) error {
+			_, err := seal.Parse(text)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if _, err := seal.Parse(text); err != nil {
-			return fmt.Errorf("secret/%s: %w", c.Keys.Raw, err)
-		}
 		c.RawKey = config.Secret(text)
 	}
-	if c.Keys.Token == "" {
-		return nil
+	if c.Keys.Token != "" {
+		var err error
+		if c.ring, err = readRing(ctx, client, c.Keys.Token); err != nil {
+			return err
+		}
 	}
-	newest, before, err := client.Keys(ctx, c.Keys.Token)
+	c.fetched = true
+	return nil
+}
+
+// readRing makes the keys of the tokens of the newest version and the one before it.
+func readRing(ctx context.Context, client *vault.Client, path string) (*token.Ring, error) {
+	newest, before, err := client.Keys(ctx, path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var sealers [2]*token.Sealer
 	for n, text := range []string{newest, before} {
@@ -86,12 +101,11 @@ func (c *Config) readKeys(ctx context.Context, client *vault.Client) error {
 		}
 		key, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return fmt.Errorf("secret/%s: the key is not base64", c.Keys.Token) // what it is must not be told
+			return nil, fmt.Errorf("secret/%s: the key is not base64", path) // what it is must not be told
 		}
 		if sealers[n], err = token.New(key); err != nil {
-			return fmt.Errorf("secret/%s: %w", c.Keys.Token, err)
+			return nil, fmt.Errorf("secret/%s: %w", path, err)
 		}
 	}
-	c.ring = token.Versions(sealers[0], sealers[1])
-	return nil
+	return token.Versions(sealers[0], sealers[1]), nil
 }

@@ -27,9 +27,6 @@ func run(ctx context.Context, args []string) error {
 	}
 	if args[0] == "--once" && len(args) == 1 {
 		c, err := configured(false)
-		if err == nil {
-			err = c.fetchKeys(ctx)
-		}
 		if err != nil {
 			return err
 		}
@@ -40,9 +37,6 @@ func run(ctx context.Context, args []string) error {
 		return &chassis.UsageError{Reason: fmt.Sprintf("unknown argument %q: want none, --once, version, config-reference or one of %s", args[0], strings.Join(commandNames(), ", "))}
 	}
 	c, err := configured(!command.speaks)
-	if err == nil && !command.ownKey {
-		err = c.fetchKeys(ctx)
-	}
 	if err != nil {
 		return err
 	}

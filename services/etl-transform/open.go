@@ -23,7 +23,10 @@ import (
 )
 
 // openStore gives the raw store and what its encrypted files are opened with.
-func (c *Config) openStore() (*raw.Store, error) {
+func (c *Config) openStore(ctx context.Context) (*raw.Store, error) {
+	if err := c.fetchKeys(ctx); err != nil {
+		return nil, err
+	}
 	store, err := c.openSource()
 	if err != nil || c.RawKey == "" {
 		return store, err
@@ -56,21 +59,32 @@ func (c *Config) openSource() (*raw.Store, error) {
 }
 
 // options are what a warehouse is made of here.
-func (c *Config) options(log *slog.Logger) (warehouse.Options, error) {
-	m, err := models.Open(c.Models)
+func (c *Config) options(ctx context.Context, log *slog.Logger) (warehouse.Options, error) {
+	o, err := c.optionsToRead(log)
 	if err != nil {
-		return warehouse.Options{}, fmt.Errorf("read OFITEC_MODELS: %w", err)
+		return o, err
 	}
-	ring, err := c.keys()
+	ring, err := c.keys(ctx)
 	if err != nil {
-		return warehouse.Options{}, err
+		return o, err
 	}
-	o := warehouse.Options{Region: events.Region(c.Region), Models: m, Spool: filepath.Join(c.ownDir(), "spool"), Log: log}
 	return withKey(o, ring.Current()), nil
 }
 
+// optionsToRead are those without a key: who only reads tokens needs none.
+func (c *Config) optionsToRead(log *slog.Logger) (o warehouse.Options, err error) {
+	m, err := models.Open(c.Models)
+	if err != nil {
+		return o, fmt.Errorf("read OFITEC_MODELS: %w", err)
+	}
+	return warehouse.Options{Region: events.Region(c.Region), Models: m, Spool: filepath.Join(c.ownDir(), "spool"), Log: log}, nil
+}
+
 // keys are those of the tokens; they are read once.
-func (c *Config) keys() (*token.Ring, error) {
+func (c *Config) keys(ctx context.Context) (*token.Ring, error) {
+	if err := c.fetchKeys(ctx); err != nil {
+		return nil, err
+	}
 	if c.ring != nil {
 		return c.ring, nil
 	}
@@ -99,7 +113,7 @@ func (c *Config) fitting(ctx context.Context, db *sql.DB, o warehouse.Options) w
 // openWarehouse opens the file, after a rebuilt one has taken its place if there is one. A file that was made by other models or another key is put aside, and made anew from the raw files
 // and their manifest.
 func (c *Config) openWarehouse(ctx context.Context, log *slog.Logger) (*warehouse.Warehouse, error) {
-	options, err := c.options(log)
+	options, err := c.options(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +128,9 @@ func (c *Config) openWarehouse(ctx context.Context, log *slog.Logger) (*warehous
 	}
 	if !errors.Is(err, warehouse.ErrOtherRules) {
 		return w, err
+	}
+	if c.kept {
+		return nil, fmt.Errorf("%w: %w", errOtherKeys, err)
 	}
 	aside, moved := c.putAside()
 	if moved != nil {
@@ -199,33 +216,35 @@ type reading struct {
 
 // openReading opens the file, or the readers' copy of it while the service has it open.
 func (c *Config) openReading(ctx context.Context) (*reading, error) {
-	options, err := c.options(slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	r, err := c.read(ctx, c.file(), options)
+	r, err := c.read(ctx, c.file())
 	if errors.Is(err, duckdb.ErrInUse) {
 		if _, gone := os.Stat(snapshotFile(c.snapshots())); gone != nil {
 			return nil, fmt.Errorf("%w; there is no snapshot yet: %w", err, gone)
 		}
-		r, err = c.read(ctx, snapshotFile(c.snapshots()), options)
+		r, err = c.read(ctx, snapshotFile(c.snapshots()))
 	}
 	return r, err
 }
 
-func (c *Config) read(ctx context.Context, path string, options warehouse.Options) (*reading, error) {
+// read opens any warehouse of these models, by whichever key its tokens are.
+func (c *Config) read(ctx context.Context, path string) (*reading, error) {
+	options, err := c.optionsToRead(discarding)
+	if err != nil {
+		return nil, err
+	}
 	db, err := duckdb.Open(ctx, path, c.engine(true))
 	if err != nil {
 		return nil, err
 	}
-	w, err := warehouse.Read(ctx, db, c.fitting(ctx, db, options))
+	made, err := warehouse.MadeBy(ctx, db)
 	if err != nil {
 		_ = db.Close()
-		return nil, err
+		return nil, fmt.Errorf("open warehouse %s: %w", path, err)
 	}
-	made, err := w.Made(ctx)
+	options.TokenVersion = made.TokenKey
+	w, err := warehouse.Read(ctx, db, options)
 	if err != nil {
-		_ = w.Close()
+		_ = db.Close()
 		return nil, err
 	}
 	return &reading{Warehouse: w, Path: path, Made: made}, nil

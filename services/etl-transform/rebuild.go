@@ -77,13 +77,13 @@ func (c *Config) swap(ctx context.Context, building string, report *rebuilt) err
 
 // presentKey is the one that the warehouse is made by, if it is at hand; else the one for what is made anew.
 func (c *Config) presentKey(ctx context.Context) (*token.Sealer, error) {
-	ring, err := c.keys()
+	ring, err := c.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	present, err := c.openReading(ctx)
 	if err != nil {
-		return ring.Current(), nil //nolint:nilerr // it is gone, damaged or made by a key that is not at hand: that is what a rebuild is for
+		return ring.Current(), nil //nolint:nilerr // it is gone or damaged: that is what a rebuild is for
 	}
 	defer func() { _ = present.Close() }()
 	if key := ring.Of(present.Made.TokenKey); key != nil {
@@ -99,12 +99,12 @@ func (c *Config) build(ctx context.Context, path string, until int64, key *token
 	if err := c.clear(ctx, path); err != nil {
 		return report, err
 	}
-	store, err := c.openStore()
+	store, err := c.openStore(ctx)
 	if err != nil {
 		return report, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	options, err := c.options(log)
+	options, err := c.options(ctx, log)
 	if err != nil {
 		return report, err
 	}
@@ -163,11 +163,7 @@ func (c *Config) compareWithPresent(ctx context.Context, path string) comparison
 		return comparison{Why: err.Error()}
 	}
 	defer func() { _ = present.Close() }()
-	options, err := c.options(slog.New(slog.DiscardHandler))
-	if err != nil {
-		return comparison{Why: err.Error()}
-	}
-	made, err := c.read(ctx, path, options)
+	made, err := c.read(ctx, path)
 	if err != nil {
 		return comparison{Why: err.Error()}
 	}

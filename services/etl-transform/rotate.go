@@ -47,7 +47,7 @@ func runRotateKey(ctx context.Context, c *Config, args []string, out io.Writer) 
 	if strings.TrimSpace(k.Reason) == "" {
 		return &chassis.UsageError{Reason: "rotate-key: want --reason; it stands in the manifest"}
 	}
-	ring, err := c.keys()
+	ring, err := c.keys(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (r *rotation) record(ctx context.Context, k manifest.KeyChange, sequence in
 	if sequence == 0 {
 		return nil
 	}
-	store, err := r.config.openStore()
+	store, err := r.config.openStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (r *rotation) renewCopies(ctx context.Context) error {
 		if r.config.copiesBy(ctx, r.target.Version()) {
 			return true, nil
 		}
-		options, err := r.config.options(discarding)
+		options, err := r.config.options(ctx, discarding)
 		if err != nil {
 			return false, err
 		}

@@ -50,7 +50,7 @@ func assemble(ctx context.Context, c *Config) (_ *transform, err error) {
 	if t.service, err = chassis.New(name, c.Settings); err != nil { //nolint:contextcheck // it begins nothing that a context could end
 		return nil, err
 	}
-	store, err := c.openStore()
+	store, err := c.openStore(ctx)
 	if err != nil {
 		return nil, err
 	}

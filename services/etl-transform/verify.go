@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -138,11 +137,7 @@ func (c *Config) readOther(ctx context.Context, path string) (verified, error) {
 		v.File = path
 		return v, nil
 	}
-	options, err := c.options(slog.New(slog.DiscardHandler))
-	if err != nil {
-		return v, err
-	}
-	r, err := c.read(ctx, path, options)
+	r, err := c.read(ctx, path)
 	if err != nil {
 		return v, fmt.Errorf("read --against: %w", err)
 	}
