@@ -82,7 +82,7 @@ type Consumer struct {
 	Create  bool            // makes the durable when it is not there, as outside the secured stack, where services may not
 	Workers int             // handlers at a time; by default 1, which keeps the order as long as nothing fails
 	Backoff []time.Duration // by default Backoff
-	Patient bool            // an event is not given up behind the table's end, whose last delay stays: where errors say nothing of it, as of one that waits for a leader
+	Patient bool            // an event is not given up behind the table's end, whose last delay stays: where errors say nothing of it, as of one that waits for a leader. One on which the handler panics is
 	AckWait time.Duration   // how long the stream waits for a sign of life; by default 30 s. Used only when the durable is made here
 	Grace   time.Duration   // how long running handlers may take after the context's end; by default 10 s
 	Log     *slog.Logger    // by default slog.Default

@@ -68,7 +68,7 @@ func (c Consumer) attempt(ctx context.Context, m message, handler Handler) (even
 		return event, verdict{outcome: parked, reason: err.Error()}
 	case ctx.Err() != nil:
 		return event, verdict{outcome: retried, delay: c.delay(1), reason: "stopped: " + err.Error()}
-	case m.delivered > len(c.Backoff) && !c.Patient:
+	case m.delivered > len(c.Backoff) && (!c.Patient || errors.Is(err, errPanicked)):
 		return event, verdict{outcome: parked, reason: err.Error()}
 	}
 	return event, verdict{outcome: retried, delay: c.delay(m.delivered), reason: err.Error()}
@@ -94,11 +94,14 @@ func decode(m message) (events.Event, events.Payload, error) {
 	return event, payload, err
 }
 
+// errPanicked is the event's own fault, or the handler's with this event: more attempts than the table has change nothing, also for a patient consumer.
+var errPanicked = errors.New("handler panicked")
+
 func run(ctx context.Context, handler Handler, delivery Delivery, header map[string][]string) (err error) {
 	ctx, span := consuming(ctx, delivery, header)
 	defer func() {
 		if recovered := recover(); recovered != nil {
-			err = fmt.Errorf("handler panicked: %v", recovered)
+			err = fmt.Errorf("%w: %v", errPanicked, recovered)
 		}
 		finish(span, err)
 	}()

@@ -161,6 +161,39 @@ func neverGivenUp(t *testing.T, b Bus) {
 	}
 }
 
+// patientParks has an event on which the handler always panics, and one that is none.
+func patientParks(t *testing.T, b Bus) {
+	bad, good := rotated(t, events.RegionA, 1), rotated(t, events.RegionA, 2)
+	publish(t, b, bad)
+	if _, err := b.Store(t.Context(), good.Subject, map[string][]string{"Nats-Msg-Id": {"none"}}, []byte("not even JSON")); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, good)
+	config := deployer()
+	config.Patient = true
+	var attempts atomic.Int64
+	c := consume(t, b, config, func(_ context.Context, d bus.Delivery) error {
+		if d.Event.ID == bad.ID {
+			attempts.Add(1)
+			panic("no such colour")
+		}
+		return nil
+	})
+	if d := c.next(t); d.Event.ID != good.ID {
+		t.Errorf("delivered %s", d.Event.ID)
+	}
+	reasons := map[string]bool{}
+	for deadline := time.Now().Add(patience); len(reasons) < 2 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for _, m := range stored(t, b, bus.Range{Stream: events.StreamParked}) {
+			reasons[header(m, bus.HeaderParkedReason)] = true
+		}
+	}
+	if tries := attempts.Load(); !reasons["handler panicked: no such colour"] || len(reasons) != 2 || tries != int64(len(config.Backoff)+1) {
+		t.Errorf("after %d attempts parked: %v", tries, reasons)
+	}
+	c.nothing(t, 200*time.Millisecond)
+}
+
 func parkedAtOnce(t *testing.T, b Bus) {
 	publish(t, b, rotated(t, events.RegionA, 1))
 	c := consume(t, b, deployer(), func(context.Context, bus.Delivery) error { return bus.Park("no such colour") })

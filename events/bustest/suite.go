@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(*testing.T) Bus) {
 		{"a handler that panics fails", panics},
 		{"behind the back-off table's end an event is parked with reason and attempts", parkedAtTheEnd},
 		{"a patient consumer gives no event up by the count of its deliveries", neverGivenUp},
+		{"a patient consumer parks an event on which its handler panics again and again, and one that cannot be read", patientParks},
 		{"a handler can park at once", parkedAtOnce},
 		{"a malformed event is parked and the next good one goes through", malformedParked},
 		{"an event on a subject that is not its own is parked", misroutedParked},
