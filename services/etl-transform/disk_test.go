@@ -44,8 +44,11 @@ func TestAFullDiskUnderTheWarehouseIsToldAndItGoesOnByItselfWhenThereIsRoom(t *t
 		s.announce("invoice", invoice.String())
 	}
 	p.Await(t, "/readyz", 503)
-	if _, body := p.Get("/readyz"); !strings.Contains(strings.ToLower(body), "no space left") && !strings.Contains(body, "load") {
+	if _, body := p.Get("/readyz"); !strings.Contains(strings.ToLower(body), "no space left") {
 		t.Errorf("readiness does not say why:\n%s", body)
+	}
+	if out := must(t, 1, env, "rebuild"); !strings.Contains(strings.ToLower(out), "no space left") {
+		t.Errorf("a rebuild does not say why it ends:\n%s", out)
 	}
 	if loaded := len(s.facts(events.TypeWarehouseLoaded)); loaded != 1 {
 		t.Fatalf("%d loads on a full disk: it was not full", loaded)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ofitec/ofitec/chassis"
 	"github.com/ofitec/ofitec/chassis/config"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 )
 
 // name is the service's name in identities, subjects, metrics and logs.
@@ -20,7 +21,9 @@ func main() {
 	os.Exit(chassis.Main(name, run, chassis.ConfigReference(NewConfig(), chassis.EarlierNames...)))
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string) error { return duckdb.Told(carryOut(ctx, args)) }
+
+func carryOut(ctx context.Context, args []string) error {
 	syscall.Umask(0o077) // the warehouse is for its own user
 	if len(args) == 0 {
 		return keepServing(ctx)

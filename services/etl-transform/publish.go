@@ -12,6 +12,7 @@ import (
 	"github.com/ofitec/ofitec/chassis/notice"
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/canon"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/postgres"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/warehouse"
 )
@@ -55,7 +56,7 @@ func (p *publisher) Wake() {
 func (p *publisher) run(ctx context.Context) error {
 	trouble := notice.New(p.log, "marts are not published", nil)
 	for {
-		p.note(ctx, p.step(ctx), trouble)
+		p.note(ctx, duckdb.Told(p.step(ctx)), trouble)
 		timer := time.NewTimer(publishEvery)
 		select {
 		case <-ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"github.com/ofitec/ofitec/events"
 	"github.com/ofitec/ofitec/events/bus"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/batch"
+	"github.com/ofitec/ofitec/services/etl-transform/internal/duckdb"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/manifest"
 	"github.com/ofitec/ofitec/services/etl-transform/internal/raw"
 )
@@ -43,6 +44,7 @@ func (i *intake) consume(ctx context.Context, d bus.Delivery) error {
 
 // note keeps what became of the last load. A file that is damaged, or not for us, is told of by itself and is no trouble of loading.
 func (i *intake) note(err error) {
+	err = duckdb.Told(err)
 	text := ""
 	if err != nil {
 		text = err.Error()

@@ -38,6 +38,14 @@ func Broken(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "database has been invalidated")
 }
 
+// Told puts ErrDamaged before what the engine says of a block that it could not read for a question; one that it needs to open the file is told by Open.
+func Told(err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "Corrupt database file") {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
 var holder = regexp.MustCompile(`\(PID (\d+)\)`)
 
 // Open opens the file, or makes it. The caller closes the pool, which is safe for concurrent use. TEMP tables live in one connection only.
