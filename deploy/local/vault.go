@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/ofitec/ofitec/deploy"
@@ -77,7 +78,12 @@ func (s *Stack) vault(r layout.Region, program string) supervise.Spec {
 		file{config, node.Render},
 		file{filepath.Join(dir, "ca.crt"), func() ([]byte, error) { return os.ReadFile(tls.CA) }}, // for the database's certificates: all nodes share that configuration
 	)
-	spec = before(spec, func(context.Context) error { return makeDir(node.DataDir, 0o700, s.owners.of("vault")) })
+	spec = before(spec, func(context.Context) error {
+		if err := bootstrap.DiscardUnkept(s.layout, r, node.DataDir); err != nil {
+			return err
+		}
+		return makeDir(node.DataDir, 0o700, s.owners.of("vault"))
+	})
 	spec.Args, spec.Nice = []string{"server", "-config=" + config}, 5
 	spec.Ready = vaultReady(bootstrap.VaultAddress(s.layout, r), tlsClient(s.tls))
 	return spec
@@ -100,6 +106,9 @@ func (s *Stack) keepOpen(ctx context.Context, r layout.Region) {
 			limited, cancel := context.WithTimeout(ctx, vaultAttempt)
 			err := bootstrap.OpenVault(limited, s.layout, r, s.tls)
 			cancel()
+			if errors.Is(err, bootstrap.ErrKeysLost) {
+				err = errors.Join(err, s.supervisor.Signal(string(r)+"/vault", syscall.SIGKILL)) // its start throws the data away
+			}
 			if err != nil && ctx.Err() == nil && time.Since(said) > 10*time.Second {
 				said = time.Now()
 				s.terminal.say("vault in region %s: not yet: %v", r, err)

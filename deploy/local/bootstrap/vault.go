@@ -69,9 +69,14 @@ func OpenVault(ctx context.Context, l layout.Layout, r layout.Region, config *tl
 		return nil
 	}
 	keys, have, err := readVaultKeys(l)
+	if have {
+		err = errors.Join(err, forgetInit(l)) // before it is opened: what was begun and never opened has nothing in it
+	}
 	switch {
 	case err != nil:
 		return err
+	case status.Initialized && !have && r == firstVault && initBegun(l):
+		return ErrKeysLost
 	case status.Initialized && !have:
 		return fmt.Errorf("open Vault: %s is missing and nothing else opens it; restore the file, or remove %s to begin with an empty Vault", vaultKeysFile(l), vaultFolders(l))
 	case status.Initialized:
@@ -161,7 +166,13 @@ func initVault(ctx context.Context, client *vault.Client, l layout.Layout, confi
 			return fmt.Errorf("initialise Vault: %s is missing, and the node in region %s has data that nothing else opens; restore the file, or remove %s to begin with an empty Vault", vaultKeysFile(l), r, vaultFolders(l))
 		}
 	}
-	made, err := client.Sys().InitWithContext(ctx, &vault.InitRequest{SecretShares: 1, SecretThreshold: 1})
+	if err := identity.WriteFile(initFile(l), nil, nil, "operator"); err != nil {
+		return err
+	}
+	client.SetClientTimeout(initTime)
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), initTime) // an answer that nobody waits for has the only keys
+	defer cancel()
+	made, err := client.Sys().InitWithContext(patient, &vault.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
 		return fmt.Errorf("initialise Vault: %w", err)
 	}
@@ -171,6 +182,9 @@ func initVault(ctx context.Context, client *vault.Client, l layout.Layout, confi
 		return fmt.Errorf("encode vault.json: %w", err)
 	}
 	if err := identity.WriteFile(vaultKeysFile(l), append(content, '\n'), nil, "operator"); err != nil {
+		return err
+	}
+	if err := forgetInit(l); err != nil {
 		return err
 	}
 	return unseal(ctx, client, firstVault, keys)

@@ -21,6 +21,7 @@ type oneVault struct {
 	mu     sync.Mutex
 	key    string
 	sealed bool
+	empty  bool
 	next   string // the key of the snapshot that is restored next
 	dies   bool   // the restore's answer is lost
 }
@@ -34,7 +35,7 @@ func (v *oneVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.URL.Path {
 	case "/v1/sys/seal-status", "/v1/sys/health":
-		say(http.StatusOK, map[string]any{"initialized": true, "sealed": v.sealed, "standby": false})
+		say(http.StatusOK, map[string]any{"initialized": !v.empty, "sealed": v.sealed || v.empty, "standby": false})
 	case "/v1/sys/unseal":
 		var asked struct{ Key string }
 		_ = json.NewDecoder(r.Body).Decode(&asked)
@@ -59,12 +60,20 @@ func (v *oneVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func oneNode(t *testing.T) (*stage, *oneVault) {
 	t.Helper()
 	s, v := newStage(t), &oneVault{key: "one"}
-	files := s.serverTLS(layout.C, "vault")
+	s.serve(t, v, layout.C)
+	s.put(t, "vault.json", keysOf("one"))
+	return s, v
+}
+
+// serve lets a node be a region's.
+func (s *stage) serve(t *testing.T, v *oneVault, r layout.Region) {
+	t.Helper()
+	files := s.serverTLS(r, "vault")
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", s.layout.Addressing.Addr(layout.C, layout.PortVault))
+	listener, err := net.Listen("tcp", s.layout.Addressing.Addr(r, layout.PortVault))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +82,6 @@ func oneNode(t *testing.T) (*stage, *oneVault) {
 	server.Listener, server.TLS = listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	s.put(t, "vault.json", keysOf("one"))
-	return s, v
 }
 
 func keysOf(key string) string { return `{"unseal_key": "` + key + `", "root_token": "root"}` }
