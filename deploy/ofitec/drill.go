@@ -119,15 +119,7 @@ func runRegionLoss(cmd *cobra.Command, yes bool, options lossOptions) error {
 	if err != nil {
 		return err
 	}
-	if inJSON {
-		err = writeJSON(cmd.OutOrStdout(), result)
-	} else {
-		err = result.print(cmd.OutOrStdout())
-	}
-	if err == nil && !result.OK {
-		return &failed{}
-	}
-	return err
+	return tellVerdict(cmd, inJSON, result, result.OK)
 }
 
 func regionArgument(name string) error {

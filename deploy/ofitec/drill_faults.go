@@ -126,15 +126,7 @@ Writers at the doors of both data regions count what is acknowledged. The harm i
 			if err != nil {
 				return err
 			}
-			if inJSON {
-				err = writeJSON(cmd.OutOrStdout(), result)
-			} else {
-				err = result.print(cmd.OutOrStdout())
-			}
-			if err == nil && !result.OK {
-				return &failed{}
-			}
-			return err
+			return tellVerdict(cmd, inJSON, result, result.OK)
 		},
 	}
 	flags := command.Flags()

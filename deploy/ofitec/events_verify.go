@@ -42,15 +42,7 @@ A type that this version does not know is counted, and is no fault: a newer prog
 			if err != nil {
 				return err
 			}
-			if inJSON {
-				err = writeJSON(cmd.OutOrStdout(), result)
-			} else {
-				err = result.print(cmd.OutOrStdout())
-			}
-			if err == nil && result.Faults > 0 {
-				return &failed{}
-			}
-			return err
+			return tellVerdict(cmd, inJSON, result, result.Faults == 0)
 		},
 	}
 	chosen.register(command)

@@ -265,6 +265,20 @@ func writeJSON(w io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
+// tellVerdict prints a result for programs or for people; one that is not good ends the program with 1.
+func tellVerdict(cmd *cobra.Command, inJSON bool, result interface{ print(w io.Writer) error }, good bool) error {
+	var err error
+	if inJSON {
+		err = writeJSON(cmd.OutOrStdout(), result)
+	} else {
+		err = result.print(cmd.OutOrStdout())
+	}
+	if err == nil && !good {
+		return &failed{}
+	}
+	return err
+}
+
 // print is the same for people.
 func (s status) print(w io.Writer) error {
 	active := "nobody"
