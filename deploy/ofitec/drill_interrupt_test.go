@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -46,6 +47,10 @@ func TestADrillTakesItsHarmBackWhenItsTerminalAndItsReaderAreGone(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Under nohup a process ignores hang-ups, and so would its child; one that is handled is at its default again in a child.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	if err := drill.Start(); err != nil {
 		t.Fatal(err)
 	}
