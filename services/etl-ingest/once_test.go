@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -176,6 +177,9 @@ func (s *site) announced(t testing.TB) (ready []events.ExportReady, failed []eve
 		t.Fatal(err)
 	}
 	facts, err := js.Stream(t.Context(), events.StreamFacts)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil // the service makes it before it tells of anything
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
