@@ -46,6 +46,26 @@ func TestEveryEventThatIsPublishedKeepsItsContract(t *testing.T) {
 	}
 }
 
+// A first export begins nowhere, and one that found nothing ends nowhere: its cursors are null.
+func TestAnExportWithoutCursorsKeepsItsContract(t *testing.T) {
+	payload, ok := example.Of("com.ofitec.export.ready.v1")
+	if !ok {
+		t.Fatal("there is no example")
+	}
+	ready, ok := payload.(events.ExportReady)
+	if !ok {
+		t.Fatalf("the example is a %T", payload)
+	}
+	ready.From, ready.To = nil, nil
+	v := newVerification(events.StreamFacts)
+	if err := v.add(kept(t, ready, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if v.Faults != 0 || v.Messages != 1 {
+		t.Errorf("found %+v", v)
+	}
+}
+
 func TestAMessageThatDoesNotKeepItsContractIsNamed(t *testing.T) {
 	payload, ok := example.Of("com.ofitec.failover.fenced.v1")
 	if !ok {

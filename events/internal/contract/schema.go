@@ -65,11 +65,22 @@ func Schema(definition events.Definition) ([]byte, error) {
 	schema.ID = jsonschema.ID(definition.Type.DataSchema())
 	schema.Title = string(definition.Type)
 	schema.Description = definition.Summary
+	orNull(schema)
 	text, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write schema of %s: %w", definition.Type, err)
 	}
 	return append(bytes.TrimSpace(text), '\n'), nil
+}
+
+// orNull lets a reference be null where its tag says so: beside oneOf, $ref would go on to demand the object.
+func orNull(schema *jsonschema.Schema) {
+	for property := schema.Properties.Oldest(); property != nil; property = property.Next() {
+		value := property.Value
+		if value.Ref != "" && len(value.OneOf) > 0 {
+			value.OneOf, value.Ref = []*jsonschema.Schema{{Ref: value.Ref}, {Type: "null"}}, ""
+		}
+	}
 }
 
 // pinned gives the schema of the values whose Go type says less than their JSON.
