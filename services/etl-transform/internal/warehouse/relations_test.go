@@ -133,23 +133,7 @@ func (b *bench) history(random *rand.Rand, histories [][]record, apart bool) (lo
 			rest = append(rest, rest[random.IntN(len(rest))])
 		}
 		random.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-		for len(rest) > 0 {
-			first := rest[0]
-			var mine, left []record
-			for _, x := range rest {
-				if x.kind == first.kind && x.asof == first.asof && (len(mine) == 0 || random.IntN(4) > 0) {
-					mine = append(mine, x)
-				} else {
-					left = append(left, x)
-				}
-			}
-			kind := first.kind
-			if kind == "rejected" {
-				kind = "rows"
-			}
-			files = append(files, b.file(r.name, kind, r.csv(mine), first.asof))
-			rest = left
-		}
+		files = append(files, b.pieces(random, r.name, rest, r.csv, 4)...)
 		if apart {
 			loads, files = append([][]batch.Announced{files}, loads...), nil
 		}

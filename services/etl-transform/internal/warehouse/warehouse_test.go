@@ -222,19 +222,13 @@ func randomRecords(random *rand.Rand) []record {
 	return records
 }
 
-// cut makes files of the records: of one kind and asof each, in a random order, some of the records and some of the files twice.
-func (b *bench) cut(random *rand.Rand, records []record) [][]batch.Announced {
-	shuffled := slices.Clone(records)
-	for range random.IntN(4) {
-		shuffled = append(shuffled, records[random.IntN(len(records))])
-	}
-	random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	var files []batch.Announced
-	for len(shuffled) > 0 {
-		first := shuffled[0]
+// pieces makes files of records in their order: of one kind and asof each, a record that fits goes in with all chances but one of so many.
+func (b *bench) pieces(random *rand.Rand, dataset string, records []record, csv func([]record) string, chances int) (files []batch.Announced) {
+	for len(records) > 0 {
+		first := records[0]
 		var mine, rest []record
-		for _, r := range shuffled {
-			if r.kind == first.kind && r.asof == first.asof && (len(mine) == 0 || random.IntN(3) > 0) {
+		for _, r := range records {
+			if r.kind == first.kind && r.asof == first.asof && (len(mine) == 0 || random.IntN(chances) > 0) {
 				mine = append(mine, r)
 			} else {
 				rest = append(rest, r)
@@ -244,9 +238,20 @@ func (b *bench) cut(random *rand.Rand, records []record) [][]batch.Announced {
 		if kind == "rejected" {
 			kind = "rows"
 		}
-		files = append(files, b.file("thing", kind, csvOf(mine), first.asof))
-		shuffled = rest
+		files = append(files, b.file(dataset, kind, csv(mine), first.asof))
+		records = rest
 	}
+	return files
+}
+
+// cut makes files of the records: of one kind and asof each, in a random order, some of the records and some of the files twice.
+func (b *bench) cut(random *rand.Rand, records []record) [][]batch.Announced {
+	shuffled := slices.Clone(records)
+	for range random.IntN(4) {
+		shuffled = append(shuffled, records[random.IntN(len(records))])
+	}
+	random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+	files := b.pieces(random, "thing", shuffled, csvOf, 3)
 	var loads [][]batch.Announced
 	for len(files) > 0 {
 		n := 1 + random.IntN(min(4, len(files)))
